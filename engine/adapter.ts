@@ -1,0 +1,85 @@
+/** Finding a WebGPU adapter: Dawn's entry point, the choice by name or kind, and what the adapter can do. */
+import { create, globals } from 'webgpu';
+import type { Features } from '../kernels/kernel.js';
+import { provideVulkan } from './vulkan.js';
+
+/** Dawn toggles: without the second, NVIDIA on Linux hides f16; the last gives exact timestamps. Unknown ones are ignored. */
+const toggles = [
+  'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
+  'disable-dawn-features=timestamp_quantization',
+];
+
+/** What an adapter says of itself. */
+export interface AdapterInfo {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  /** The adapter is a CPU. */
+  readonly software: boolean;
+}
+
+export interface FoundAdapter {
+  readonly gpu: GPU;
+  readonly adapter: GPUAdapter;
+  readonly info: AdapterInfo;
+}
+
+export interface AdapterOptions {
+  /** Part of the adapter's name; default `WINNOW_DEVICE`, else the first real GPU, else a software adapter. */
+  readonly name?: string | undefined;
+  /** Receives the line that says which driver was provided, when none was there. */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+/** An adapter that has no Vulkan, Metal or D3D12 behind it is not found: the message says what to install. */
+export class NoAdapterError extends Error {
+  override name = 'NoAdapterError';
+}
+
+/** Opens Dawn and asks for an adapter; where there is none, provides a software Vulkan driver and asks again. */
+export async function findAdapter({ name = process.env.WINNOW_DEVICE, log }: AdapterOptions = {}): Promise<FoundAdapter> {
+  Object.assign(globalThis, globals);
+  const found = await tryAdapter(name);
+  if (found) return found;
+  const provided = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
+  const again = provided.ok ? await tryAdapter(name) : undefined;
+  if (again) return again;
+  throw new NoAdapterError(`no WebGPU adapter${name ? ` named like "${name}"` : ''}. ${provided.message}`);
+}
+
+async function tryAdapter(name: string | undefined): Promise<FoundAdapter | undefined> {
+  const gpu = create(name ? [`adapter=${name}`, ...toggles] : toggles);
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) return undefined;
+  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
+  return { gpu, adapter, info: Object.freeze({ vendor, architecture, device, description, software: isFallbackAdapter }) };
+}
+
+const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+
+/** Asks for the device with all of the adapter's limits and every feature the kernels can use. */
+export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const requiredLimits: Record<string, number> = {};
+  for (const limit in adapter.limits) {
+    const value = adapter.limits[limit as keyof GPUSupportedLimits];
+    if (typeof value === 'number') requiredLimits[limit] = Math.min(value, Number.MAX_SAFE_INTEGER);
+  }
+  const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+  return adapter.requestDevice({ label: 'winnow', requiredLimits, requiredFeatures });
+}
+
+/** The features a kernel's plan may look at. Subgroups count only with one fixed size: a kernel's layout depends on it. */
+export function readFeatures(device: GPUDevice, adapterInfo: GPUAdapterInfo, software: boolean): Features {
+  const { subgroupMinSize, subgroupMaxSize } = adapterInfo as { subgroupMinSize?: number; subgroupMaxSize?: number };
+  const has = (name: string): boolean => device.features.has(name as GPUFeatureName);
+  const subgroups = has('subgroups') && subgroupMinSize !== undefined && subgroupMinSize === subgroupMaxSize;
+  return Object.freeze({
+    f16: has('shader-f16'),
+    subgroups,
+    subgroupSize: subgroups ? subgroupMinSize : 0,
+    subgroupMatrix: has('chromium-experimental-subgroup-matrix'),
+    timestamps: has('timestamp-query'),
+    software,
+  });
+}

@@ -1,0 +1,22 @@
+/** A refused input: the message says what came and what was expected; defineOp adds the op's name in front. */
+export class CheckError extends Error {
+  override name = 'CheckError';
+}
+
+/** Throws a CheckError with `message` unless `condition` holds. */
+export function check(condition: boolean, message: string | (() => string)): asserts condition {
+  if (!condition) throw new CheckError(typeof message === 'string' ? message : message());
+}
+
+/** Bytes as a person reads them: `134 MB`. Decimal units, as in the adapters' data sheets. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const units = ['kB', 'MB', 'GB', 'TB'];
+  let value = bytes / 1000;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${units[unit]}`;
+}

@@ -1,0 +1,189 @@
+/** Kernels as files: reading a `.wgsl`, its variants, its bindings and the layout of its `Params`. */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Element types as stored on the GPU. Arithmetic is f32 (or the integer type itself) in every kernel. */
+export type DType = 'f32' | 'f16' | 'i32' | 'u32';
+
+/**
+ * The declarations put in front of a kernel file, which itself never changes. A variant is also the pipeline's cache
+ * key, so it must not hold sizes: those go into `Params`.
+ */
+export interface Variant {
+  /** `alias NAME = type;`, e.g. `{ T: 'f32', V: 'vec4<f32>' }`. */
+  readonly types?: Readonly<Record<string, string>>;
+  /** `const NAME = value;`: integers become `u32`, booleans flags for an ordinary `if`. */
+  readonly constants?: Readonly<Record<string, number | boolean>>;
+  /** Whole declarations, such as the one line that binds `apply` to a function of lib/elementwise.wgsl. */
+  readonly declarations?: readonly string[];
+  /** The kernel uses subgroup builtins. */
+  readonly subgroups?: boolean;
+}
+
+/** What one dispatch runs: a pure function of shapes, dtypes and device features. */
+export interface Plan {
+  /** The kernel's file in kernels/, without `.wgsl`. */
+  readonly kernel: string;
+  readonly variant: Variant;
+  /** The values of the kernel's `struct Params`, by field name. */
+  readonly params: Readonly<Record<string, number>>;
+  /** Workgroups along x, y and z. */
+  readonly grid: readonly [number, number, number];
+}
+
+/** What a plan may know of the device. */
+export interface Features {
+  /** `shader-f16`: f16 can be stored and loaded as a type of its own. */
+  readonly f16: boolean;
+  /** Subgroup operations with one fixed subgroup size. */
+  readonly subgroups: boolean;
+  /** The fixed subgroup size, or 0 without one. */
+  readonly subgroupSize: number;
+  readonly subgroupMatrix: boolean;
+  readonly timestamps: boolean;
+  /** The adapter is a CPU. */
+  readonly software: boolean;
+}
+
+export interface Binding {
+  readonly name: string;
+  readonly index: number;
+  readonly access: 'read' | 'read_write';
+}
+
+export interface ParamField {
+  readonly name: string;
+  readonly type: 'u32' | 'i32' | 'f32';
+}
+
+export interface KernelSource {
+  readonly name: string;
+  readonly code: string;
+  readonly bindings: readonly Binding[];
+  /** Index of the uniform binding, or -1 when the kernel has no `Params`. */
+  readonly paramsIndex: number;
+  readonly params: readonly ParamField[];
+  /** Bytes of the `Params` uniform, a multiple of 16. */
+  readonly paramsSize: number;
+  /** The file and line (1-based) that a line of `code` (0-based) came from. */
+  readonly origin: readonly { readonly file: string; readonly line: number }[];
+}
+
+/** The package's root: the nearest folder above this file with a package.json. Kernels are read from there, also from dist/. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) {
+    const parent = dirname(folder);
+    if (parent === folder) throw new Error(`no package.json above ${fileURLToPath(import.meta.url)}`);
+    folder = parent;
+  }
+  return folder;
+}
+
+const kernelFolder = join(packageRoot(), 'kernels');
+const files = new Map<string, string>();
+
+function readKernelFile(name: string): string {
+  let text = files.get(name);
+  if (text === undefined) {
+    text = readFileSync(join(kernelFolder, name), 'utf8');
+    files.set(name, text);
+  }
+  return text;
+}
+
+/** The text of a variant's declarations. */
+export function printPrelude(variant: Variant): string {
+  const types = Object.entries(variant.types ?? {});
+  const lines: string[] = [];
+  if (types.some(([, type]) => type.includes('f16'))) lines.push('enable f16;');
+  if (variant.subgroups) lines.push('enable subgroups;');
+  for (const [name, type] of types) lines.push(`alias ${name} = ${type};`);
+  for (const [name, value] of Object.entries(variant.constants ?? {})) {
+    lines.push(`const ${name} = ${typeof value === 'boolean' ? value : `${value}u`};`);
+  }
+  lines.push(...(variant.declarations ?? []));
+  return lines.join('\n');
+}
+
+/** A string that two plans share exactly when they run the same pipeline. */
+export function kernelKey(plan: Plan): string {
+  return `${plan.kernel}\n${printPrelude(plan.variant)}`;
+}
+
+const includeLine = /^#include "([\w./]+)"\s*$/;
+const bindingLine = /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage\s*(?:,\s*(read|read_write))?)\s*>\s*(\w+)\s*:/g;
+const paramsBlock = /struct Params \{([^}]*)\}/;
+
+/** Puts the prelude and the includes (each file once) in front of a kernel, and reads its bindings and `Params`. */
+export function loadKernel(name: string, variant: Variant): KernelSource {
+  const lines: string[] = [];
+  const origin: { file: string; line: number }[] = [];
+  const seen = new Set<string>();
+  const append = (file: string, text: string): void => {
+    text.split('\n').forEach((line, i) => {
+      const include = includeLine.exec(line)?.[1];
+      if (include === undefined) {
+        lines.push(line);
+        origin.push({ file, line: i + 1 });
+      } else if (!seen.has(include)) {
+        seen.add(include);
+        append(include, readKernelFile(include));
+      }
+    });
+  };
+  append(`(prelude of ${name})`, printPrelude(variant));
+  append(`${name}.wgsl`, readKernelFile(`${name}.wgsl`));
+  const code = lines.join('\n');
+
+  const bindings: Binding[] = [];
+  let paramsIndex = -1;
+  for (const [, index, space, access, binding] of code.matchAll(bindingLine)) {
+    if (space === 'uniform') paramsIndex = Number(index);
+    else bindings.push({ name: binding!, index: Number(index), access: access === 'read_write' ? 'read_write' : 'read' });
+  }
+  const params: ParamField[] = [];
+  for (const part of paramsBlock.exec(code.replace(/\/\/.*/g, ''))?.[1]?.split(',') ?? []) {
+    const field = /(\w+)\s*:\s*(\w+)/.exec(part);
+    if (field) params.push({ name: field[1]!, type: field[2] as ParamField['type'] });
+  }
+  return { name, code, bindings, paramsIndex, params, paramsSize: Math.ceil(params.length / 4) * 16, origin };
+}
+
+/** Packs a plan's values into the bytes of its kernel's `Params`. Throws when a field is missing or one too many. */
+export function packParams(source: KernelSource, values: Readonly<Record<string, number>>): Uint8Array {
+  const bytes = new Uint8Array(source.paramsSize);
+  const view = new DataView(bytes.buffer);
+  source.params.forEach(({ name, type }, i) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`${source.name}.wgsl: Params.${name} has no value`);
+    if (type === 'f32') view.setFloat32(4 * i, value, true);
+    else if (!Number.isInteger(value)) throw new Error(`${source.name}.wgsl: Params.${name} is ${type}, the plan gives ${value}`);
+    else if (type === 'i32') view.setInt32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  if (Object.keys(values).length !== source.params.length) {
+    const extra = Object.keys(values).filter((name) => !source.params.some((field) => field.name === name));
+    throw new Error(`${source.name}.wgsl: the plan gives ${extra.join(', ')}, which Params does not have`);
+  }
+  return bytes;
+}
+
+/** Element, vector and arithmetic types of a kernel that loads `width` elements of `dtype` at once. */
+export function elementTypes(dtype: DType, width: 1 | 4): Record<'T' | 'V' | 'F', string> {
+  const arithmetic = dtype === 'f16' ? 'f32' : dtype;
+  return {
+    T: dtype,
+    V: width === 4 ? `vec4<${dtype}>` : dtype,
+    F: width === 4 ? `vec4<${arithmetic}>` : arithmetic,
+  };
+}
+
+/** Splits a number of workgroups over x and y, as a dimension ends at 65,535. Kernels undo it with lib/index.wgsl. */
+export function linearGrid(workgroups: number): [number, number, number] {
+  const limit = 65_535;
+  if (workgroups <= limit) return [Math.max(workgroups, 1), 1, 1];
+  const y = Math.ceil(workgroups / limit);
+  return [Math.ceil(workgroups / y), y, 1];
+}
