@@ -1,7 +1,7 @@
 /** Finding a WebGPU adapter: Dawn's entry point, the choice by name or kind, and what the adapter can do. */
 import { create, globals } from 'webgpu';
 import type { Features } from '../kernels/kernel.js';
-import { provideVulkan } from './vulkan.js';
+import { provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
 
 /** Dawn toggles: without the second, NVIDIA on Linux hides f16; the last gives exact timestamps. Unknown ones are ignored. */
 const toggles = [
@@ -40,6 +40,7 @@ export class NoAdapterError extends Error {
 /** Opens Dawn and asks for an adapter; where there is none, provides a software Vulkan driver and asks again. */
 export async function findAdapter({ name = process.env.WINNOW_DEVICE, log }: AdapterOptions = {}): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
+  tuneSoftwareDrivers();
   const found = await tryAdapter(name);
   if (found) return found;
   const provided = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
