@@ -38,7 +38,10 @@ export class NoAdapterError extends Error {
 }
 
 /** Opens Dawn and asks for an adapter; where there is none, provides a software Vulkan driver and asks again. */
-export async function findAdapter({ name = process.env.WINNOW_DEVICE, log }: AdapterOptions = {}): Promise<FoundAdapter> {
+export async function findAdapter({
+  name = process.env.WINNOW_DEVICE,
+  log,
+}: AdapterOptions = {}): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
   tuneSoftwareDrivers();
   const found = await tryAdapter(name);
@@ -54,7 +57,11 @@ async function tryAdapter(name: string | undefined): Promise<FoundAdapter | unde
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) return undefined;
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
-  return { gpu, adapter, info: Object.freeze({ vendor, architecture, device, description, software: isFallbackAdapter }) };
+  return {
+    gpu,
+    adapter,
+    info: Object.freeze({ vendor, architecture, device, description, software: isFallbackAdapter }),
+  };
 }
 
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];

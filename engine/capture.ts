@@ -65,7 +65,12 @@ export class Step<R> {
    */
   async explain({ timed = false }: { timed?: boolean } = {}): Promise<string> {
     const times = timed ? await this.profile() : undefined;
-    return formatDispatches(this.dispatches, this.slotOf, this.slots.map(({ size }) => size), times);
+    return formatDispatches(
+      this.dispatches,
+      this.slotOf,
+      this.slots.map(({ size }) => size),
+      times,
+    );
   }
 
   /** Frees the step's memory, its outputs included. A second call does nothing. */
@@ -129,7 +134,10 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
     const kept = new Set(tensorsIn(outputs).map(({ storage }) => storage));
     for (const storage of kept) {
       const written = !owned.has(storage) || storage.buffer || dispatches.some((d) => uses(d, storage));
-      check(written !== false && written !== undefined, () => `capture: ${storage.label} is returned but never written`);
+      check(
+        written !== false && written !== undefined,
+        () => `capture: ${storage.label} is returned but never written`,
+      );
     }
     return assemble(device, outputs, dispatches, owned, kept);
   } catch (error) {
@@ -143,7 +151,13 @@ const storagesOf = (dispatch: Dispatch): Storage[] =>
 const uses = (dispatch: Dispatch, storage: Storage): boolean => storagesOf(dispatch).includes(storage);
 
 /** Places the storages in slots, and makes every bind group and the one buffer that holds all parameters. */
-function assemble<R>(device: Device, outputs: R, dispatches: readonly Dispatch[], owned: ReadonlySet<Storage>, kept: ReadonlySet<Storage>): Step<R> {
+function assemble<R>(
+  device: Device,
+  outputs: R,
+  dispatches: readonly Dispatch[],
+  owned: ReadonlySet<Storage>,
+  kept: ReadonlySet<Storage>,
+): Step<R> {
   const lifetimes = new Map<Storage, { bytes: number; first: number; last: number }>();
   const inputs = new Set<Storage>();
   dispatches.forEach((dispatch, i) => {
@@ -152,7 +166,11 @@ function assemble<R>(device: Device, outputs: R, dispatches: readonly Dispatch[]
       if (life) life.last = kept.has(storage) ? Number.POSITIVE_INFINITY : i;
       else if (!owned.has(storage)) inputs.add(storage);
       else if (!storage.buffer) {
-        lifetimes.set(storage, { bytes: storage.bytes, first: i, last: kept.has(storage) ? Number.POSITIVE_INFINITY : i });
+        lifetimes.set(storage, {
+          bytes: storage.bytes,
+          first: i,
+          last: kept.has(storage) ? Number.POSITIVE_INFINITY : i,
+        });
       }
     }
   });

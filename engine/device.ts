@@ -1,6 +1,6 @@
 /** The device: one adapter, its limits and features, the queue of eager dispatches, reading back, errors, the end. */
 import { totalmem } from 'node:os';
-import { type Features, kernelKey, packParams, type Plan } from '../kernels/kernel.js';
+import { type Features, kernelKey, type Plan, packParams } from '../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from './adapter.js';
 import { check, formatBytes } from './errors.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
@@ -81,7 +81,11 @@ export class Device {
     gpu.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed' || !this.closed) this.fail(`device lost: ${message || reason}`);
     });
-    this.params = gpu.createBuffer({ label: 'params', size: paramsBytes, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    this.params = gpu.createBuffer({
+      label: 'params',
+      size: paramsBytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
     this.absent = gpu.createBuffer({ label: 'absent', size: 256, usage: GPUBufferUsage.STORAGE });
     // Dawn polls and would free the instance under a live device if only the device were reachable.
     Device.open.add(this);
@@ -232,7 +236,11 @@ export class Device {
     this.checkUsable();
     this.flush();
     const size = Math.ceil(bytes / 4) * 4;
-    const staging = this.gpu.createBuffer({ label: 'read back', size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const staging = this.gpu.createBuffer({
+      label: 'read back',
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
     try {
       const encoder = this.gpu.createCommandEncoder({ label: 'read back' });
       encoder.copyBufferToBuffer(storage.buffer!, 0, staging, 0, size);

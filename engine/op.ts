@@ -30,8 +30,12 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
     if (!device) throw new CheckError(`${name}: expected a tensor, found ${args.map(String).join(', ') || 'nothing'}`);
     const outer = device.opLabel;
     try {
-      for (const tensor of tensors) check(!tensor.disposed, () => `an input was disposed: ${tensor} (${tensor.storage.label})`);
-      check(tensors.every((tensor) => tensor.device === device), 'the inputs are on different devices');
+      for (const tensor of tensors)
+        check(!tensor.disposed, () => `an input was disposed: ${tensor} (${tensor.storage.label})`);
+      check(
+        tensors.every((tensor) => tensor.device === device),
+        'the inputs are on different devices',
+      );
       device.opLabel = outer || `${name} ${tensors.map(({ shape }) => formatShape(shape)).join(' ')}`;
       const { result, made } = device.collect(() => noGrad(() => forward(...args)));
       return finish(name, device, inputs, result, made);
@@ -52,7 +56,8 @@ function finish<R extends Tensor | readonly Tensor[]>(
   made: BufferRange['storage'][],
 ): R {
   const outputs: readonly Tensor[] = output instanceof Tensor ? [output] : output;
-  if (outputs.some((tensor) => inputs.includes(tensor))) throw new Error(`${name} returned one of its inputs; ops return new tensors`);
+  if (outputs.some((tensor) => inputs.includes(tensor)))
+    throw new Error(`${name} returned one of its inputs; ops return new tensors`);
   const kept = new Set(outputs.map(({ storage }) => storage));
   const saved = made.filter((storage) => !kept.has(storage));
   device.keep(made.filter((storage) => kept.has(storage)));
@@ -100,7 +105,11 @@ export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | T
     } else {
       device ??= value.tensor.device;
       const elementBytes = value.tensor.bytes / value.tensor.size;
-      ranges[name] = { storage: value.tensor.storage, offset: value.start * elementBytes, bytes: value.size * elementBytes };
+      ranges[name] = {
+        storage: value.tensor.storage,
+        offset: value.start * elementBytes,
+        bytes: value.size * elementBytes,
+      };
     }
   }
   if (!device) throw new Error(`${plan.kernel}: a dispatch without tensors`);

@@ -9,10 +9,13 @@ export interface Pipeline {
 
 /** Rewrites `:line:col` of the assembled text in a Dawn message to the .wgsl file and line it came from. */
 export function mapErrorLines(message: string, source: KernelSource): string {
-  return message.replace(/(?:\w*):(\d+):(\d+) (error|warning|note)?/g, (whole, line: string, column: string, kind?: string) => {
-    const from = source.origin[Number(line) - 1];
-    return from ? `${from.file}:${from.line}:${column} ${kind ?? ''}` : whole;
-  });
+  return message.replace(
+    /(?:\w*):(\d+):(\d+) (error|warning|note)?/g,
+    (whole, line: string, column: string, kind?: string) => {
+      const from = source.origin[Number(line) - 1];
+      return from ? `${from.file}:${from.line}:${column} ${kind ?? ''}` : whole;
+    },
+  );
 }
 
 export class PipelineCache {
@@ -54,13 +57,19 @@ export class PipelineCache {
         try {
           this.ready.set(key, { source, layout, gpu: await made });
         } catch (error) {
-          throw new Error(mapErrorLines(error instanceof Error ? error.message : String(error), source), { cause: error });
+          throw new Error(mapErrorLines(error instanceof Error ? error.message : String(error), source), {
+            cause: error,
+          });
         }
       }),
     );
   }
 
-  private prepare(plan: Plan): { source: KernelSource; layout: GPUBindGroupLayout; descriptor: () => GPUComputePipelineDescriptor } {
+  private prepare(plan: Plan): {
+    source: KernelSource;
+    layout: GPUBindGroupLayout;
+    descriptor: () => GPUComputePipelineDescriptor;
+  } {
     const source = loadKernel(plan.kernel, plan.variant);
     const entries: GPUBindGroupLayoutEntry[] = source.bindings.map(({ index, access }) => ({
       binding: index,

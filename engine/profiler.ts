@@ -24,8 +24,16 @@ async function timeBatch(device: Device, batch: readonly Encoded[]): Promise<num
   const { gpu } = device;
   const count = 2 * batch.length;
   const querySet = gpu.createQuerySet({ label: 'profile', type: 'timestamp', count });
-  const resolved = gpu.createBuffer({ label: 'profile', size: 8 * count, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-  const staging = gpu.createBuffer({ label: 'profile', size: 8 * count, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  const resolved = gpu.createBuffer({
+    label: 'profile',
+    size: 8 * count,
+    usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+  });
+  const staging = gpu.createBuffer({
+    label: 'profile',
+    size: 8 * count,
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  });
   try {
     const encoder = gpu.createCommandEncoder({ label: 'profile' });
     batch.forEach(({ pipeline, group, grid }, i) => {
@@ -73,7 +81,9 @@ export function formatDispatches(
     });
     const all = times.reduce((sum, time) => sum + time, 0);
     for (const [kernel, time] of [...byKernel].sort(([, a], [, b]) => b - a)) {
-      lines.push(`${(time / 1e6).toFixed(3).padStart(10)} ms  ${((100 * time) / all).toFixed(1).padStart(5)} %  ${kernel}`);
+      lines.push(
+        `${(time / 1e6).toFixed(3).padStart(10)} ms  ${((100 * time) / all).toFixed(1).padStart(5)} %  ${kernel}`,
+      );
     }
   }
   return lines.join('\n');

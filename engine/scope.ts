@@ -22,6 +22,9 @@ export function scope<R>(device: Device, body: () => R): R {
   const kept = new Set<Storage>(tensorsIn(result).map(({ storage }) => storage));
   device.keep(made.filter((storage) => kept.has(storage)));
   for (const storage of made) if (!kept.has(storage)) device.release(storage);
-  check(!(result instanceof Promise), 'scope: the body returned a promise; read back after the scope, from what it returns');
+  check(
+    !(result instanceof Promise),
+    'scope: the body returned a promise; read back after the scope, from what it returns',
+  );
   return result;
 }

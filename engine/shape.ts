@@ -32,7 +32,10 @@ export function stridesOf(shape: Shape): number[] {
 /** Throws unless every size is a positive integer: tensors of no elements are not allowed. */
 export function checkShape(shape: Shape): void {
   for (const n of shape) {
-    check(Number.isInteger(n) && n > 0, () => `shape ${formatShape(shape)}: every size must be a positive integer, found ${n}`);
+    check(
+      Number.isInteger(n) && n > 0,
+      () => `shape ${formatShape(shape)}: every size must be a positive integer, found ${n}`,
+    );
   }
 }
 

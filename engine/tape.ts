@@ -66,10 +66,15 @@ export interface BackwardOptions {
 export function backward(output: Tensor, wrt: readonly Tensor[], { seed }: BackwardOptions = {}): Tensor[] {
   const { device } = output;
   try {
-    check(output.size === 1 || seed !== undefined, `expected a loss of one element, found ${output}; give a seed for others`);
+    check(
+      output.size === 1 || seed !== undefined,
+      `expected a loss of one element, found ${output}; give a seed for others`,
+    );
     check(!seed || sameShape(seed.shape, output.shape), () => `the seed is ${seed}, the output ${output}`);
     const order = pathsTo(output, new Set(wrt));
-    const { result, made } = device.collect(() => noGrad(() => propagate(order, output, seed ?? one(device, output), wrt)));
+    const { result, made } = device.collect(() =>
+      noGrad(() => propagate(order, output, seed ?? one(device, output), wrt)),
+    );
     const survivors = new Set(result.map(({ storage }) => storage));
     device.keep(made.filter((storage) => survivors.has(storage)));
     for (const storage of made) if (!survivors.has(storage)) device.release(storage);
@@ -103,10 +108,16 @@ function pathsTo(output: Tensor, wrt: ReadonlySet<Tensor>): Node[] {
       stack.push(...open);
       continue;
     }
-    leads.set(node, tensorsOf(node.inputs).some((input) => leadsTo(input, wrt, leads)));
+    leads.set(
+      node,
+      tensorsOf(node.inputs).some((input) => leadsTo(input, wrt, leads)),
+    );
     stack.pop();
   }
-  const order = [...leads].filter(([, does]) => does).map(([node]) => node).sort((a, b) => b.id - a.id);
+  const order = [...leads]
+    .filter(([, does]) => does)
+    .map(([node]) => node)
+    .sort((a, b) => b.id - a.id);
   for (const [i, node] of order.entries()) {
     check(!node.consumed, `the tape of ${node.name} was used by an earlier backward(); run the forward again`);
     check(node.pullback !== undefined, () => {
@@ -118,7 +129,8 @@ function pathsTo(output: Tensor, wrt: ReadonlySet<Tensor>): Node[] {
 }
 
 const tensorsOf = (inputs: readonly unknown[]): Tensor[] => inputs.filter(isTensor);
-const isTensor = (value: unknown): value is Tensor => typeof value === 'object' && value !== null && 'storage' in value && 'requiresGrad' in value;
+const isTensor = (value: unknown): value is Tensor =>
+  typeof value === 'object' && value !== null && 'storage' in value && 'requiresGrad' in value;
 
 function leadsTo(input: Tensor, wrt: ReadonlySet<Tensor>, leads: ReadonlyMap<Node, boolean>): boolean {
   return wrt.has(input) || (input.node !== undefined && leads.get(input.node) === true);
@@ -150,7 +162,10 @@ function propagate(order: readonly Node[], output: Tensor, seed: Tensor, wrt: re
   }
   return wrt.map((tensor, i) => {
     const gradient = gradients.get(tensor);
-    check(gradient !== undefined, () => `tensor ${i} of those asked for, ${formatShape(tensor.shape)}, is not reached from the loss`);
+    check(
+      gradient !== undefined,
+      () => `tensor ${i} of those asked for, ${formatShape(tensor.shape)}, is not reached from the loss`,
+    );
     return gradient;
   });
 }

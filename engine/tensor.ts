@@ -42,7 +42,17 @@ export class Tensor {
   }
 
   /** The sizes, after checking that there are `rank` of them. */
-  dims<N extends number>(rank: N): N extends 1 ? [number] : N extends 2 ? [number, number] : N extends 3 ? [number, number, number] : N extends 4 ? [number, number, number, number] : number[] {
+  dims<N extends number>(
+    rank: N,
+  ): N extends 1
+    ? [number]
+    : N extends 2
+      ? [number, number]
+      : N extends 3
+        ? [number, number, number]
+        : N extends 4
+          ? [number, number, number, number]
+          : number[] {
     check(this.rank === rank, () => `expected ${rank} axes, found ${this.rank}: ${formatShape(this.shape)}`);
     return [...this.shape] as ReturnType<typeof this.dims<N>>;
   }
@@ -96,7 +106,12 @@ export class Tensor {
 }
 
 /** A tensor with the given values. `shape` defaults to one axis. Throws when the number of values does not match. */
-export function tensor(device: Device, values: ArrayLike<number>, shape: Shape = [values.length], dtype: DType = 'f32'): Tensor {
+export function tensor(
+  device: Device,
+  values: ArrayLike<number>,
+  shape: Shape = [values.length],
+  dtype: DType = 'f32',
+): Tensor {
   checkShape(shape);
   check(
     values.length === sizeOf(shape),
@@ -114,7 +129,10 @@ export function scalar(device: Device, value: number, dtype: DType = 'f32'): Ten
 /** A tensor whose elements a kernel is about to write; they hold anything until then. */
 export function empty(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
   checkShape(shape);
-  const storage = device.allocate(bytesOf(dtype, sizeOf(shape)), `${device.opLabel || 'empty'} -> ${formatShape(shape)} ${dtype}`);
+  const storage = device.allocate(
+    bytesOf(dtype, sizeOf(shape)),
+    `${device.opLabel || 'empty'} -> ${formatShape(shape)} ${dtype}`,
+  );
   return new Tensor(device, storage, shape, dtype);
 }
 

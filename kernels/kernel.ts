@@ -113,7 +113,8 @@ export function kernelKey(plan: Plan): string {
 }
 
 const includeLine = /^#include "([\w./]+)"\s*$/;
-const bindingLine = /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage\s*(?:,\s*(read|read_write))?)\s*>\s*(\w+)\s*:/g;
+const bindingLine =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage\s*(?:,\s*(read|read_write))?)\s*>\s*(\w+)\s*:/g;
 const paramsBlock = /struct Params \{([^}]*)\}/;
 
 /** Puts the prelude and the includes (each file once) in front of a kernel, and reads its bindings and `Params`. */
@@ -141,7 +142,8 @@ export function loadKernel(name: string, variant: Variant): KernelSource {
   let paramsIndex = -1;
   for (const [, index, space, access, binding] of code.matchAll(bindingLine)) {
     if (space === 'uniform') paramsIndex = Number(index);
-    else bindings.push({ name: binding!, index: Number(index), access: access === 'read_write' ? 'read_write' : 'read' });
+    else
+      bindings.push({ name: binding!, index: Number(index), access: access === 'read_write' ? 'read_write' : 'read' });
   }
   const params: ParamField[] = [];
   for (const part of paramsBlock.exec(code.replace(/\/\/.*/g, ''))?.[1]?.split(',') ?? []) {
@@ -159,7 +161,8 @@ export function packParams(source: KernelSource, values: Readonly<Record<string,
     const value = values[name];
     if (value === undefined) throw new Error(`${source.name}.wgsl: Params.${name} has no value`);
     if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else if (!Number.isInteger(value)) throw new Error(`${source.name}.wgsl: Params.${name} is ${type}, the plan gives ${value}`);
+    else if (!Number.isInteger(value))
+      throw new Error(`${source.name}.wgsl: Params.${name} is ${type}, the plan gives ${value}`);
     else if (type === 'i32') view.setInt32(4 * i, value, true);
     else view.setUint32(4 * i, value, true);
   });

@@ -1,0 +1,186 @@
+/** Elementwise ops. Each is a row: its expression in WGSL (kernels/lib/elementwise.wgsl) and that of its gradients. */
+import { planElementwise } from '../../kernels/elementwise.js';
+import type { DType } from '../../kernels/kernel.js';
+import { check } from '../errors.js';
+import { defineOp, dispatch } from '../op.js';
+import { broadcastShapes, formatShape, type Shape, sameShape } from '../shape.js';
+import { setAddGradients } from '../tape.js';
+import { emptyLike, type Tensor } from '../tensor.js';
+import { sumTo } from './reduce.js';
+
+const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
+const bindings = ['a', 'b', 'c'] as const;
+
+interface Row {
+  /** WGSL of a, b, c (the inputs), params.p and params.q. */
+  readonly expression: string;
+  /** Default: the first input's shape and dtype. */
+  readonly shape?: Shape;
+  readonly dtype?: DType | undefined;
+  readonly p?: number;
+  readonly q?: number;
+}
+
+/** Runs one elementwise kernel over inputs that broadcast to the row's shape. */
+function elementwise(inputs: readonly Tensor[], { expression, shape, dtype, p = 0, q = 0 }: Row): Tensor {
+  const y = emptyLike(inputs[0]!, shape, dtype);
+  const buffers = Object.fromEntries(bindings.map((name, i) => [name, inputs[i] ?? null]));
+  dispatch(planElementwise(inputs, { expression, output: y, p, q }), { ...buffers, y });
+  return y;
+}
+
+function checkFloat(...inputs: readonly Tensor[]): void {
+  for (const x of inputs) check(isFloat(x), () => `expected f32 or f16, found ${x}`);
+}
+
+/** A float function of one tensor; `gradient` is an expression of a = x and b = dy, or absent where there is none. */
+function unary(name: string, expression: string, gradient?: string): (x: Tensor) => Tensor {
+  return defineOp(name, (x: Tensor) => {
+    checkFloat(x);
+    const y = elementwise([x], { expression });
+    return gradient ? [y, (dy) => [() => elementwise([x, dy], { expression: gradient })]] : [y];
+  });
+}
+
+export const neg = unary('neg', '-a', '-b');
+export const exp = unary('exp', 'exp(a)', 'exp_grad(a, b)');
+/** Natural logarithm of x > 0. */
+export const log = unary('log', 'log(a)', 'log_grad(a, b)');
+export const sqrt = unary('sqrt', 'sqrt(a)', 'sqrt_grad(a, b)');
+/** 1 / sqrt(x). */
+export const rsqrt = unary('rsqrt', 'reciprocal_sqrt(a)', 'reciprocal_sqrt_grad(a, b)');
+export const sin = unary('sin', 'sin(a)', 'sin_grad(a, b)');
+export const cos = unary('cos', 'cos(a)', 'cos_grad(a, b)');
+export const square = unary('square', 'square(a)', 'square_grad(a, b)');
+export const abs = unary('abs', 'abs(a)', 'abs_grad(a, b)');
+export const floor = unary('floor', 'floor(a)');
+export const sigmoid = unary('sigmoid', 'sigmoid(a)', 'sigmoid_grad(a, b)');
+export const tanh = unary('tanh', 'tanh_safe(a)', 'tanh_grad(a, b)');
+export const relu = unary('relu', 'relu(a)', 'relu_grad(a, b)');
+/** x sigmoid(x). */
+export const silu = unary('silu', 'silu(a)', 'silu_grad(a, b)');
+/** x times the normal distribution's cdf: PyTorch's default gelu. */
+export const gelu = unary('gelu', 'gelu(a)', 'gelu_grad(a, b)');
+/** gelu by tanh: PyTorch's approximate='tanh'. */
+export const geluTanh = unary('geluTanh', 'gelu_tanh(a)', 'gelu_tanh_grad(a, b)');
+/** x sigmoid(1.702 x): CLIP's. */
+export const quickGelu = unary('quickGelu', 'quick_gelu(a)', 'quick_gelu_grad(a, b)');
+
+/** x limited to [low, high]; the gradient passes where low <= x <= high. */
+export const clamp = defineOp('clamp', (x: Tensor, low: number, high: number) => {
+  checkFloat(x);
+  check(low <= high, `expected low <= high, found ${low} and ${high}`);
+  const limits = { p: low, q: high };
+  return [
+    elementwise([x], { expression: 'clamp(a, FA(params.p), FA(params.q))', ...limits }),
+    (dy) => [() => elementwise([x, dy], { expression: 'clamp_grad(a, b, F(params.p), F(params.q))', ...limits })],
+  ];
+});
+
+/** The values as another type: f32 to f16 rounds to nearest even, float to integer truncates. Between floats it has a gradient. */
+export const cast = defineOp('cast', (x: Tensor, dtype: DType) => {
+  check(dtype !== 'f16' || x.device.features.f16, 'this adapter has no shader-f16');
+  const y = elementwise([x], { expression: 'FY(a)', dtype });
+  if (!isFloat(x) || !isFloat(y)) return [y];
+  return [y, (dy) => [() => elementwise([dy], { expression: 'FY(a)', dtype: x.dtype })]];
+});
+
+/** Gradients of a binary op as expressions of a, b and c = dy; 'c' alone is dy itself. */
+interface BinaryGradients {
+  readonly a: string;
+  readonly b: string;
+}
+
+interface BinaryOptions {
+  readonly gradients?: BinaryGradients;
+  /** Defined for f32 and f16 only. */
+  readonly floatOnly?: boolean;
+  /** Element type of the result, where it is not that of the inputs. */
+  readonly dtype?: DType;
+}
+
+/** A function of two tensors that broadcast, or of a tensor and a number. */
+function binary(
+  name: string,
+  expression: string,
+  options: BinaryOptions = {},
+): (a: Tensor, b: Tensor | number) => Tensor {
+  const { gradients, floatOnly = false, dtype } = options;
+  const withTensor = defineOp(name, (a: Tensor, b: Tensor) => {
+    check(a.dtype === b.dtype, () => `the dtypes differ: a is ${a}, b is ${b}`);
+    if (floatOnly) checkFloat(a, b);
+    const y = elementwise([a, b], { expression, shape: broadcastShapes(a.shape, b.shape), dtype });
+    if (!gradients || !isFloat(a)) return [y];
+    const gradient = (dy: Tensor, of: string): Tensor =>
+      of === 'c' ? dy : elementwise([a, b, dy], { expression: of, shape: dy.shape });
+    return [
+      y,
+      (dy) => [() => sumTo(gradient(dy, gradients.a), a.shape), () => sumTo(gradient(dy, gradients.b), b.shape)],
+    ];
+  });
+  // The same expressions with b as params.p, so that dy becomes the second input.
+  const numberFor = (text: string, type: string): string =>
+    text.replace(/\bb\b/g, `${type}(params.p)`).replace(/\bc\b/g, 'b');
+  const withNumber = defineOp(name, (a: Tensor, p: number) => {
+    check(Number.isFinite(p), `expected a finite number, found ${p}`);
+    if (floatOnly) checkFloat(a);
+    check(isFloat(a) || Number.isInteger(p), () => `expected an integer beside ${a}, found ${p}`);
+    const y = elementwise([a], { expression: numberFor(expression, 'FA'), p, dtype });
+    if (!gradients || !isFloat(a)) return [y];
+    const gradient = numberFor(gradients.a, 'F');
+    return [y, (dy) => [() => (gradient === 'b' ? dy : elementwise([a, dy], { expression: gradient, p }))]];
+  });
+  return (a, b) => (typeof b === 'number' ? withNumber(a, b) : withTensor(a, b));
+}
+
+export const add = binary('add', 'a + b', { gradients: { a: 'c', b: 'c' } });
+export const sub = binary('sub', 'a - b', { gradients: { a: 'c', b: '-c' } });
+export const mul = binary('mul', 'a * b', { gradients: { a: 'c * b', b: 'c * a' } });
+export const div = binary('div', 'a / b', { gradients: { a: 'c / b', b: 'divide_grad_b(a, b, c)' }, floatOnly: true });
+/** At a tie the gradient is shared equally. */
+export const minimum = binary('minimum', 'min(a, b)', {
+  gradients: { a: 'minimum_grad(a, b, c)', b: 'minimum_grad(b, a, c)' },
+});
+/** At a tie the gradient is shared equally. */
+export const maximum = binary('maximum', 'max(a, b)', {
+  gradients: { a: 'maximum_grad(a, b, c)', b: 'maximum_grad(b, a, c)' },
+});
+/** a to the power b; for negative a, b must be an integer. The gradient to b is 0 where a <= 0. */
+export const pow = binary('pow', 'power(a, b)', {
+  gradients: { a: 'power_grad_a(a, b, c)', b: 'power_grad_b(a, b, c)' },
+  floatOnly: true,
+});
+/** 1 where a > b, else 0, as u32. */
+export const greater = binary('greater', 'select(FY(0u), FY(1u), a > b)', { dtype: 'u32' });
+/** 1 where a < b, else 0, as u32. */
+export const less = binary('less', 'select(FY(0u), FY(1u), a < b)', { dtype: 'u32' });
+/** 1 where a equals b, else 0, as u32. */
+export const equal = binary('equal', 'select(FY(0u), FY(1u), a == b)', { dtype: 'u32' });
+
+/** a where the condition (u32) is not 0, else b; all three broadcast. */
+export const where = defineOp('where', (condition: Tensor, a: Tensor, b: Tensor) => {
+  check(condition.dtype === 'u32', () => `expected a condition of u32, found ${condition}`);
+  check(a.dtype === b.dtype, () => `the dtypes differ: a is ${a}, b is ${b}`);
+  const { dtype } = a;
+  const shape = broadcastShapes(condition.shape, broadcastShapes(a.shape, b.shape));
+  const masked = (dy: Tensor, expression: string): Tensor => elementwise([condition, dy], { expression, shape, dtype });
+  return [
+    elementwise([condition, a, b], { expression: 'select(c, b, a != FA(0u))', shape, dtype }),
+    (dy) => [
+      undefined,
+      () => sumTo(masked(dy, 'select(FB(0), b, a != FA(0u))'), a.shape),
+      () => sumTo(masked(dy, 'select(b, FB(0), a != FA(0u))'), b.shape),
+    ],
+  ];
+});
+
+/** x repeated to `shape`, which it must broadcast to. */
+export const expand = defineOp('expand', (x: Tensor, shape: Shape) => {
+  check(
+    sameShape(broadcastShapes(x.shape, shape), shape),
+    () => `${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`,
+  );
+  return [elementwise([x], { expression: 'a', shape }), (dy) => [() => sumTo(dy, x.shape)]];
+});
+
+setAddGradients((a, b) => elementwise([a, b], { expression: 'a + b' }));

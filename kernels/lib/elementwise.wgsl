@@ -1,0 +1,93 @@
+// Scalar functions and their derivatives, on F: f32 or vec4f. `f_grad(x, dy)` is dy * f'(x).
+// Arguments that can overflow on some adapters are clamped: tanh(110) is NaN on SwiftShader, exp ends at 88.
+
+fn sigmoid(x: F) -> F { return F(1.0) / (F(1.0) + exp(-clamp(x, F(-88.0), F(88.0)))); }
+fn sigmoid_grad(x: F, dy: F) -> F { let s = sigmoid(x); return dy * s * (F(1.0) - s); }
+
+fn tanh_safe(x: F) -> F { return tanh(clamp(x, F(-15.0), F(15.0))); }
+fn tanh_grad(x: F, dy: F) -> F { let t = tanh_safe(x); return dy * (F(1.0) - t * t); }
+
+fn relu(x: F) -> F { return max(x, F(0.0)); }
+fn relu_grad(x: F, dy: F) -> F { return select(F(0.0), dy, x > F(0.0)); }
+
+fn silu(x: F) -> F { return x * sigmoid(x); }
+fn silu_grad(x: F, dy: F) -> F { let s = sigmoid(x); return dy * s * (F(1.0) + x * (F(1.0) - s)); }
+
+fn quick_gelu(x: F) -> F { return x * sigmoid(F(1.702) * x); }
+fn quick_gelu_grad(x: F, dy: F) -> F {
+  let s = sigmoid(F(1.702) * x);
+  return dy * s * (F(1.0) + F(1.702) * x * (F(1.0) - s));
+}
+
+// gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), the approximation named gelu_new or gelu-approximate.
+fn gelu_tanh(x: F) -> F {
+  let u = F(0.7978845608028654) * (x + F(0.044715) * x * x * x);
+  return F(0.5) * x * (F(1.0) + tanh_safe(u));
+}
+fn gelu_tanh_grad(x: F, dy: F) -> F {
+  let t = tanh_safe(F(0.7978845608028654) * (x + F(0.044715) * x * x * x));
+  let du = F(0.7978845608028654) * (F(1.0) + F(0.134145) * x * x);
+  return dy * F(0.5) * (F(1.0) + t + x * (F(1.0) - t * t) * du);
+}
+
+// exp(x^2) erfc(x) for x >= 0 by Cody's rational functions (Math. Comp. 23, 1969); WGSL has no erf. Relative error
+// under 1e-7, so that gelu keeps its small tail for negative x, where 1 + erf would cancel.
+fn erf_near(x: F) -> F {  // |x| <= 0.46875
+  let z = x * x;
+  let p = (((F(0.185777706184603153) * z + F(3.16112374387056560)) * z + F(113.864154151050156)) * z + F(377.485237685302021)) * z + F(3209.37758913846947);
+  let q = (((z + F(23.6012909523441209)) * z + F(244.024637934444173)) * z + F(1282.61652607737228)) * z + F(2844.23683343917062);
+  return x * p / q;
+}
+fn erfc_middle(x: F) -> F {  // exp(x^2) erfc(x), 0.46875 <= x <= 4
+  let p = (((((((F(2.15311535474403846e-8) * x + F(0.564188496988670089)) * x + F(8.88314979438837594)) * x + F(66.1191906371416295)) * x + F(298.635138197400131)) * x + F(881.952221241769090)) * x + F(1712.04761263407058)) * x + F(2051.07837782607147)) * x + F(1230.33935479799725);
+  let q = (((((((x + F(15.7449261107098347)) * x + F(117.693950891312499)) * x + F(537.181101862009858)) * x + F(1621.38957456669019)) * x + F(3290.79923573345963)) * x + F(4362.61909014324716)) * x + F(3439.36767414372164)) * x + F(1230.33935480374942);
+  return p / q;
+}
+fn erfc_far(x: F) -> F {  // exp(x^2) erfc(x), x >= 4
+  let z = F(1.0) / (x * x);
+  let p = ((((F(0.0163153871373020978) * z + F(0.305326634961232344)) * z + F(0.360344899949804439)) * z + F(0.125781726111229246)) * z + F(0.0160837851487422766)) * z + F(6.58749161529837803e-4);
+  let q = ((((z + F(2.56852019228982242)) * z + F(1.87295284992346725)) * z + F(0.527905102951428412)) * z + F(0.0605183413124413191)) * z + F(2.33520497626869185e-3);
+  return (F(0.564189583547756287) - z * p / q) / x;
+}
+// The normal distribution's cdf: erfc(-x / sqrt 2) / 2.
+fn normal_cdf(x: F) -> F {
+  let u = clamp(x * F(0.7071067811865476), F(-9.0), F(9.0));
+  let m = abs(u);
+  let scaled = select(erfc_middle(min(m, F(4.0))), erfc_far(max(m, F(4.0))), m > F(4.0));
+  let tail = F(0.5) * scaled * exp(-m * m);  // P(X > |x|)
+  let outer = select(F(1.0) - tail, tail, u < F(0.0));
+  return select(outer, F(0.5) + F(0.5) * erf_near(clamp(u, F(-0.46875), F(0.46875))), m <= F(0.46875));
+}
+fn gelu(x: F) -> F { return x * normal_cdf(x); }
+fn gelu_grad(x: F, dy: F) -> F {
+  let bounded = clamp(x, F(-13.0), F(13.0));
+  return dy * (normal_cdf(x) + x * F(0.3989422804014327) * exp(F(-0.5) * bounded * bounded));
+}
+
+fn exp_grad(x: F, dy: F) -> F { return dy * exp(x); }
+fn log_grad(x: F, dy: F) -> F { return dy / x; }
+fn sqrt_grad(x: F, dy: F) -> F { return dy * F(0.5) / sqrt(x); }
+fn reciprocal_sqrt(x: F) -> F { return F(1.0) / sqrt(x); }
+fn reciprocal_sqrt_grad(x: F, dy: F) -> F { return dy * F(-0.5) / (x * sqrt(x)); }
+fn sin_grad(x: F, dy: F) -> F { return dy * cos(x); }
+fn cos_grad(x: F, dy: F) -> F { return -dy * sin(x); }
+fn square(x: F) -> F { return x * x; }
+fn square_grad(x: F, dy: F) -> F { return dy * F(2.0) * x; }
+fn abs_grad(x: F, dy: F) -> F { return dy * sign(x); }
+fn clamp_grad(x: F, dy: F, low: F, high: F) -> F { return select(F(0.0), dy, (x >= low) & (x <= high)); }
+
+// At a tie both operands get half, as in PyTorch.
+fn maximum_grad(a: F, b: F, dy: F) -> F { return dy * select(select(F(0.0), F(0.5), a == b), F(1.0), a > b); }
+fn minimum_grad(a: F, b: F, dy: F) -> F { return dy * select(select(F(0.0), F(0.5), a == b), F(1.0), a < b); }
+fn divide_grad_b(a: F, b: F, dy: F) -> F { return -dy * a / (b * b); }
+
+// a^b for a >= 0 as exp2 computes it; a < 0 only for integer b, as in C: pow of a negative base is undefined in WGSL.
+fn power(a: F, b: F) -> F {
+  let odd = fract(abs(b) * F(0.5)) == F(0.5);
+  let magnitude = select(pow(abs(a), b), F(1.0), b == F(0.0));
+  return select(magnitude, -magnitude, (a < F(0.0)) & odd);
+}
+fn power_grad_a(a: F, b: F, dy: F) -> F { return select(dy * b * power(a, b - F(1.0)), F(0.0), b == F(0.0)); }
+fn power_grad_b(a: F, b: F, dy: F) -> F {
+  return select(F(0.0), dy * power(a, b) * log(max(a, F(1e-38))), a > F(0.0));
+}
