@@ -2,6 +2,7 @@
 export type { DType, Features } from '../kernels/kernel.js';
 export { type AdapterInfo, NoAdapterError } from './adapter.js';
 export { capture, type Step } from './capture.js';
+export { checkpoint } from './checkpoint.js';
 export { Device, type DeviceOptions } from './device.js';
 export { CheckError } from './errors.js';
 export type { MemoryReport } from './memory.js';

@@ -35,7 +35,8 @@ export function noGrad<R>(body: () => R): R {
   return withGrad(false, body);
 }
 
-function withGrad<R>(enabled: boolean, body: () => R): R {
+/** Runs `body` with recording for backward() on or off. */
+export function withGrad<R>(enabled: boolean, body: () => R): R {
   const before = gradEnabled;
   gradEnabled = enabled;
   try {
