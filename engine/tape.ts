@@ -1,9 +1,8 @@
 /** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and checkpoint(). */
-import type { Device } from './device.js';
 import { CheckError, check } from './errors.js';
 import type { Storage } from './memory.js';
 import { formatShape, sameShape } from './shape.js';
-import type { Tensor } from './tensor.js';
+import { Tensor, tensor } from './tensor.js';
 
 /** Computes the gradient of one input, when it is wanted. */
 export type Thunk = () => Tensor;
@@ -74,7 +73,7 @@ export function backward(output: Tensor, wrt: readonly Tensor[], { seed }: Backw
     check(!seed || sameShape(seed.shape, output.shape), () => `the seed is ${seed}, the output ${output}`);
     const order = pathsTo(output, new Set(wrt));
     const { result, made } = device.collect(() =>
-      noGrad(() => propagate(order, output, seed ?? one(device, output), wrt)),
+      noGrad(() => propagate(order, output, seed ?? tensor(device, [1], output.shape, output.dtype), wrt)),
     );
     const survivors = new Set(result.map(({ storage }) => storage));
     device.keep(made.filter((storage) => survivors.has(storage)));
@@ -84,13 +83,6 @@ export function backward(output: Tensor, wrt: readonly Tensor[], { seed }: Backw
     if (error instanceof CheckError) throw new CheckError(`backward: ${error.message}`, { cause: error });
     throw error;
   }
-}
-
-/** A one of the output's shape and dtype. */
-let makeOne: (device: Device, output: Tensor) => Tensor;
-const one = (device: Device, output: Tensor): Tensor => makeOne(device, output);
-export function setMakeOne(make: (device: Device, output: Tensor) => Tensor): void {
-  makeOne = make;
 }
 
 /** The nodes on paths from `output` to `wrt`, latest first. Checks each before any work is done. */
@@ -129,9 +121,8 @@ function pathsTo(output: Tensor, wrt: ReadonlySet<Tensor>): Node[] {
   return order;
 }
 
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 const tensorsOf = (inputs: readonly unknown[]): Tensor[] => inputs.filter(isTensor);
-const isTensor = (value: unknown): value is Tensor =>
-  typeof value === 'object' && value !== null && 'storage' in value && 'requiresGrad' in value;
 
 function leadsTo(input: Tensor, wrt: ReadonlySet<Tensor>, leads: ReadonlyMap<Node, boolean>): boolean {
   return wrt.has(input) || (input.node !== undefined && leads.get(input.node) === true);
@@ -146,6 +137,8 @@ function propagate(order: readonly Node[], output: Tensor, seed: Tensor, wrt: re
     const dys = node.outputs.map((tensor) => gradients.get(tensor));
     for (const tensor of node.outputs) if (!wanted.has(tensor)) gradients.delete(tensor);
     if (dys.every((dy) => dy === undefined)) continue;
+    const { opLabel } = output.device;
+    output.device.opLabel = `gradient of ${node.name} ${node.outputs.map(({ shape }) => formatShape(shape)).join(' ')}`;
     const thunks = node.pullback!(dys);
     node.inputs.forEach((input, i) => {
       if (!isTensor(input) || !leadsTo(input, wanted, onPath)) return;
@@ -159,6 +152,7 @@ function propagate(order: readonly Node[], output: Tensor, seed: Tensor, wrt: re
       const before = gradients.get(input);
       gradients.set(input, before ? addGradients(before, gradient) : gradient);
     });
+    output.device.opLabel = opLabel;
     for (const storage of node.saved) output.device.release(storage);
   }
   return wrt.map((tensor, i) => {

@@ -77,6 +77,7 @@ export function planElementwise(
     const element = elementTypes(input?.dtype ?? 'f32', width);
     types[name] = scalar ? element.T : element.V;
     types[`F${name}`] = element.F;
+    types[`S${name}`] = elementTypes(input?.dtype ?? 'f32', 1).F;
     const unit = scalar ? 1 : width;
     for (let axis = 0; axis < maxRank; axis++) {
       const stride = strides[i]?.[axis] ?? 0;

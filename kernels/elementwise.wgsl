@@ -1,7 +1,8 @@
 // y = apply(a, b, c), element by element, the inputs broadcast to y's shape.
 // One lane computes one Y (4 elements when the innermost axis allows). y is contiguous; axes are merged on the host, so
 // that most calls have RANK 1. An input that repeats along the innermost axis is bound as scalars and splat into F.
-// The variant gives: alias A, B, C, Y (storage), FA, FB, FC, FY (arithmetic), const INPUTS, RANK, and fn apply.
+// The variant gives: alias A, B, C, Y (storage), FA, FB, FC, FY (arithmetic),
+// SA, SB, SC (one element of it), const INPUTS, RANK, and fn apply.
 #include "lib/index.wgsl"
 #include "lib/elementwise.wgsl"
 

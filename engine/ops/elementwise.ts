@@ -119,15 +119,15 @@ function binary(
     ];
   });
   // The same expressions with b as params.p, so that dy becomes the second input.
-  const numberFor = (text: string, type: string): string =>
-    text.replace(/\bb\b/g, `${type}(params.p)`).replace(/\bc\b/g, 'b');
+  const numberFor = (text: string, type: string, element: string): string =>
+    text.replace(/\bb\b/g, `${type}(${element}(params.p))`).replace(/\bc\b/g, 'b');
   const withNumber = defineOp(name, (a: Tensor, p: number) => {
     check(Number.isFinite(p), `expected a finite number, found ${p}`);
     if (floatOnly) checkFloat(a);
     check(isFloat(a) || Number.isInteger(p), () => `expected an integer beside ${a}, found ${p}`);
-    const y = elementwise([a], { expression: numberFor(expression, 'FA'), p, dtype });
+    const y = elementwise([a], { expression: numberFor(expression, 'FA', 'SA'), p, dtype });
     if (!gradients || !isFloat(a)) return [y];
-    const gradient = numberFor(gradients.a, 'F');
+    const gradient = numberFor(gradients.a, 'F', 'f32');
     return [y, (dy) => [() => (gradient === 'b' ? dy : elementwise([a, dy], { expression: gradient, p }))]];
   });
   return (a, b) => (typeof b === 'number' ? withNumber(a, b) : withTensor(a, b));
