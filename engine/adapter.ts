@@ -44,24 +44,29 @@ export async function findAdapter({
 }: AdapterOptions = {}): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
   tuneSoftwareDrivers();
-  const found = await tryAdapter(name);
-  if (found) return found;
-  const provided = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
-  const again = provided.ok ? await tryAdapter(name) : undefined;
-  if (again) return again;
-  throw new NoAdapterError(`no WebGPU adapter${name ? ` named like "${name}"` : ''}. ${provided.message}`);
+  let present = await tryAdapter();
+  let provided = '';
+  if (!present) {
+    const { ok, message } = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
+    provided = message;
+    present = ok ? await tryAdapter() : undefined;
+  }
+  if (!present) throw new NoAdapterError(`no WebGPU adapter. ${provided}`);
+  if (!name) return present;
+  return (await tryAdapter(name))!;
 }
 
-async function tryAdapter(name: string | undefined): Promise<FoundAdapter | undefined> {
+/** The adapter named like `name`, or the best one; undefined where there is none. Throws on a name that fits none. */
+async function tryAdapter(name?: string): Promise<FoundAdapter | undefined> {
   const gpu = create(name ? [`adapter=${name}`, ...toggles] : toggles);
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch((error: unknown) => {
+    if (!name) throw error;
+    throw new NoAdapterError(`no WebGPU adapter named like "${name}": ${(error as Error).message}`);
+  });
   if (!adapter) return undefined;
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
-  return {
-    gpu,
-    adapter,
-    info: Object.freeze({ vendor, architecture, device, description, software: isFallbackAdapter }),
-  };
+  const info = Object.freeze({ vendor, architecture, device, description, software: isFallbackAdapter });
+  return { gpu, adapter, info };
 }
 
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];

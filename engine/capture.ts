@@ -129,8 +129,7 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
   device.recorder = undefined;
 
   try {
-    await device.pipelines.compile(dispatches.map(({ plan }) => plan));
-    device.throwFailure();
+    await device.pipelines.compile(dispatches.map(({ plan }) => plan)).finally(() => device.throwFailure());
     const kept = new Set(tensorsIn(outputs).map(({ storage }) => storage));
     for (const storage of kept) {
       const written = !owned.has(storage) || storage.buffer || dispatches.some((d) => uses(d, storage));

@@ -187,6 +187,7 @@ export class Device {
     label: string,
   ): GPUBindGroup {
     const { source, layout } = pipeline;
+    this.checkAliases(pipeline, buffers, label);
     const entries: GPUBindGroupEntry[] = source.bindings.map(({ name, index }) => {
       const range = buffers[name];
       if (range === undefined) throw new Error(`${source.name}.wgsl: no buffer for binding ${name} (${label})`);
@@ -310,6 +311,22 @@ export class Device {
   private checkUsable(): void {
     if (this.closed) throw new Error('the device is closed');
     if (this.failure?.message.startsWith('device lost')) throw this.failure;
+  }
+
+  /** WebGPU forbids a buffer that a dispatch writes in any other binding of it; Dawn would say so only at the submit. */
+  private checkAliases(
+    { source }: Pipeline,
+    buffers: Readonly<Record<string, BufferRange | null>>,
+    label: string,
+  ): void {
+    for (const { name, access } of source.bindings) {
+      const written = access === 'read_write' ? buffers[name]?.storage : undefined;
+      if (!written) continue;
+      const other = source.bindings.find(
+        (binding) => binding.name !== name && buffers[binding.name]?.storage === written,
+      );
+      check(!other, () => `${source.name}.wgsl writes ${name} and also binds it as ${other?.name} (${label})`);
+    }
   }
 
   private stageParams(bytes: Uint8Array): number {

@@ -51,7 +51,10 @@ export class BufferPool {
   allocate(storage: Storage): void {
     const size = roundUp(storage.bytes);
     const reused = this.free.get(size)?.pop();
-    if (reused) this.poolBytes -= size;
+    if (reused) {
+      this.poolBytes -= size;
+      reused.label = storage.label;
+    }
     storage.buffer = reused ?? this.create(size, storage.label);
     this.liveBytes += size;
     this.live.add(storage);
