@@ -1,0 +1,180 @@
+/** Plans of the convolution and its gradients: layouts, grids, and the choice between the two structures. */
+import { type DType, type Features, linearGrid, type Plan } from './kernel.js';
+
+/** Sizes of a convolution of x [batch, channels, height, width] with a weight [outChannels, channels, kernelHeight, kernelWidth]. */
+export interface Conv2dSize {
+  readonly batch: number;
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+  readonly outChannels: number;
+  readonly outHeight: number;
+  readonly outWidth: number;
+  readonly kernelHeight: number;
+  readonly kernelWidth: number;
+  readonly stride: number;
+  readonly paddingTop: number;
+  readonly paddingLeft: number;
+}
+
+/** How the tensors beside the weight are stored; null where there is no bias. */
+export interface Conv2dTypes {
+  readonly dtype: DType;
+  readonly weight: DType;
+  readonly bias: DType | null;
+  readonly residual: boolean;
+}
+
+const vec4s = (channels: number): number => Math.ceil(channels / 4);
+
+/**
+ * The subgroup structure needs one fixed size and a lane count that its tiles divide into. It is for software adapters:
+ * there workgroup memory is as slow as any other; on a GPU its shuffles would cost half of the multiplications' time.
+ */
+function usesSubgroups({ software, subgroups, subgroupSize }: Features): boolean {
+  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8 || subgroupSize === 16);
+}
+
+/** x [batch, channels, pixels] to [batch, pixels, vec4s(channels)] of vec4, padded with zeros. */
+export function planChannelsLast(batch: number, channels: number, pixels: number, dtype: DType): Plan {
+  const count = batch * pixels * vec4s(channels);
+  return {
+    kernel: 'conv2d_channels_last',
+    variant: { types: { T: dtype, V: `vec4<${dtype}>` } },
+    params: { count, channels, pixels },
+    grid: linearGrid(Math.ceil(count / 256)),
+  };
+}
+
+/** Elements of the channels-last copy that `planChannelsLast` writes. */
+export function channelsLastSize(batch: number, channels: number, pixels: number): number {
+  return batch * pixels * vec4s(channels) * 4;
+}
+
+/** Which product the weight's copy is for: rows are the input's channels (forward) or the output's (input gradient). */
+export type Conv2dDirection = 'forward' | 'inputGrad';
+
+/** The weight [O, C, kh, kw] to [kh * kw, rows, columns], padded with zeros; f16 stays f16. */
+export function planConv2dWeight(size: Conv2dSize, direction: Conv2dDirection, dtype: DType): Plan {
+  const { channels, outChannels } = size;
+  const taps = size.kernelHeight * size.kernelWidth;
+  const forward = direction === 'forward';
+  const count = conv2dWeightWords(size, dtype) / 4;
+  return {
+    kernel: 'conv2d_weight',
+    variant: { constants: { F16: dtype === 'f16' } },
+    params: {
+      count,
+      rows: forward ? channels : outChannels,
+      columns: forward ? outChannels : channels,
+      row_stride: forward ? taps : channels * taps,
+      column_stride: forward ? channels * taps : taps,
+      taps,
+    },
+    grid: linearGrid(Math.ceil(count / 256)),
+  };
+}
+
+/** 32-bit words of the weight's copy. */
+export function conv2dWeightWords(size: Conv2dSize, dtype: DType): number {
+  const elements = size.kernelHeight * size.kernelWidth * vec4s(size.channels) * vec4s(size.outChannels) * 16;
+  return dtype === 'f16' ? elements / 2 : elements;
+}
+
+/**
+ * y [batch, outChannels, outHeight, outWidth] from the channels-last x and the weight's copy; or with 'inputGrad' dx from
+ * the channels-last dy. Nothing but the length of the grid depends on the batch.
+ */
+export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: Conv2dTypes, features: Features): Plan {
+  const forward = direction === 'forward';
+  const input = { channels: size.channels, height: size.height, width: size.width };
+  const output = { channels: size.outChannels, height: size.outHeight, width: size.outWidth };
+  const [source, result] = forward ? [input, output] : [output, input];
+  const step = forward ? 1 : size.stride;
+  const pixels = Math.ceil(result.height / step) * Math.ceil(result.width / step);
+  const subgroups = usesSubgroups(features);
+  const rows = subgroups ? 16 : pixels > 64 ? 8 : 4;
+  const pixelTiles = Math.ceil(pixels / (subgroups ? rows : 16 * rows));
+  const columnTiles = Math.ceil(result.channels / (subgroups ? 4 * features.subgroupSize : 64));
+  return {
+    kernel: subgroups ? 'conv2d_subgroup' : 'conv2d_tiled',
+    variant: {
+      types: { T: types.dtype, V: `vec4<${types.dtype}>` },
+      constants: {
+        ...(subgroups ? { SUBGROUP: features.subgroupSize } : {}),
+        ROWS: rows,
+        TRANSPOSED: !forward,
+        WEIGHT_F16: types.weight === 'f16',
+        HAS_BIAS: types.bias !== null,
+        BIAS_F16: types.bias === 'f16',
+        HAS_RESIDUAL: types.residual,
+      },
+      subgroups,
+    },
+    params: {
+      depth4: vec4s(source.channels),
+      columns: result.channels,
+      source_height: source.height,
+      source_width: source.width,
+      result_height: result.height,
+      result_width: result.width,
+      kernel_height: size.kernelHeight,
+      kernel_width: size.kernelWidth,
+      stride: size.stride,
+      padding_top: size.paddingTop,
+      padding_left: size.paddingLeft,
+      pixel_tiles: pixelTiles,
+      column_tiles: columnTiles,
+    },
+    grid: linearGrid(pixelTiles * columnTiles * step * step * size.batch),
+  };
+}
+
+/** Workgroups that keep an adapter busy; the weight gradient's sum is split to reach them. */
+const busy = { software: 16, gpu: 512 };
+
+/**
+ * `parts` partial weight gradients [parts, O, C, kh, kw] in f32 from the channels-last x and dy, to be added in order.
+ * The split follows from the shapes and the kind of adapter alone, so that a run can be repeated bit by bit.
+ */
+export function planConv2dWeightGrad(
+  size: Conv2dSize,
+  dtype: DType,
+  features: Features,
+): { plan: Plan; parts: number } {
+  const subgroups = usesSubgroups(features);
+  const channelTiles = Math.ceil(size.channels / (subgroups ? 4 * features.subgroupSize : 64));
+  const outChannelTiles = Math.ceil(size.outChannels / (subgroups ? 16 : 64));
+  const tiles = channelTiles * outChannelTiles * size.kernelHeight * size.kernelWidth;
+  const rows = size.batch * size.outHeight;
+  const wanted = Math.min(rows, Math.ceil((features.software ? busy.software : busy.gpu) / tiles));
+  const rowsPerPart = Math.ceil(rows / wanted);
+  const parts = Math.ceil(rows / rowsPerPart);
+  const plan: Plan = {
+    kernel: subgroups ? 'conv2d_weight_grad_subgroup' : 'conv2d_weight_grad_tiled',
+    variant: {
+      types: { V: `vec4<${dtype}>` },
+      constants: subgroups ? { SUBGROUP: features.subgroupSize } : {},
+      subgroups,
+    },
+    params: {
+      channels: size.channels,
+      out_channels: size.outChannels,
+      height: size.height,
+      width: size.width,
+      out_height: size.outHeight,
+      out_width: size.outWidth,
+      kernel_height: size.kernelHeight,
+      kernel_width: size.kernelWidth,
+      stride: size.stride,
+      padding_top: size.paddingTop,
+      padding_left: size.paddingLeft,
+      rows,
+      rows_per_part: rowsPerPart,
+      channel_tiles: channelTiles,
+      out_channel_tiles: outChannelTiles,
+    },
+    grid: linearGrid(tiles * parts),
+  };
+  return { plan, parts };
+}

@@ -1,0 +1,49 @@
+// Convolution as an implicit matrix product (formula and layouts: conv2d_common.wgsl), for adapters where a load costs
+// as much as tens of multiplications and workgroup memory is no faster: the software ones.
+// One workgroup = one subgroup; it computes ROWS pixels x 4 SUBGROUP channels. To load the source, a lane is a pixel (its
+// channels at the tap); to load the weight and to sum, a lane is 4 channels of the result. Rows pass by shuffles.
+#include "conv2d_common.wgsl"
+
+const_assert ROWS % SUBGROUP == 0u;
+const LOADS = ROWS / SUBGROUP;  // pixels a lane loads
+
+@compute @workgroup_size(SUBGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let index = workgroup_index(workgroup, grid);
+  let tile = tile_of(index);
+  let column4 = tile.columns * SUBGROUP + lane;
+  let weight_column4 = min(column4, columns4() - 1u);
+  var start: array<vec2i, LOADS>;
+  var real: array<bool, LOADS>;
+  for (var r = 0u; r < LOADS; r++) {
+    let q = tile.pixels * ROWS + r * SUBGROUP + lane;
+    start[r] = source_start(tile, q);
+    real[r] = q < pixel_count(tile);
+  }
+
+  var sum: array<vec4f, ROWS>;
+  for (var tap_y = 0u; tap_y < tile.taps.y; tap_y++) {
+    for (var tap_x = 0u; tap_x < tile.taps.x; tap_x++) {
+      let tap = vec2u(tap_x, tap_y);
+      var base: array<u32, LOADS>;
+      var inside: array<bool, LOADS>;
+      for (var r = 0u; r < LOADS; r++) {
+        let at = start[r] + tap_offset(tap);
+        inside[r] = real[r] && inside_source(at);
+        base[r] = source_index(tile, at);
+      }
+      let row = weight_row(tile, tap);
+      for (var k = 0u; k < params.depth4; k++) {
+        let w = load_weight(row + 4u * k, weight_column4);
+        for (var r = 0u; r < LOADS; r++) {
+          let mine = select(vec4f(), vec4f(source[base[r] + k]), inside[r]);
+          for (var i = 0u; i < SUBGROUP; i++) {
+            sum[r * SUBGROUP + i] += w * subgroupShuffle(mine, i);
+          }
+        }
+      }
+    }
+  }
+
+  for (var i = 0u; i < ROWS; i++) { store(tile, tile.pixels * ROWS + i, column4, sum[i]); }
+}
