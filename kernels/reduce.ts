@@ -18,6 +18,12 @@ export interface AxisView {
   readonly inner: number;
 }
 
+/** The view of `shape` in which `axis` is the middle one. */
+export function axisView(shape: readonly number[], axis: number): AxisView {
+  const product = (sizes: readonly number[]): number => sizes.reduce((all, n) => all * n, 1);
+  return { outer: product(shape.slice(0, axis)), length: shape[axis]!, inner: product(shape.slice(axis + 1)) };
+}
+
 const workgroupSize = 64;
 
 /**

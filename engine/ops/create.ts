@@ -1,0 +1,63 @@
+/** Tensors of given values, written by a kernel, so that a captured step makes them anew in each run. */
+import { planFill } from '../../kernels/fill.js';
+import type { DType } from '../../kernels/kernel.js';
+import type { Device } from '../device.js';
+import { CheckError, check } from '../errors.js';
+import { dispatch } from '../op.js';
+import type { Shape } from '../shape.js';
+import { empty, type Tensor } from '../tensor.js';
+
+/** A new tensor of start + step i. Errors carry the name of the function that was called. */
+function filled(name: string, device: Device, shape: Shape, dtype: DType, start: number, step = 0): Tensor {
+  try {
+    check(
+      Number.isFinite(start) && Number.isFinite(step),
+      () => `expected finite values, found ${step ? step : start}`,
+    );
+    const integer = dtype === 'u32' || dtype === 'i32';
+    check(
+      !integer || (Number.isInteger(start) && Number.isInteger(step)),
+      `expected integers for ${dtype}, found ${start}`,
+    );
+    check(dtype !== 'f16' || device.features.f16, 'this adapter has no shader-f16');
+    const y = empty(device, shape, dtype);
+    dispatch(planFill(y.size, dtype, start, step), { y });
+    return y;
+  } catch (error) {
+    if (error instanceof CheckError) throw new CheckError(`${name}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/** A tensor whose elements are all `value`, which must be finite. */
+export function full(device: Device, shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+  return filled('full', device, shape, dtype, value);
+}
+
+export function zeros(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
+  return filled('zeros', device, shape, dtype, 0);
+}
+
+export function ones(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
+  return filled('ones', device, shape, dtype, 1);
+}
+
+/** Zeros of x's shape and dtype, on its device. */
+export function zerosLike(x: Tensor): Tensor {
+  return filled('zerosLike', x.device, x.shape, x.dtype, 0);
+}
+
+export interface ArangeOptions {
+  readonly start?: number;
+  readonly step?: number;
+  readonly dtype?: DType;
+}
+
+/** [start, start + step, ...], `count` numbers; by default 0, 1, 2, ... in f32. */
+export function arange(
+  device: Device,
+  count: number,
+  { start = 0, step = 1, dtype = 'f32' }: ArangeOptions = {},
+): Tensor {
+  return filled('arange', device, [count], dtype, start, step);
+}

@@ -1,0 +1,70 @@
+// y = exp(x - max) / sum(exp(x - max)) along the middle axis of x [outer, length, inner], or its logarithm (LOG).
+// A unit is one V: with inner = 1 four neighbours of a row, which `join_*` joins at the end; otherwise four columns, which
+// stay apart. LANES lanes share a row, each with four accumulators; the order depends on the length only.
+// The variant gives V (a unit stored), F (in arithmetic), S (its scalar), `join_sum`, `join_max`.
+#include "lib/index.wgsl"
+
+const WORKGROUP = 64u;
+
+struct Params {
+  count: u32,   // rows or units of columns: outer * inner
+  length: u32,  // units along the axis
+  inner: u32,   // units along the inner axes
+}
+
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+#include "lib/row.wgsl"
+
+// exp for arguments <= 0. Below -104 it is 0 in f32; the bound keeps large negative masks away from infinity.
+fn decay(a: F) -> F { return exp(max(a, F(-104.0))); }
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let slot = workgroup_index(workgroup, grid) * WORKGROUP + lane;
+  let item = slot / LANES;
+  let row = min(item, params.count - 1u);
+  let inner = params.inner;
+  let base = row / inner * params.length * inner + row % inner;
+  let step = LANES * inner;
+  let first = base + slot % LANES * inner;
+  let end = base + params.length * inner;
+
+  var a = F(x[base]);
+  var b = a;
+  var c = a;
+  var d = a;
+  var at = first;
+  for (; at + 3u * step < end; at += 4u * step) {
+    a = max(a, F(x[at]));
+    b = max(b, F(x[at + step]));
+    c = max(c, F(x[at + 2u * step]));
+    d = max(d, F(x[at + 3u * step]));
+  }
+  for (; at < end; at += step) { a = max(a, F(x[at])); }
+  let top = join_max(lanes_max(max(max(a, b), max(c, d)), lane));
+
+  a = F(0.0);
+  b = a;
+  c = a;
+  d = a;
+  at = first;
+  for (; at + 3u * step < end; at += 4u * step) {
+    a += decay(F(x[at]) - top);
+    b += decay(F(x[at + step]) - top);
+    c += decay(F(x[at + 2u * step]) - top);
+    d += decay(F(x[at + 3u * step]) - top);
+  }
+  for (; at < end; at += step) { a += decay(F(x[at]) - top); }
+  let total = join_sum(lanes_sum((a + b) + (c + d), lane));
+
+  if (item >= params.count) { return; }
+  let scale = F(1.0) / total;
+  let shift = log(total);
+  for (at = first; at < end; at += step) {
+    let centred = F(x[at]) - top;
+    if (LOG) { y[at] = V(centred - shift); } else { y[at] = V(decay(centred) * scale); }
+  }
+}
