@@ -1,8 +1,10 @@
 /** Ops that move elements without computing: reshape is a view, the others are strided copies. */
+import { type Box, planCopy } from '../../kernels/copy.js';
+import { planFill } from '../../kernels/fill.js';
 import { check } from '../errors.js';
-import { defineOp } from '../op.js';
-import { formatShape, type Shape, sizeOf } from '../shape.js';
-import { Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../op.js';
+import { formatShape, resolveAxis, type Shape, sameShape, sizeOf, stridesOf } from '../shape.js';
+import { emptyLike, Tensor } from '../tensor.js';
 
 /** A tensor of another shape over the same memory. */
 const view = (x: Tensor, shape: Shape): Tensor => new Tensor(x.device, x.storage, shape, x.dtype);
@@ -17,4 +19,139 @@ export const reshape = defineOp('reshape', (x: Tensor, shape: Shape) => {
     () => `${x} has ${x.size} elements; expected a shape of as many, found ${formatShape(shape)}`,
   );
   return [view(x, full), (dy) => [() => view(dy, x.shape)]];
+});
+
+/** The box of `shape` that starts at `start` along `axis`. */
+function boxAt(shape: Shape, axis = 0, start = 0): Box {
+  const strides = stridesOf(shape);
+  return { offset: start * (strides[axis] ?? 0), strides };
+}
+
+function copyBox(sizes: Shape, x: Tensor, from: Box, y: Tensor, to: Box): void {
+  dispatch(planCopy(sizes, from, to, x.dtype), { x, y });
+}
+
+const fill = (y: Tensor, value: number): void => dispatch(planFill(y.size, y.dtype, value), { y });
+
+/** x with its axes reordered: axis i of the result is axis axes[i] of x. */
+function permuted(x: Tensor, axes: readonly number[]): Tensor {
+  const strides = stridesOf(x.shape);
+  const y = emptyLike(
+    x,
+    axes.map((axis) => x.shape[axis]!),
+  );
+  copyBox(y.shape, x, { offset: 0, strides: axes.map((axis) => strides[axis]!) }, y, boxAt(y.shape));
+  return y;
+}
+
+/** x with its axes reordered: axis i of the result is axis axes[i] of x. A copy. */
+export const permute = defineOp('permute', (x: Tensor, axes: readonly number[]) => {
+  const order = axes.map((axis) => resolveAxis(axis, x.rank));
+  check(
+    order.length === x.rank && new Set(order).size === x.rank,
+    () => `expected each of the ${x.rank} axes of ${x} once, found ${formatShape(axes)}`,
+  );
+  const inverse = order.map((_, i) => order.indexOf(i));
+  return [permuted(x, order), (dy) => [() => permuted(dy, inverse)]];
+});
+
+/** x with two axes exchanged. A copy. */
+export const transpose = defineOp('transpose', (x: Tensor, axis1: number, axis2: number) => {
+  const [a, b] = [resolveAxis(axis1, x.rank), resolveAxis(axis2, x.rank)];
+  const order = x.shape.map((_, i) => (i === a ? b : i === b ? a : i));
+  return [permuted(x, order), (dy) => [() => permuted(dy, order)]];
+});
+
+/** The part of x from `start` up to, not including, `start + size` along `axis`. */
+function part(x: Tensor, axis: number, start: number, size: number): Tensor {
+  const y = emptyLike(x, x.shape.with(axis, size));
+  copyBox(y.shape, x, boxAt(x.shape, axis, start), y, boxAt(y.shape));
+  return y;
+}
+
+/** x along `axis` from `start` up to, not including, `end`; negative positions count from the end of the axis. */
+export const slice = defineOp('slice', (x: Tensor, axis: number, start: number, end?: number) => {
+  const at = resolveAxis(axis, x.rank);
+  const length = x.shape[at]!;
+  const position = (n: number): number => (n < 0 ? n + length : n);
+  const [from, to] = [position(start), position(end ?? length)];
+  check(
+    Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from < to && to <= length,
+    () => `expected a range within axis ${at} of ${x}, found ${start} to ${end}`,
+  );
+  const grad = (dy: Tensor): Tensor => {
+    const dx = emptyLike(x);
+    fill(dx, 0);
+    copyBox(dy.shape, dy, boxAt(dy.shape), dx, boxAt(x.shape, at, from));
+    return dx;
+  };
+  return [part(x, at, from, to - from), (dy) => [() => grad(dy)]];
+});
+
+/** The consecutive parts of x of the given sizes along `axis`. */
+export const split = defineOp('split', (x: Tensor, sizes: readonly number[], axis: number = 0) => {
+  const at = resolveAxis(axis, x.rank);
+  check(
+    sizes.every((n) => Number.isInteger(n) && n > 0) && sizes.reduce((all, n) => all + n, 0) === x.shape[at],
+    () => `expected positive sizes that add up to axis ${at} of ${x}, found ${formatShape(sizes)}`,
+  );
+  const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
+  const grad = (dys: readonly (Tensor | undefined)[]): Tensor => {
+    const dx = emptyLike(x);
+    if (dys.includes(undefined)) fill(dx, 0);
+    dys.forEach((dy, i) => {
+      if (dy) copyBox(dy.shape, dy, boxAt(dy.shape), dx, boxAt(x.shape, at, starts[i]));
+    });
+    return dx;
+  };
+  const parts: readonly Tensor[] = sizes.map((size, i) => part(x, at, starts[i]!, size));
+  return [parts, (dys) => [() => grad(dys)]];
+});
+
+/** Tensors of equal dtype joined along `axis`; their other sizes must agree. */
+export const concat = defineOp('concat', (xs: readonly Tensor[], axis: number = 0) => {
+  const x = xs[0]!;
+  const at = resolveAxis(axis, x.rank);
+  for (const other of xs) {
+    check(
+      other.dtype === x.dtype && other.rank === x.rank && sameShape(other.shape.with(at, 1), x.shape.with(at, 1)),
+      () => `expected tensors like ${x} but for the size of axis ${at}, found ${other}`,
+    );
+  }
+  const sizes = xs.map(({ shape }) => shape[at]!);
+  const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
+  const y = emptyLike(
+    x,
+    x.shape.with(
+      at,
+      sizes.reduce((all, n) => all + n, 0),
+    ),
+  );
+  xs.forEach((input, i) => {
+    copyBox(input.shape, input, boxAt(input.shape), y, boxAt(y.shape, at, starts[i]));
+  });
+  return [y, (dy) => sizes.map((size, i) => () => part(dy, at, starts[i]!, size))];
+});
+
+/** x with `value` around it: `widths` holds the number of elements before and after, for each axis. */
+export const pad = defineOp('pad', (x: Tensor, widths: readonly (readonly [number, number])[], value: number = 0) => {
+  check(
+    widths.length === x.rank && widths.flat().every((n) => Number.isInteger(n) && n >= 0),
+    () => `expected [before, after] for each axis of ${x}, found ${JSON.stringify(widths)}`,
+  );
+  check(Number.isFinite(value), `expected a finite value, found ${value}`);
+  const y = emptyLike(
+    x,
+    x.shape.map((n, i) => n + widths[i]![0] + widths[i]![1]),
+  );
+  const strides = stridesOf(y.shape);
+  const inside = { offset: widths.reduce((offset, [before], i) => offset + before * strides[i]!, 0), strides };
+  fill(y, value);
+  copyBox(x.shape, x, boxAt(x.shape), y, inside);
+  const grad = (dy: Tensor): Tensor => {
+    const dx = emptyLike(x);
+    copyBox(x.shape, dy, inside, dx, boxAt(x.shape));
+    return dx;
+  };
+  return [y, (dy) => [() => grad(dy)]];
 });
