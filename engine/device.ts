@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { type Features, kernelKey, type Plan, packParams } from '../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from './adapter.js';
 import { check, formatBytes } from './errors.js';
+import { FiniteWatch } from './finite.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
 import { mapErrorLines, type Pipeline, PipelineCache } from './pipelines.js';
 
@@ -11,6 +12,8 @@ export interface DeviceOptions extends AdapterOptions {
   readonly memoryBudget?: number;
   /** Fill fresh tensors with NaN, so that a kernel that leaves an element unwritten is found. For tests. */
   readonly poison?: boolean;
+  /** Look for NaN and infinity in every op's output, and name the first op at the next await. Default: DEBUG contains `finite`. */
+  readonly checkFinite?: boolean;
 }
 
 /** A part of a storage: byte offset (a multiple of `offsetAlignment`) and size. */
@@ -42,6 +45,8 @@ const maxPending = 256;
 export class Device {
   /** Set while capture() records. */
   recorder: Recorder | undefined;
+  /** Set while outputs are watched for NaN and infinity. */
+  readonly finite: FiniteWatch | undefined;
   readonly pipelines: PipelineCache;
   readonly pool: BufferPool;
   /** Alignment of the byte offset of a bound range. */
@@ -87,6 +92,7 @@ export class Device {
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     this.absent = gpu.createBuffer({ label: 'absent', size: 256, usage: GPUBufferUsage.STORAGE });
+    if (options.checkFinite ?? process.env.DEBUG?.includes('finite')) this.finite = new FiniteWatch(this);
     // Dawn polls and would free the instance under a live device if only the device were reachable.
     Device.open.add(this);
   }
@@ -233,6 +239,13 @@ export class Device {
 
   /** Reads bytes back, after everything dispatched so far. Throws any error stored since the last await. */
   async read(storage: Storage, bytes = storage.bytes): Promise<Uint8Array> {
+    const data = await this.readBytes(storage, bytes);
+    await this.finite?.check();
+    return data;
+  }
+
+  /** @internal read() without looking at what DEBUG=finite found. */
+  async readBytes(storage: Storage, bytes: number): Promise<Uint8Array> {
     check(!this.recorder, `reads back inside a captured step; return the tensor and read it after run()`);
     this.checkUsable();
     this.flush();
@@ -265,6 +278,7 @@ export class Device {
     this.flush();
     await this.wait(this.gpu.queue.onSubmittedWorkDone());
     this.throwFailure();
+    await this.finite?.check();
   }
 
   /**

@@ -58,6 +58,7 @@ function finish<R extends Tensor | readonly Tensor[]>(
   const outputs: readonly Tensor[] = output instanceof Tensor ? [output] : output;
   if (outputs.some((tensor) => inputs.includes(tensor)))
     throw new Error(`${name} returned one of its inputs; ops return new tensors`);
+  if (device.finite) for (const tensor of outputs) device.finite.observe(tensor);
   const kept = new Set(outputs.map(({ storage }) => storage));
   const saved = made.filter((storage) => !kept.has(storage));
   device.keep(made.filter((storage) => kept.has(storage)));

@@ -1,0 +1,40 @@
+/** DEBUG=finite: finds the first op whose output holds a NaN or an infinity. */
+import { planFinite } from '../kernels/finite.js';
+import type { Device } from './device.js';
+import { arrayOf, toBytes } from './dtype.js';
+import { Storage } from './memory.js';
+import type { Tensor } from './tensor.js';
+
+const none = 0xffffffff;
+
+/** Watches every op's output on the GPU; the verdict comes at the next read back or sync(). Costs a pass over each output. */
+export class FiniteWatch {
+  private readonly flags = new Storage(4, 'finite flags');
+  /** One for each output watched, in order: the smallest index is the earliest op. */
+  private readonly labels: string[] = [];
+
+  constructor(private readonly device: Device) {
+    device.pool.allocate(this.flags);
+    device.write(this.flags, toBytes('u32', [none]));
+  }
+
+  /** Adds the check of an op's output after it. */
+  observe(x: Tensor): void {
+    if (x.dtype !== 'f32' && x.dtype !== 'f16') return;
+    const label = `${this.device.opLabel} -> ${x}`;
+    const index = this.labels.push(label) - 1;
+    const ranges = {
+      x: { storage: x.storage, offset: 0, bytes: x.bytes },
+      flags: { storage: this.flags, offset: 0, bytes: 4 },
+    };
+    this.device.dispatch(planFinite(x.size, x.dtype, index), ranges, `finite ${label}`);
+  }
+
+  /** Throws the label of the first op that made a NaN or an infinity since the last check. */
+  async check(): Promise<void> {
+    const [index] = arrayOf('u32', await this.device.readBytes(this.flags, 4));
+    if (index === none) return;
+    this.device.write(this.flags, toBytes('u32', [none]));
+    throw new Error(`a NaN or an infinity was first made by ${this.labels[index!]}`);
+  }
+}
