@@ -33,8 +33,9 @@ export interface FileEntry {
   readonly name: string;
   readonly dtype: FileDType;
   readonly shape: readonly number[];
-  /** Number of bytes in the file. */
+  /** Number of bytes, and the first one's place in the file. */
   readonly bytes: number;
+  readonly offset: number;
 }
 
 /** A tensor to write. `data` may be a function, called when its turn comes: then only one tensor is in memory at a time. */
@@ -55,7 +56,6 @@ export class SafetensorsFile {
     private readonly file: FileHandle,
     readonly entries: ReadonlyMap<string, FileEntry>,
     readonly metadata: Readonly<Record<string, string>>,
-    private readonly offsets: ReadonlyMap<string, number>,
   ) {}
 
   /** The entry called `name`. Throws, with the file's name, when there is none. */
@@ -67,8 +67,8 @@ export class SafetensorsFile {
 
   /** Reads the bytes of one tensor, as stored. */
   async readBytes(name: string): Promise<Uint8Array> {
-    const { bytes } = this.entry(name);
-    return readRange(this.file, this.offsets.get(name)!, bytes, `${this.path}: ${name}`);
+    const { offset, bytes } = this.entry(name);
+    return readRange(this.file, offset, bytes, `${this.path}: ${name}`);
   }
 
   /** Reads the values of one tensor, as `valuesOf` gives them. */
@@ -120,8 +120,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         `${path}: __metadata__.${key}: expected a string, found ${JSON.stringify(value)}`,
       );
     }
-    const { entries, offsets } = readEntries(path, tensors, 8 + headerBytes, size);
-    return new SafetensorsFile(path, file, entries, metadata as Record<string, string>, offsets);
+    const entries = readEntries(path, tensors, 8 + headerBytes, size);
+    return new SafetensorsFile(path, file, entries, metadata as Record<string, string>);
   } catch (error) {
     await file.close();
     throw error;
@@ -141,45 +141,32 @@ function parseHeader(path: string, text: string): Record<string, unknown> {
 
 /** Checks each entry, and that together they cover the data without overlap or gap. */
 function readEntries(path: string, tensors: Record<string, unknown>, dataStart: number, fileSize: number) {
-  const ranges = Object.entries(tensors).map(([name, value]) => {
+  const dataBytes = fileSize - dataStart;
+  const entries = Object.entries(tensors).map(([name, value]): FileEntry => {
     const where = `${path}: ${name}`;
     check(isRecord(value), `${where}: expected an object, found ${JSON.stringify(value)}`);
-    const { dtype, shape, data_offsets: offsets } = value;
-    check(
-      isFileDType(dtype),
-      `${where}: unknown dtype ${JSON.stringify(dtype)}, expected one of ${Object.keys(elementBytes).join(', ')}`,
-    );
+    const { dtype, shape, data_offsets: range } = value;
+    const known = Object.keys(elementBytes);
+    check(isFileDType(dtype), `${where}: unknown dtype ${JSON.stringify(dtype)}, expected one of ${known.join(', ')}`);
     check(isSizes(shape), `${where}: shape ${JSON.stringify(shape)}, expected a list of sizes`);
-    check(
-      isSizes(offsets) && offsets.length === 2,
-      `${where}: data_offsets ${JSON.stringify(offsets)}, expected [start, end]`,
-    );
-    const [start, end] = offsets as [number, number];
+    const isRange = isSizes(range) && range.length === 2;
+    check(isRange, `${where}: data_offsets ${JSON.stringify(range)}, expected [start, end]`);
+    const [start, end] = range as [number, number];
     const bytes = bytesOf(dtype, shape);
-    check(
-      end - start === bytes,
-      `${where}: [${shape}] ${dtype} needs ${bytes} bytes, found ${end - start} (${start} to ${end})`,
-    );
-    check(
-      end <= fileSize - dataStart,
-      `${where}: ends at byte ${end}, but the file has ${fileSize - dataStart} (truncated?)`,
-    );
-    return { entry: { name, dtype, shape, bytes } satisfies FileEntry, start, end };
+    const found = `${end - start} (${start} to ${end})`;
+    check(end - start === bytes, `${where}: [${shape}] ${dtype} needs ${bytes} bytes, found ${found}`);
+    check(end <= dataBytes, `${where}: ends at byte ${end}, but the file has ${dataBytes} (truncated?)`);
+    return { name, dtype, shape, bytes, offset: dataStart + start };
   });
   let covered = 0;
-  for (const { entry, start, end } of [...ranges].sort((a, b) => a.start - b.start || a.end - b.end)) {
+  for (const { name, offset, bytes } of [...entries].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
+    const start = offset - dataStart;
     const fault = start < covered ? 'overlaps the tensor before it' : 'leaves a gap';
-    check(start === covered, `${path}: ${entry.name} ${fault}: starts at byte ${start}, expected ${covered}`);
-    covered = end;
+    check(start === covered, `${path}: ${name} ${fault}: starts at byte ${start}, expected ${covered}`);
+    covered += bytes;
   }
-  check(
-    covered === fileSize - dataStart,
-    `${path}: ${fileSize - dataStart} bytes of data, expected ${covered} by its header`,
-  );
-  return {
-    entries: new Map(ranges.map(({ entry }) => [entry.name, entry])),
-    offsets: new Map(ranges.map(({ entry, start }) => [entry.name, dataStart + start])),
-  };
+  check(covered === dataBytes, `${path}: ${dataBytes} bytes of data, expected ${covered} by its header`);
+  return new Map(entries.map((entry) => [entry.name, entry]));
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
