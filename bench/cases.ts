@@ -1,0 +1,8 @@
+/** Every case of `npm run bench`, in the order they run. */
+import { conv2dCases } from './conv2d.js';
+import { elementwiseCases } from './elementwise.js';
+import type { BenchCase } from './harness.js';
+import { matmulCases } from './matmul.js';
+import { reduceCases } from './reduce.js';
+
+export const cases: readonly BenchCase[] = [...matmulCases, ...conv2dCases, ...reduceCases, ...elementwiseCases];

@@ -1,0 +1,92 @@
+/** `npm run bench`: checks and times every case on this machine's adapter, against the peaks measured in the same run. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname } from 'node:path';
+import { Command, Option } from 'commander';
+import { Device } from '../engine/device.js';
+import { measurePeaks } from '../engine/peak.js';
+import { cases } from './cases.js';
+import { type BenchCase, runCase, type ShapeSet, shapeSets } from './harness.js';
+import { measureHost } from './host.js';
+import {
+  compareReports,
+  formatChange,
+  formatResult,
+  type HostResult,
+  type Report,
+  type Result,
+  slowdownLimit,
+} from './report.js';
+
+const slowdownStatus = 9;
+
+interface Options {
+  readonly filter: string;
+  readonly shapes: ShapeSet | 'all';
+  readonly json?: string;
+  readonly compare?: string;
+}
+
+const options = new Command('bench')
+  .description('Checks each op against a reference, then times it.')
+  .option('--filter <text>', 'only cases whose "op shape dtype" contains this; "host" for the costs of the host', '')
+  .addOption(new Option('--shapes <set>', 'which shapes').choices([...shapeSets, 'all']).default('all'))
+  .option('--json <file>', 'store the results')
+  .option(
+    '--compare <file>',
+    `print the ratio to stored results; exit with ${slowdownStatus} when a case takes over ${slowdownLimit} times as long`,
+  )
+  .parse()
+  .opts<Options>();
+
+const wanted = ({ op, set, shape, dtype }: BenchCase): boolean =>
+  (options.shapes === 'all' || options.shapes === set) && `${op} ${shape} ${dtype}`.includes(options.filter);
+
+const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
+const device = await Device.create();
+try {
+  const { fma, copy } = await measurePeaks(device);
+  const { info: adapter } = device;
+  console.log(`${adapter.device} (${adapter.description}), node ${process.version}`);
+  console.log(`peaks: FMA ${fma.toFixed(0)} GFLOP/s, copy ${copy.toFixed(1)} GB/s`);
+
+  const results: Result[] = [];
+  for (const entry of cases.filter(wanted)) {
+    try {
+      const result = await runCase(device, entry);
+      results.push(result);
+      console.log(formatResult(result, { fma, copy }, adapter));
+    } catch (error) {
+      process.exitCode = 1;
+      console.error(`FAILED  ${entry.op} ${entry.shape} ${entry.dtype}: ${(error as Error).message}`);
+    }
+  }
+  const host: HostResult[] = 'host'.includes(options.filter) ? await measureHost(device) : [];
+  for (const { name, mean, margin } of host)
+    console.log(`host  ${name.padEnd(50)} ${mean.toFixed(1).padStart(7)} us +- ${margin.toFixed(0)} %`);
+
+  const [cpu] = cpus();
+  const report: Report = {
+    date: new Date().toISOString(),
+    node: process.version,
+    cpu: `${cpus().length} x ${cpu?.model.trim()}`,
+    adapter,
+    peaks: { fma, copy },
+    results,
+    host,
+  };
+  if (options.json) {
+    mkdirSync(dirname(options.json), { recursive: true });
+    writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
+  }
+  if (stored) {
+    const { changes, slower, sameAdapter } = compareReports(stored, report);
+    console.log(`\nagainst ${options.compare} (${stored.date}): time before, now, now / before`);
+    for (const change of changes) console.log(formatChange(change));
+    if (!sameAdapter)
+      console.log(`stored on ${stored.adapter.device} (${stored.adapter.description}): no verdict on another adapter`);
+    if (slower.length > 0) process.exitCode = slowdownStatus;
+  }
+} finally {
+  device.close();
+}
