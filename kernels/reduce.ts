@@ -123,3 +123,23 @@ export function planPass(
     grid: linearGrid(Math.ceil((count * lanes) / workgroupSize)),
   };
 }
+
+/** Length of a chunk of a cumulative sum, whose start is the cumulative sum of the chunks before. */
+export const cumsumChunk = 64;
+
+/** A plan for the cumulative sum along the middle axis, backwards with `reversed`. `offsets` is the dtype of the chunks' starts. */
+export function planCumsum({ outer, length, inner }: AxisView, dtype: DType, offsets: DType, reversed: boolean): Plan {
+  const width = inner % 4 === 0 ? 4 : 1;
+  const { V, F } = elementTypes(dtype, width);
+  const chunks = Math.ceil(length / cumsumChunk);
+  const count = (outer * chunks * inner) / width;
+  return {
+    kernel: 'cumsum',
+    variant: {
+      types: { V, F, O: elementTypes(offsets, width).V },
+      constants: { HAS_OFFSETS: chunks > 1, REVERSED: reversed },
+    },
+    params: { count, length, inner: inner / width, chunk: cumsumChunk, chunks },
+    grid: linearGrid(Math.ceil(count / workgroupSize)),
+  };
+}

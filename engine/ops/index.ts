@@ -1,0 +1,60 @@
+/** Rows by index: embedding tables, and picking samples out of a batch. */
+import { planFill } from '../../kernels/fill.js';
+import { type GatherSize, planGather, planGatherGrad } from '../../kernels/gather.js';
+import type { DType } from '../../kernels/kernel.js';
+import { check } from '../errors.js';
+import { defineOp, dispatch } from '../op.js';
+import type { Shape } from '../shape.js';
+import { emptyLike, type Tensor } from '../tensor.js';
+
+const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
+
+/** The rows of `table` named by `ids`, as a tensor of `shape`; with `widen`, f16 becomes f32. */
+function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, widen: boolean): Tensor {
+  const { limits, offsetAlignment } = table.device;
+  const y = emptyLike(table, shape, widen ? 'f32' : table.dtype);
+  const parts = planGather(size, table.dtype, widen, {
+    bytes: limits.maxStorageBufferBindingSize,
+    alignment: offsetAlignment,
+  });
+  for (const { plan, firstRow, rows } of parts) {
+    const part = { tensor: table, start: firstRow * size.width, size: rows * size.width };
+    dispatch(plan, { ids, table: part, y });
+  }
+  return y;
+}
+
+/** The sum of the rows of dy that came from each row of the table. */
+function gatherGrad(ids: Tensor, dy: Tensor, size: GatherSize, shape: Shape, dtype: DType): Tensor {
+  const dTable = emptyLike(dy, shape, dtype);
+  dispatch(planFill(dTable.size, dtype, 0), { y: dTable });
+  dispatch(planGatherGrad(size, dy.dtype, dtype), { ids, dy, dTable });
+  return dTable;
+}
+
+/**
+ * Rows of a table: ids u32 [...], table [rows, width] of f32 or f16 -> f32 [..., width]. An f16 table needs no
+ * shader-f16, and a table may be larger than a binding. Ids are known to the GPU alone: those past the end give the last
+ * row. The gradient adds in a fixed order and compares all pairs of ids, so it is meant for some thousand of them.
+ */
+export const embedding = defineOp('embedding', (ids: Tensor, table: Tensor) => {
+  check(ids.dtype === 'u32', () => `expected ids of u32, found ${ids}`);
+  check(isFloat(table), () => `expected a table of f32 or f16, found ${table}`);
+  const [rows, width] = table.dims(2);
+  const size = { rows, width, count: ids.size };
+  const y = gather(ids, table, size, [...ids.shape, width], true);
+  return [y, (dy) => [undefined, () => gatherGrad(ids, dy, size, table.shape, table.dtype)]];
+});
+
+/**
+ * x [n, ...] at the given places of axis 0, in their order: indices u32 [m] -> [m, ...]. Indices past the end give the
+ * last one. The gradient costs as embedding's.
+ */
+export const indexSelect = defineOp('indexSelect', (x: Tensor, indices: Tensor) => {
+  check(x.rank > 0, 'expected at least one axis, found a scalar');
+  check(indices.dtype === 'u32' && indices.rank === 1, () => `expected indices of u32 in one axis, found ${indices}`);
+  const [rows, ...rest] = x.shape as [number, ...number[]];
+  const size = { rows, width: x.size / rows, count: indices.size };
+  const y = gather(indices, x, size, [indices.size, ...rest], false);
+  return isFloat(x) ? [y, (dy) => [() => gatherGrad(indices, dy, size, x.shape, x.dtype)]] : [y];
+});

@@ -1,0 +1,80 @@
+/** Plans for picking rows of a table by index, and for the gradient to the table. */
+import { type DType, elementTypes, linearGrid, type Plan } from './kernel.js';
+
+/** `count` rows of `width` elements, out of a table of `rows`. */
+export interface GatherSize {
+  readonly rows: number;
+  readonly width: number;
+  readonly count: number;
+}
+
+export interface BindingLimits {
+  /** Largest binding, in bytes. */
+  readonly bytes: number;
+  /** What the offset of a binding must be a multiple of, in bytes. */
+  readonly alignment: number;
+}
+
+/** One dispatch, over the part of the table that it binds. */
+export interface GatherPart {
+  readonly plan: Plan;
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/** Rows that one binding holds, such that the next part starts at an allowed offset. Throws where no row fits. */
+function rowsOfPart(rows: number, rowBytes: number, { bytes, alignment }: BindingLimits): number {
+  if (rows * rowBytes <= bytes) return rows;
+  const step = alignment / gcd(alignment, rowBytes);
+  const part = Math.floor(bytes / rowBytes / step) * step;
+  if (part === 0) throw new Error(`${step} rows of ${rowBytes} bytes exceed the largest binding, ${bytes} bytes`);
+  return part;
+}
+
+/**
+ * One dispatch for each part of the table that fits a binding. An f16 table with `widen` is read as u32 words and gives
+ * f32; otherwise the rows are copied as they are.
+ */
+export function planGather(
+  { rows, width, count }: GatherSize,
+  dtype: DType,
+  widen: boolean,
+  limits: BindingLimits,
+): GatherPart[] {
+  const packed = widen && dtype === 'f16';
+  const unit = width % 4 === 0 ? 4 : 1;
+  const { V } = elementTypes(packed ? 'f32' : dtype, unit);
+  const words = unit === 4 ? { X: 'vec2u', load: 'half4(table[at])' } : { X: 'u32', load: 'half(table[at / 2u], at)' };
+  const { X, load } = packed ? words : { X: V, load: 'table[at]' };
+  const part = rowsOfPart(rows, width * (dtype === 'f16' ? 2 : 4), limits);
+  return Array.from({ length: Math.ceil(rows / part) }, (_, i) => {
+    const firstRow = i * part;
+    const size = { firstRow, rows: Math.min(part, rows - firstRow) };
+    const units = (count * width) / unit;
+    const plan: Plan = {
+      kernel: 'gather',
+      variant: {
+        types: { V, X },
+        declarations: ['#include "lib/half.wgsl"', `fn load(at: u32) -> V { return ${load}; }`],
+      },
+      params: { count: units, width: width / unit, ...size, lastRow: rows - 1 },
+      grid: linearGrid(Math.ceil(units / 256)),
+    };
+    return { plan, ...size };
+  });
+}
+
+/** The gradient to the table, of `dtype`, which holds zeros before. Accumulated in f32. */
+export function planGatherGrad({ rows, width, count }: GatherSize, dy: DType, dtype: DType): Plan {
+  const unit = width % 4 === 0 ? 4 : 1;
+  const { V, F } = elementTypes(dy, unit);
+  const units = (count * width) / unit;
+  return {
+    kernel: 'gather_grad',
+    variant: { types: { V, F, Y: elementTypes(dtype, unit).V } },
+    params: { count: units, width: width / unit, n: count, lastRow: rows - 1 },
+    grid: linearGrid(Math.ceil(units / 64)),
+  };
+}
