@@ -9,6 +9,7 @@ export { CheckError } from './errors.js';
 export type { MemoryReport } from './memory.js';
 export { defineOp, dispatch } from './op.js';
 export * from './ops/elementwise.js';
+export * from './ops/norm.js';
 export { AdamW, type AdamWOptions } from './optimizer.js';
 export { scope } from './scope.js';
 export { backward, noGrad } from './tape.js';

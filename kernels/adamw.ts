@@ -19,7 +19,7 @@ export function planSquareSum(size: number, start: number): Plan {
     variant: {
       types: { V, F, S: 'f32' },
       constants: { WIDTH: width },
-      declarations: [`#include "lib/vec${width}.wgsl"`],
+      declarations: [`#include "lib/fold${width}.wgsl"`],
     },
     params: { count: size / width, chunks, start },
     grid: linearGrid(chunks),

@@ -1,6 +1,6 @@
 // partials[start + chunk] = sum of x^2 over one chunk of 16,384 elements.
 // A workgroup sums one chunk: each lane every WORKGROUP-th V, then one tree; the order depends on x's size alone.
-// The variant gives: alias V, F (elements as stored, in arithmetic), S = f32, const WIDTH (elements of V), vector_sum.
+// The variant gives: alias V, F (elements as stored, in arithmetic), S = f32, const WIDTH (elements of V), fold_sum.
 #include "lib/index.wgsl"
 #include "lib/lane_sum.wgsl"
 
@@ -28,6 +28,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     let value = F(x[i]);
     sum += value * value;
   }
-  let total = lane_sum(vector_sum(sum), lane);
+  let total = lane_sum(fold_sum(sum), lane);
   if (lane == 0u && chunk < params.chunks) { partials[params.start + chunk] = total; }
 }
