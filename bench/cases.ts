@@ -3,6 +3,15 @@ import { conv2dCases } from './conv2d.js';
 import { elementwiseCases } from './elementwise.js';
 import type { BenchCase } from './harness.js';
 import { matmulCases } from './matmul.js';
+import { normCases } from './norm.js';
 import { reduceCases } from './reduce.js';
+import { trainStepCases } from './train_step.js';
 
-export const cases: readonly BenchCase[] = [...matmulCases, ...conv2dCases, ...reduceCases, ...elementwiseCases];
+export const cases: readonly BenchCase[] = [
+  ...matmulCases,
+  ...conv2dCases,
+  ...normCases,
+  ...reduceCases,
+  ...elementwiseCases,
+  ...trainStepCases,
+];

@@ -1,5 +1,6 @@
 /** What a benchmark run prints and stores: statistics of samples, one line a result, and the comparison with a stored run. */
 import type { AdapterInfo } from '../engine/adapter.js';
+import type { Peaks } from '../engine/peak.js';
 import type { DType } from '../kernels/kernel.js';
 
 /** Milliseconds of one run of a case, over all rounds. */
@@ -8,12 +9,6 @@ export interface Timing {
   readonly p10: number;
   readonly p90: number;
   readonly rounds: number;
-}
-
-/** The fastest arithmetic and copy seen on the device in this very run: GFLOP/s and GB/s (read plus written). */
-export interface Peaks {
-  readonly fma: number;
-  readonly copy: number;
 }
 
 export interface Result {
