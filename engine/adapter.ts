@@ -48,7 +48,7 @@ export async function findAdapter({
   let provided = '';
   if (!present) {
     const { ok, message } = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
-    provided = message;
+    provided = ok ? `${message}, but it gives none` : message;
     present = ok ? await tryAdapter() : undefined;
   }
   if (!present) throw new NoAdapterError(`no WebGPU adapter. ${provided}`);

@@ -104,7 +104,7 @@ async function installByApt({ packages, suite }: AptRecipe): Promise<string> {
   const keep = ['-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold'];
   const install = await apt(['install', '--no-install-recommends', ...keep, ...from, ...packages]);
   if (install.status !== 0) {
-    const output = lastLines(update.status === 0 ? install.output : `${update.output}\n${install.output}`);
+    const output = lastLines(`${update.output}\n${install.output}`);
     throw new Error(`apt-get install ${packages.join(' ')} failed (status ${install.status}): ${output}`);
   }
   return `installed ${packages.join(' and ')} by apt in ${((performance.now() - start) / 1000).toFixed(0)} s`;
