@@ -1,5 +1,5 @@
 /** Plans for strided copies: permute, slice, split, concat and pad are one kernel with other strides. */
-import { type DType, elementTypes, linearGrid, type Plan } from './kernel.js';
+import { type DType, elementTypes, type Features, linearGrid, type Plan } from './kernel.js';
 
 /** A box of a tensor: the element where it starts, and the distance between neighbours along each axis of the box. */
 export interface Box {
@@ -7,12 +7,18 @@ export interface Box {
   readonly strides: readonly number[];
 }
 
-const workgroupSize = 256;
+/** An axis of a box: its size, and the distance between neighbours in x and in y. */
+interface BoxAxis {
+  size: number;
+  x: number;
+  y: number;
+}
+
 const maxRank = 5;
 
 /** The axes of a copy, innermost first: neighbours that are one run in both tensors are one axis, sizes of 1 none. */
-export function mergeBoxAxes(sizes: readonly number[], x: Box, y: Box): { size: number; x: number; y: number }[] {
-  const axes: { size: number; x: number; y: number }[] = [];
+export function mergeBoxAxes(sizes: readonly number[], x: Box, y: Box): BoxAxis[] {
+  const axes: BoxAxis[] = [];
   for (let axis = sizes.length - 1; axis >= 0; axis--) {
     const next = { size: sizes[axis]!, x: x.strides[axis]!, y: y.strides[axis]! };
     if (next.size === 1) continue;
@@ -23,33 +29,35 @@ export function mergeBoxAxes(sizes: readonly number[], x: Box, y: Box): { size: 
   return axes.length > 0 ? axes : [{ size: 1, x: 1, y: 1 }];
 }
 
+const inFours = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 4 === 0);
+
 /**
- * A plan that copies a box of `sizes` from x to y. Four elements at once where y's innermost axis allows. Throws when
+ * A plan that copies a box of `sizes` from x to y, four elements at once where the innermost axes allow. Throws when
  * more than five axes remain after merging.
  */
-export function planCopy(sizes: readonly number[], x: Box, y: Box, dtype: DType): Plan {
+export function planCopy(sizes: readonly number[], x: Box, y: Box, dtype: DType, features: Features): Plan {
   const axes = mergeBoxAxes(sizes, x, y);
   if (axes.length > maxRank) throw new Error(`a copy of [${sizes}] needs ${axes.length} axes, ${maxRank} at most`);
-  const [inner, ...outer] = axes as [(typeof axes)[0], ...typeof axes];
-  const inFours = (offset: number, side: 'x' | 'y'): boolean =>
-    [offset, ...outer.map((axis) => axis[side])].every((n) => n % 4 === 0);
-  const width = inner.size % 4 === 0 && inner.y === 1 && inFours(y.offset, 'y') ? 4 : 1;
-  const gather = width === 4 && !(inner.x === 1 && inFours(x.offset, 'x'));
-  const unit = gather ? 1 : width; // of x
+  const inner = axes[0]!;
+  const outer = axes.slice(1);
+  const writesFours = inner.y === 1 && inFours(inner.size, y.offset, ...outer.map((axis) => axis.y));
+  const column = outer.find((axis) => axis.x === 1);
+  const readsFours = inFours(x.offset, ...axes.filter((axis) => axis.x !== 1).map((axis) => axis.x));
+  if (writesFours && readsFours && column && inFours(column.size)) return planTranspose(axes, column, x, y, dtype);
+
+  const width = writesFours ? 4 : 1;
+  const gathers = width === 4 && !(inner.x === 1 && readsFours);
+  const unit = gathers ? 1 : width; // elements of X
+  // One index calculation for several units: integer division is slow on a CPU, but on a GPU neighbours should be lanes.
+  const units = inner.size / width;
+  const run = features.software ? ([8, 4, 2].find((n) => units % n === 0) ?? 1) : 1;
+  const xUnit = (inner.x * width) / unit;
+  const items = [
+    { size: units / run, x: run * xUnit, y: run * inner.y },
+    ...outer.map((axis) => ({ size: axis.size, x: axis.x / unit, y: axis.y / width })),
+  ];
   const { T, V } = elementTypes(dtype, width);
-  const params: Record<string, number> = {
-    count: sizes.reduce((all, n) => all * n, 1) / width,
-    xBase: x.offset / unit,
-    yBase: y.offset / width,
-    xStep: inner.x,
-  };
-  for (let i = 0; i < maxRank; i++) {
-    const axis = axes[i] ?? { size: 1, x: 0, y: 0 };
-    if (i < maxRank - 1) params[`size${i}`] = i === 0 ? axis.size / width : axis.size;
-    params[`x${i}`] = i > 0 ? axis.x / unit : gather ? 4 * axis.x : axis.x;
-    params[`y${i}`] = i > 0 ? axis.y / width : axis.y;
-  }
-  const load = gather
+  const load = gathers
     ? 'V(x[at], x[at + params.xStep], x[at + 2u * params.xStep], x[at + 3u * params.xStep])'
     : 'x[at]';
   return {
@@ -59,7 +67,54 @@ export function planCopy(sizes: readonly number[], x: Box, y: Box, dtype: DType)
       constants: { RANK: axes.length },
       declarations: [`fn load(at: u32) -> V { return ${load}; }`],
     },
-    params,
-    grid: linearGrid(Math.ceil(params.count! / workgroupSize)),
+    ...boxParams(items, 256, {
+      run,
+      xBase: x.offset / unit,
+      yBase: y.offset / width,
+      xUnit,
+      yUnit: inner.y,
+      xStep: inner.x,
+      yStep: 0,
+    }),
   };
+}
+
+/** A copy whose rows in x (along `column`) are columns in y: blocks of four by four. */
+function planTranspose(axes: readonly BoxAxis[], column: BoxAxis, x: Box, y: Box, dtype: DType): Plan {
+  const inner = axes[0]!;
+  const items = axes.map((axis) => {
+    const block = axis === inner || axis === column ? 4 : 1;
+    return { size: axis.size / block, x: (axis.x * block) / 4, y: (axis.y * block) / 4 };
+  });
+  const { V } = elementTypes(dtype, 4);
+  return {
+    kernel: 'copy_transpose',
+    variant: { types: { V, X: V }, constants: { RANK: axes.length } },
+    ...boxParams(items, 64, {
+      run: 1,
+      xBase: x.offset / 4,
+      yBase: y.offset / 4,
+      xUnit: 0,
+      yUnit: 0,
+      xStep: inner.x / 4,
+      yStep: column.y / 4,
+    }),
+  };
+}
+
+/** The grid and Params for the items of a box: sizes and strides by axis, and what the kernel asks besides. */
+function boxParams(
+  items: readonly BoxAxis[],
+  workgroupSize: number,
+  rest: Readonly<Record<string, number>>,
+): Pick<Plan, 'params' | 'grid'> {
+  const count = items.reduce((all, { size }) => all * size, 1);
+  const params: Record<string, number> = { count, ...rest };
+  for (let i = 0; i < maxRank; i++) {
+    const axis = items[i] ?? { size: 1, x: 0, y: 0 };
+    if (i < maxRank - 1) params[`size${i}`] = axis.size;
+    params[`x${i}`] = axis.x;
+    params[`y${i}`] = axis.y;
+  }
+  return { params, grid: linearGrid(Math.ceil(count / workgroupSize)) };
 }

@@ -9,10 +9,12 @@ export function bitsOf(value: number, dtype: DType): number {
 
 /** y[i] = start + step i, for `count` elements; f16 is computed in f32. */
 export function planFill(count: number, dtype: DType, start: number, step = 0): Plan {
+  const unit = step === 0 && count % 4 === 0 ? 4 : 1;
+  const { V, F } = elementTypes(dtype, unit);
   return {
     kernel: 'fill',
-    variant: { types: { T: dtype, S: elementTypes(dtype, 1).F } },
-    params: { count, start: bitsOf(start, dtype), step: bitsOf(step, dtype) },
-    grid: linearGrid(Math.ceil(count / 256)),
+    variant: { types: { V, F, S: elementTypes(dtype, 1).F } },
+    params: { count: count / unit, start: bitsOf(start, dtype), step: bitsOf(step, dtype) },
+    grid: linearGrid(Math.ceil(count / unit / 256)),
   };
 }

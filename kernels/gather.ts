@@ -66,6 +66,16 @@ export function planGather(
   });
 }
 
+/** A plan that chains equal ids, for the gradient. */
+export function planGatherLinks({ rows, count }: GatherSize): Plan {
+  return {
+    kernel: 'gather_links',
+    variant: {},
+    params: { n: count, lastRow: rows - 1 },
+    grid: linearGrid(Math.ceil(count / 64)),
+  };
+}
+
 /** The gradient to the table, of `dtype`, which holds zeros before. Accumulated in f32. */
 export function planGatherGrad({ rows, width, count }: GatherSize, dy: DType, dtype: DType): Plan {
   const unit = width % 4 === 0 ? 4 : 1;

@@ -1,6 +1,6 @@
 /** Rows by index: embedding tables, and picking samples out of a batch. */
 import { planFill } from '../../kernels/fill.js';
-import { type GatherSize, planGather, planGatherGrad } from '../../kernels/gather.js';
+import { type GatherSize, planGather, planGatherGrad, planGatherLinks } from '../../kernels/gather.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
@@ -27,15 +27,17 @@ function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, wide
 /** The sum of the rows of dy that came from each row of the table. */
 function gatherGrad(ids: Tensor, dy: Tensor, size: GatherSize, shape: Shape, dtype: DType): Tensor {
   const dTable = emptyLike(dy, shape, dtype);
+  const links = emptyLike(ids, [ids.size]);
   dispatch(planFill(dTable.size, dtype, 0), { y: dTable });
-  dispatch(planGatherGrad(size, dy.dtype, dtype), { ids, dy, dTable });
+  dispatch(planGatherLinks(size), { ids, links });
+  dispatch(planGatherGrad(size, dy.dtype, dtype), { ids, links, dy, dTable });
   return dTable;
 }
 
 /**
  * Rows of a table: ids u32 [...], table [rows, width] of f32 or f16 -> f32 [..., width]. An f16 table needs no
  * shader-f16, and a table may be larger than a binding. Ids are known to the GPU alone: those past the end give the last
- * row. The gradient adds in a fixed order and compares all pairs of ids, so it is meant for some thousand of them.
+ * row. The gradient adds in a fixed order; it compares all pairs of ids, which is cheap up to some ten thousand.
  */
 export const embedding = defineOp('embedding', (ids: Tensor, table: Tensor) => {
   check(ids.dtype === 'u32', () => `expected ids of u32, found ${ids}`);

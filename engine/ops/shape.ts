@@ -28,7 +28,7 @@ function boxAt(shape: Shape, axis = 0, start = 0): Box {
 }
 
 function copyBox(sizes: Shape, x: Tensor, from: Box, y: Tensor, to: Box): void {
-  dispatch(planCopy(sizes, from, to, x.dtype), { x, y });
+  dispatch(planCopy(sizes, from, to, x.dtype, x.device.features), { x, y });
 }
 
 const fill = (y: Tensor, value: number): void => dispatch(planFill(y.size, y.dtype, value), { y });
