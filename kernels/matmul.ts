@@ -1,0 +1,191 @@
+/** Plans for matrix products: the choice among kernels, batches with broadcasting, weights bound in ranges. */
+import { mergeAxes } from './elementwise.js';
+import { type DType, elementTypes, type Features, linearGrid, type Plan } from './kernel.js';
+
+/** The functions an epilogue can apply, by their names in lib/elementwise.wgsl. */
+export const activations = {
+  silu: 'silu',
+  gelu: 'gelu',
+  geluTanh: 'gelu_tanh',
+  quickGelu: 'quick_gelu',
+  relu: 'relu',
+} as const;
+export type Activation = keyof typeof activations;
+
+/** y = activation(op(a) op(b) + bias) + residual, with op(a) [..., m, k], op(b) [..., k, n] and y [..., m, n]. */
+export interface MatmulProblem {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** a is stored [..., k, m]. */
+  readonly transposeA?: boolean;
+  /** b is stored [..., n, k]. */
+  readonly transposeB?: boolean;
+  readonly a: DType;
+  readonly b: DType;
+  /** Element type of y, residual and preactivation. */
+  readonly y: DType;
+  readonly bias?: DType | undefined;
+  readonly activation?: Activation | undefined;
+  readonly residual?: boolean;
+  /** Also write op(a) op(b) + bias, which the activation's gradient needs. */
+  readonly savePreactivation?: boolean;
+  /** Add to what y holds. */
+  readonly accumulate?: boolean;
+  /** The batch axes of a and b, which broadcast; default none. */
+  readonly batch?: { readonly a: readonly number[]; readonly b: readonly number[]; readonly y: readonly number[] };
+  /** Where a holds more columns than used: its number of columns, and the first one used. */
+  readonly aColumns?: { readonly all: number; readonly first: number };
+  /** Where y holds more columns than this product writes: its number of columns, and the first one written. */
+  readonly yColumns?: { readonly all: number; readonly first: number };
+}
+
+/** What overrides the planner's own choice. */
+export interface MatmulTuning {
+  readonly kernel?: MatmulKernel;
+  /** Largest binding in bytes; default the device's limit. */
+  readonly bindingBytes?: number;
+}
+
+/** A matmul kernel: the tile of y one workgroup computes, and where the kernel is used. */
+interface KernelRow {
+  readonly rows: number;
+  readonly columns: (features: Features) => number;
+  readonly constants: (features: Features) => Readonly<Record<string, number>>;
+  /** The kernel can run. */
+  readonly runs: (features: Features) => boolean;
+  /** The kernel is the planner's choice, unless one above it is. */
+  readonly preferred: (features: Features) => boolean;
+}
+
+/**
+ * The kernels, in order of preference. The choice looks at the device alone, never at m or the batch: two kernels may
+ * round differently, and a sample's value must not depend on the batch it rides in.
+ */
+const kernels = {
+  // lavapipe, 1024^3: 4 to 5 times faster than the tiled kernel, as shared memory there is loaded lane by lane, too.
+  matmul_subgroup: {
+    rows: 16,
+    columns: ({ subgroupSize }) => 4 * subgroupSize,
+    constants: ({ subgroupSize }) => ({ SUBGROUP: subgroupSize }),
+    runs: ({ subgroups, subgroupSize }) => subgroups && subgroupSize >= 4,
+    preferred: ({ software }) => software,
+  },
+  matmul_tiled: { rows: 64, columns: () => 64, constants: () => ({}), runs: () => true, preferred: () => true },
+} as const satisfies Record<string, KernelRow>;
+export type MatmulKernel = keyof typeof kernels;
+
+/** The kernel for a device: the one that `tuning` names, else the first of the table that runs and is preferred. */
+export function chooseMatmulKernel(features: Features, tuning: MatmulTuning = {}): MatmulKernel {
+  const names = Object.keys(kernels) as MatmulKernel[];
+  if (tuning.kernel && !kernels[tuning.kernel].runs(features)) throw new Error(`${tuning.kernel} does not run here`);
+  return tuning.kernel ?? names.find((name) => kernels[name].runs(features) && kernels[name].preferred(features))!;
+}
+
+/** WGSL of `load_NAME(i)`: the i-th vector (width 4) or element as f32. f16 is read from u32 words. */
+function loadFunction(name: string, dtype: DType, width: 1 | 4): string {
+  const words = width === 4 ? `half4(${name}[i])` : `half(${name}[i / 2u], i)`;
+  return `fn load_${name}(i: u32) -> L { return ${dtype === 'f16' ? words : `${name}[i]`}; }`;
+}
+
+/** The type of the array that `loadFunction` reads. */
+function loadType(dtype: DType, width: 1 | 4): string {
+  if (dtype === 'f16') return width === 4 ? 'vec2u' : 'u32';
+  return width === 4 ? 'vec4f' : 'f32';
+}
+
+/** The plan of one product. Throws when the batch axes do not merge into two; expand one of the inputs then. */
+export function planMatmul(problem: MatmulProblem, features: Features, tuning: MatmulTuning = {}): Plan {
+  const { m, n, k, transposeA = false, transposeB = false, batch = { a: [], b: [], y: [] } } = problem;
+  const { a, b, y, bias = 'f32', activation } = problem;
+  const aColumns = problem.aColumns ?? { all: transposeA ? m : k, first: 0 };
+  const yColumns = problem.yColumns ?? { all: n, first: 0 };
+  const kernel = chooseMatmulKernel(features, tuning);
+  const row: KernelRow = kernels[kernel];
+
+  const { sizes, strides } = mergeAxes(batch.y, [batch.a, batch.b]);
+  if (sizes.length > 2)
+    throw new Error(`batch axes [${batch.a}] and [${batch.b}] merge into ${sizes.length}, 2 at most`);
+  const [aStrides, bStrides] = strides as [number[], number[]];
+  const aMatrix = aColumns.all * (transposeA ? k : m);
+  const bStride = transposeB ? k : n;
+
+  // Of m only a transposed a's stored rows, which a batch can't be part of, as it is never the last axis.
+  const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, yColumns.all, yColumns.first];
+  const width = lengths.every((length) => length % 4 === 0) ? 4 : 1;
+  const matrices = sizes.reduce((product, size) => product * size, 1);
+  const rowTiles = Math.ceil(m / row.rows);
+  const columnTiles = Math.ceil(n / row.columns(features));
+  return {
+    kernel,
+    variant: {
+      types: {
+        A: loadType(a, width),
+        B: loadType(b, width),
+        BIAS: loadType(bias, width),
+        Y: elementTypes(y, width).V,
+        L: width === 4 ? 'vec4f' : 'f32',
+        F: 'vec4f',
+      },
+      constants: {
+        ...row.constants(features),
+        TRANSPOSE_A: transposeA,
+        TRANSPOSE_B: transposeB,
+        HAS_BIAS: problem.bias !== undefined,
+        HAS_RESIDUAL: problem.residual ?? false,
+        SAVE_PREACTIVATION: problem.savePreactivation ?? false,
+        ACCUMULATE: problem.accumulate ?? false,
+      },
+      declarations: [
+        loadFunction('a', a, width),
+        loadFunction('b', b, width),
+        loadFunction('bias', bias, width),
+        `fn activate(x: F) -> F { return ${activation ? `${activations[activation]}(x)` : 'x'}; }`,
+        `#include "lib/matmul_vec${width}.wgsl"`,
+      ],
+      subgroups: kernel === 'matmul_subgroup',
+    },
+    params: {
+      m,
+      n,
+      k,
+      a_stride: aColumns.all,
+      b_stride: bStride,
+      y_stride: yColumns.all,
+      a_offset: aColumns.first,
+      y_column: yColumns.first,
+      row_tiles: rowTiles,
+      column_tiles: columnTiles,
+      batch: matrices,
+      batch_inner: sizes[0]!,
+      a_inner: aStrides[0]! * aMatrix,
+      a_outer: (aStrides[1] ?? 0) * aMatrix,
+      b_inner: bStrides[0]! * n * k,
+      b_outer: (bStrides[1] ?? 0) * n * k,
+    },
+    grid: linearGrid(rowTiles * columnTiles * matrices),
+  };
+}
+
+/** Consecutive rows of a matrix. */
+export interface RowRange {
+  readonly start: number;
+  readonly rows: number;
+}
+
+/**
+ * Ranges of rows that cover a matrix, each at most `bindingBytes` large and starting at a multiple of `alignment` bytes
+ * and of four rows, so that a range can be bound. One range where the matrix fits. Throws where four rows do not fit.
+ */
+export function planRowRanges(rows: number, rowBytes: number, bindingBytes: number, alignment: number): RowRange[] {
+  if (rows * rowBytes <= bindingBytes) return [{ start: 0, rows }];
+  let unit = 4;
+  while ((unit * rowBytes) % alignment !== 0) unit += 4;
+  const most = Math.floor(bindingBytes / (unit * rowBytes)) * unit;
+  if (most === 0)
+    throw new Error(`${unit} rows of ${rowBytes} bytes do not fit into a binding of ${bindingBytes} bytes`);
+  return Array.from({ length: Math.ceil(rows / most) }, (_, i) => ({
+    start: i * most,
+    rows: Math.min(most, rows - i * most),
+  }));
+}
