@@ -11,6 +11,7 @@ export { defineOp, dispatch } from './op.js';
 export * from './ops/conv2d.js';
 export * from './ops/create.js';
 export * from './ops/elementwise.js';
+export * from './ops/gaussian.js';
 export * from './ops/index.js';
 export * from './ops/loss.js';
 export * from './ops/matmul.js';
