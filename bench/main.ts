@@ -4,7 +4,7 @@ import { cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
 import { Device } from '../engine/device.js';
-import { measurePeaks } from '../engine/peak.js';
+import { measurePeaks, type Peaks } from '../engine/peak.js';
 import { cases } from './cases.js';
 import { type BenchCase, runCase, type ShapeSet, shapeSets } from './harness.js';
 import { measureHost } from './host.js';
@@ -45,7 +45,10 @@ const wanted = ({ op, set, shape, dtype }: BenchCase): boolean =>
 const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
 const device = await Device.create();
 try {
-  const { fma, copy } = await measurePeaks(device);
+  const trials: Peaks[] = [];
+  for (let trial = 0; trial < 3; trial++) trials.push(await measurePeaks(device));
+  const fma = Math.max(...trials.map((peaks) => peaks.fma)); // the best of three: other programs only slow a trial down
+  const copy = Math.max(...trials.map((peaks) => peaks.copy));
   const { info: adapter } = device;
   console.log(`${adapter.device} (${adapter.description}), node ${process.version}`);
   console.log(`peaks: FMA ${fma.toFixed(0)} GFLOP/s, copy ${copy.toFixed(1)} GB/s`);

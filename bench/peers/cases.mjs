@@ -6,6 +6,7 @@ export const cases = [
   { name: 'conv3x3 1x320x32x32 -> 320', kind: 'conv2d', channels: 320, size: 32 },
   { name: 'conv3x3 forward + backward', kind: 'conv2dBackward', channels: 320, size: 32 },
   { name: 'attention B2 H8 S1024 D40', kind: 'attention', batch: 2, heads: 8, tokens: 1024, headDim: 40 },
+  { name: 'attention, one fused op', kind: 'attentionFused', batch: 2, heads: 8, tokens: 1024, headDim: 40 },
   { name: 'attention forward + backward', kind: 'attentionBackward', batch: 2, heads: 8, tokens: 1024, headDim: 40 },
   { name: 'groupNorm 1x320x32x32, 32 groups', kind: 'groupNorm', channels: 320, size: 32, groups: 32 },
   { name: 'softmax 1024x1024', kind: 'softmax', rows: 1024, columns: 1024 },

@@ -27,6 +27,16 @@ const constant = (name, shape, seed, scale) => ({ name, shape, data: values(size
 const integers = (name, list) => ({ name, shape: [list.length], data: BigInt64Array.from(list, BigInt) });
 const scalar = (name, value) => ({ name, shape: [], data: Float32Array.of(value) });
 
+/** [a, b, c, d] values as [a, c, b, d]. */
+function swapMiddle(data, [a, b, c, d]) {
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < a * b * c; row++) {
+    const [i, j, k] = [Math.floor(row / (b * c)), Math.floor(row / c) % b, row % c];
+    result.set(data.subarray(row * d, (row + 1) * d), ((i * c + k) * b + j) * d);
+  }
+  return result;
+}
+
 const make = {
   matmul: ({ m, n, k }) =>
     session(
@@ -75,6 +85,29 @@ const make = {
       },
       Object.fromEntries(given.map((name, i) => [name, values(size(shape), i + 1)])),
     );
+  },
+  attentionFused: async ({ batch, heads, tokens, headDim }) => {
+    const shape = [batch, tokens, heads * headDim];
+    const given = ['query', 'key', 'value'];
+    const made = await session(
+      {
+        nodes: [
+          {
+            op: 'MultiHeadAttention',
+            domain: 'com.microsoft',
+            inputs: given,
+            outputs: ['y'],
+            attributes: { num_heads: heads },
+          },
+        ],
+        inputs: given.map((name) => ({ name, shape })),
+        outputs: [{ name: 'y', shape }],
+      },
+      Object.fromEntries(
+        given.map((name, i) => [name, swapMiddle(values(size(shape), i + 1), [batch, heads, tokens, headDim])]),
+      ),
+    );
+    return { ...made, read: async () => swapMiddle(await made.read(), [batch, tokens, heads, headDim]) };
   },
   groupNorm: ({ channels, size: side, groups }) => {
     const shape = [1, channels, side, side];

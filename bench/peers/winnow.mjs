@@ -64,6 +64,7 @@ const make = {
       [1, 2, 3].map((seed) => array([batch, heads, tokens, headDim], seed)),
       (...qkv) => attention(...qkv, {}),
     ),
+  attentionFused: (entry) => make.attention(entry),
   attentionBackward: ({ batch, heads, tokens, headDim }) => {
     const [dy, ...inputs] = [4, 1, 2, 3].map((seed) => array([batch, heads, tokens, headDim], seed));
     return gradients((...qkv) => attention(...qkv, {}), inputs, dy);
