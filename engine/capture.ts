@@ -1,6 +1,7 @@
 /** Captured steps: a function's dispatches recorded once, their memory planned, then replayed in one submit. */
 import { packParams } from '../kernels/kernel.js';
-import type { Device, Dispatch } from './device.js';
+import type { Device } from './device.js';
+import type { Dispatch } from './encoder.js';
 import { CheckError, check } from './errors.js';
 import { type Lifetime, planSlots, type Storage } from './memory.js';
 import { type DispatchTimes, formatDispatches, timeDispatches } from './profiler.js';
@@ -200,7 +201,12 @@ function assemble<R>(
     }
     const encoded = dispatches.map(({ plan, key, buffers, label }, i): Encoded => {
       const pipeline = device.pipelines.get(plan, key);
-      const group = device.bindGroup(pipeline, buffers, params && { buffer: params, offset: offsets[i]! }, label);
+      const group = device.encoder.bindGroup(
+        pipeline,
+        buffers,
+        params && { buffer: params, offset: offsets[i]! },
+        label,
+      );
       return { pipeline: pipeline.gpu, group, grid: plan.grid };
     });
     const bytes = slots.reduce((sum, { size }) => sum + size, 0);

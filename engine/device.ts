@@ -1,11 +1,12 @@
 /** The device: one adapter, its limits and features, the queue of eager dispatches, reading back, errors, the end. */
 import { totalmem } from 'node:os';
-import { type Features, kernelKey, type Plan, packParams } from '../kernels/kernel.js';
+import { type Features, kernelKey, type Plan } from '../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from './adapter.js';
+import { type BufferRange, type Dispatch, Encoder } from './encoder.js';
 import { check, formatBytes } from './errors.js';
 import { FiniteWatch } from './finite.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
-import { mapErrorLines, type Pipeline, PipelineCache } from './pipelines.js';
+import { mapErrorLines, PipelineCache } from './pipelines.js';
 
 export interface DeviceOptions extends AdapterOptions {
   /** Most bytes of GPU memory to use. Default `WINNOW_MEMORY` (in GB), else 60 % of the machine's RAM on a software adapter, no limit on a GPU. */
@@ -16,31 +17,11 @@ export interface DeviceOptions extends AdapterOptions {
   readonly checkFinite?: boolean;
 }
 
-/** A part of a storage: byte offset (a multiple of `offsetAlignment`) and size. */
-export interface BufferRange {
-  readonly storage: Storage;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-/** One entry of a dispatch list, eager or recorded. */
-export interface Dispatch {
-  readonly plan: Plan;
-  readonly key: string;
-  /** The buffers by binding name; null where an optional input is absent. */
-  readonly buffers: Readonly<Record<string, BufferRange | null>>;
-  /** Op and shapes, for messages and explain(). */
-  readonly label: string;
-}
-
 /** Where dispatches and storages go while a step is captured. */
 export interface Recorder {
   record(dispatch: Dispatch): void;
   adopt(storage: Storage): void;
 }
-
-const paramsBytes = 1 << 16;
-const maxPending = 256;
 
 export class Device {
   /** Set while capture() records. */
@@ -57,12 +38,8 @@ export class Device {
   private closed = false;
   private currentLabel = '';
   private scopes: Storage[][] = [];
-  private pending: { pipeline: Pipeline; group: GPUBindGroup; grid: readonly [number, number, number] }[] = [];
-  private readonly params: GPUBuffer;
-  private readonly staging = new Uint8Array(paramsBytes);
-  private stagingUsed = 0;
-  /** Bound where an optional input is absent. */
-  private readonly absent: GPUBuffer;
+  /** @internal Bind groups and the queue of eager dispatches. */
+  readonly encoder: Encoder;
 
   private constructor(
     /** Dawn's entry object: it must stay reachable as long as the device lives, or the process crashes. */
@@ -86,12 +63,7 @@ export class Device {
     gpu.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed' || !this.closed) this.fail(`device lost: ${message || reason}`);
     });
-    this.params = gpu.createBuffer({
-      label: 'params',
-      size: paramsBytes,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
-    this.absent = gpu.createBuffer({ label: 'absent', size: 256, usage: GPUBufferUsage.STORAGE });
+    this.encoder = new Encoder(gpu, this.pipelines);
     if (options.checkFinite ?? process.env.DEBUG?.includes('finite')) this.finite = new FiniteWatch(this);
     // Dawn polls and would free the instance under a live device if only the device were reachable.
     Device.open.add(this);
@@ -178,54 +150,12 @@ export class Device {
       return;
     }
     this.currentLabel = label;
-    const pipeline = this.pipelines.get(plan, dispatch.key);
-    const offset = this.stageParams(packParams(pipeline.source, plan.params));
-    const group = this.bindGroup(pipeline, buffers, { buffer: this.params, offset }, label);
-    this.pending.push({ pipeline, group, grid: plan.grid });
-    if (this.pending.length >= maxPending) this.flush();
+    this.encoder.add(dispatch);
   }
 
-  /** The bind group of one dispatch. Bindings have the tensors' exact sizes, so `arrayLength` is the tensor's. */
-  bindGroup(
-    pipeline: Pipeline,
-    buffers: Readonly<Record<string, BufferRange | null>>,
-    params: { buffer: GPUBuffer; offset: number } | undefined,
-    label: string,
-  ): GPUBindGroup {
-    const { source, layout } = pipeline;
-    this.checkAliases(pipeline, buffers, label);
-    const entries: GPUBindGroupEntry[] = source.bindings.map(({ name, index }) => {
-      const range = buffers[name];
-      if (range === undefined) throw new Error(`${source.name}.wgsl: no buffer for binding ${name} (${label})`);
-      if (range === null) return { binding: index, resource: { buffer: this.absent } };
-      const { storage, offset, bytes } = range;
-      return { binding: index, resource: { buffer: storage.buffer!, offset, size: Math.ceil(bytes / 4) * 4 } };
-    });
-    if (source.bindings.length !== Object.keys(buffers).length) {
-      const extra = Object.keys(buffers).filter((name) => !source.bindings.some((binding) => binding.name === name));
-      throw new Error(`${source.name}.wgsl has no binding ${extra.join(', ')} (${label})`);
-    }
-    if (source.paramsIndex >= 0 && params) {
-      entries.push({ binding: source.paramsIndex, resource: { ...params, size: source.paramsSize } });
-    }
-    return this.gpu.createBindGroup({ label, layout, entries });
-  }
-
-  /** Submits the pending eager dispatches as one compute pass. */
+  /** Submits the pending eager dispatches. */
   flush(): void {
-    if (this.pending.length === 0) return;
-    if (this.stagingUsed > 0) this.gpu.queue.writeBuffer(this.params, 0, this.staging, 0, this.stagingUsed);
-    const encoder = this.gpu.createCommandEncoder({ label: 'eager' });
-    const pass = encoder.beginComputePass({ label: 'eager' });
-    for (const { pipeline, group, grid } of this.pending) {
-      pass.setPipeline(pipeline.gpu);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(...grid);
-    }
-    pass.end();
-    this.gpu.queue.submit([encoder.finish()]);
-    this.pending = [];
-    this.stagingUsed = 0;
+    this.encoder.flush();
   }
 
   /** Writes host bytes (a multiple of 4) over a storage, after everything dispatched so far. */
@@ -304,7 +234,7 @@ export class Device {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.pending = [];
+    this.encoder.discard();
     this.gpu.destroy();
     Device.open.delete(this);
   }
@@ -325,32 +255,6 @@ export class Device {
   private checkUsable(): void {
     if (this.closed) throw new Error('the device is closed');
     if (this.failure?.message.startsWith('device lost')) throw this.failure;
-  }
-
-  /** WebGPU forbids a buffer that a dispatch writes in any other binding of it; Dawn would say so only at the submit. */
-  private checkAliases(
-    { source }: Pipeline,
-    buffers: Readonly<Record<string, BufferRange | null>>,
-    label: string,
-  ): void {
-    for (const { name, access } of source.bindings) {
-      const written = access === 'read_write' ? buffers[name]?.storage : undefined;
-      if (!written) continue;
-      const other = source.bindings.find(
-        (binding) => binding.name !== name && buffers[binding.name]?.storage === written,
-      );
-      check(!other, () => `${source.name}.wgsl writes ${name} and also binds it as ${other?.name} (${label})`);
-    }
-  }
-
-  private stageParams(bytes: Uint8Array): number {
-    const alignment = this.gpu.limits.minUniformBufferOffsetAlignment;
-    const aligned = Math.ceil(bytes.byteLength / alignment) * alignment;
-    if (this.stagingUsed + aligned > paramsBytes) this.flush();
-    const offset = this.stagingUsed;
-    this.staging.set(bytes, offset);
-    this.stagingUsed += aligned;
-    return offset;
   }
 
   private checkBindings(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, label: string): void {

@@ -1,6 +1,7 @@
 /** Ops: a function from tensors to its value and its pullback, with the checks and the bookkeeping around it. */
 import type { Plan } from '../kernels/kernel.js';
-import type { BufferRange, Device } from './device.js';
+import type { Device } from './device.js';
+import type { BufferRange } from './encoder.js';
 import { CheckError, check } from './errors.js';
 import { formatShape } from './shape.js';
 import { isGradEnabled, type Node, nextNodeId, noGrad, type Thunk } from './tape.js';

@@ -2,7 +2,8 @@
 import type { Plan } from '../kernels/kernel.js';
 import { peakFmaSize, planPeakCopy, planPeakFma } from '../kernels/peak.js';
 import { capture } from './capture.js';
-import type { BufferRange, Device } from './device.js';
+import type { Device } from './device.js';
+import type { BufferRange } from './encoder.js';
 import type { Storage } from './memory.js';
 
 export interface Peaks {
