@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { groupNorm, layerNorm, rmsNorm } from '../../../engine/ops/norm.js';
 import { scope } from '../../../engine/scope.js';
 import type { Tensor } from '../../../engine/tensor.js';
@@ -161,5 +161,48 @@ describe('rmsNorm', () => {
     const expected = (x: Host): Host => reference.rmsNorm(x, null);
     await checkForward(device, run, expected, [random([4, 9], 1)], { terms: 9 });
     await checkBatchInvariance(device, run, [random([3, 5, 9], 1)], { batched: [0] });
+  });
+});
+
+describe('with several lanes a row, as on a GPU,', () => {
+  const { features } = device;
+  beforeAll(() => {
+    Object.defineProperty(device, 'features', { value: { ...features, software: false } });
+  });
+  afterAll(() => {
+    Object.defineProperty(device, 'features', { value: features });
+  });
+
+  for (const pixels of [
+    [5, 13],
+    [48, 45],
+  ]) {
+    test(`groupNorm of [2, 6, ${pixels}] agrees with double precision`, async () => {
+      const inputs = [random([2, 6, ...pixels], 1), random([6], 2), random([6], 3)];
+      const options = { groups: 2, silu: true };
+      const run = (x: Tensor, weight: Tensor, bias: Tensor): Tensor => groupNorm(x, weight, bias, options);
+      const expected = (x: Host, weight: Host, bias: Host): Host => reference.groupNorm(x, weight, bias, options);
+      const terms = inputs[0]!.data.length;
+      await checkForward(device, run, expected, inputs, { terms });
+      await checkGradients(device, run, expected, inputs, { terms });
+      await checkBatchInvariance(device, run, inputs, { batched: [0] });
+    });
+  }
+
+  test('layerNorm and rmsNorm agree with double precision', async () => {
+    const columns = 300;
+    const inputs = [random([3, 5, columns], 1), random([columns], 2), random([3, columns], 3), random([3, columns], 4)];
+    const run = (x: Tensor, _: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+      layerNorm(x, null, null, { scale, shift });
+    const expected = (x: Host, _: Host, scale: Host, shift: Host): Host =>
+      reference.layerNorm(x, null, null, { scale, shift });
+    const terms = inputs[0]!.data.length;
+    await checkForward(device, run, expected, inputs, { terms });
+    await checkGradients(device, run, expected, inputs, { terms, wrt: [0, 2, 3] });
+    await checkBatchInvariance(device, run, inputs, { batched: [0, 2, 3] });
+    const rms = (x: Tensor, weight: Tensor): Tensor => rmsNorm(x, weight);
+    const expectedRms = (x: Host, weight: Host): Host => reference.rmsNorm(x, weight);
+    await checkForward(device, rms, expectedRms, inputs.slice(0, 2), { terms });
+    await checkGradients(device, rms, expectedRms, inputs.slice(0, 2), { terms });
   });
 });
