@@ -14,7 +14,8 @@ interface BoxAxis {
   y: number;
 }
 
-const maxRank = 5;
+/** Axes that a copy may have after merging. */
+export const maxCopyRank = 5;
 
 /** The axes of a copy, innermost first: neighbours that are one run in both tensors are one axis, sizes of 1 none. */
 export function mergeBoxAxes(sizes: readonly number[], x: Box, y: Box): BoxAxis[] {
@@ -32,12 +33,11 @@ export function mergeBoxAxes(sizes: readonly number[], x: Box, y: Box): BoxAxis[
 const inFours = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 4 === 0);
 
 /**
- * A plan that copies a box of `sizes` from x to y, four elements at once where the innermost axes allow. Throws when
- * more than five axes remain after merging.
+ * A plan that copies a box of `sizes` from x to y, four elements at once where the innermost axes allow. At
+ * most `maxCopyRank` axes may remain after merging.
  */
 export function planCopy(sizes: readonly number[], x: Box, y: Box, dtype: DType, features: Features): Plan {
   const axes = mergeBoxAxes(sizes, x, y);
-  if (axes.length > maxRank) throw new Error(`a copy of [${sizes}] needs ${axes.length} axes, ${maxRank} at most`);
   const inner = axes[0]!;
   const outer = axes.slice(1);
   const writesFours = inner.y === 1 && inFours(inner.size, y.offset, ...outer.map((axis) => axis.y));
@@ -110,9 +110,9 @@ function boxParams(
 ): Pick<Plan, 'params' | 'grid'> {
   const count = items.reduce((all, { size }) => all * size, 1);
   const params: Record<string, number> = { count, ...rest };
-  for (let i = 0; i < maxRank; i++) {
+  for (let i = 0; i < maxCopyRank; i++) {
     const axis = items[i] ?? { size: 1, x: 0, y: 0 };
-    if (i < maxRank - 1) params[`size${i}`] = axis.size;
+    if (i < maxCopyRank - 1) params[`size${i}`] = axis.size;
     params[`x${i}`] = axis.x;
     params[`y${i}`] = axis.y;
   }

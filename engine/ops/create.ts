@@ -10,15 +10,11 @@ import { empty, type Tensor } from '../tensor.js';
 /** A new tensor of start + step i. Errors carry the name of the function that was called. */
 function filled(name: string, device: Device, shape: Shape, dtype: DType, start: number, step = 0): Tensor {
   try {
-    check(
-      Number.isFinite(start) && Number.isFinite(step),
-      () => `expected finite values, found ${step ? step : start}`,
-    );
     const integer = dtype === 'u32' || dtype === 'i32';
-    check(
-      !integer || (Number.isInteger(start) && Number.isInteger(step)),
-      `expected integers for ${dtype}, found ${start}`,
-    );
+    for (const value of [start, step]) {
+      check(Number.isFinite(value), `expected a finite value, found ${value}`);
+      check(!integer || Number.isInteger(value), `expected an integer for ${dtype}, found ${value}`);
+    }
     check(dtype !== 'f16' || device.features.f16, 'this adapter has no shader-f16');
     const y = empty(device, shape, dtype);
     dispatch(planFill(y.size, dtype, start, step), { y });

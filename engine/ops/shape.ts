@@ -1,5 +1,5 @@
 /** Ops that move elements without computing: reshape is a view, the others are strided copies. */
-import { type Box, planCopy } from '../../kernels/copy.js';
+import { type Box, maxCopyRank, mergeBoxAxes, planCopy } from '../../kernels/copy.js';
 import { planFill } from '../../kernels/fill.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
@@ -28,6 +28,8 @@ function boxAt(shape: Shape, axis = 0, start = 0): Box {
 }
 
 function copyBox(sizes: Shape, x: Tensor, from: Box, y: Tensor, to: Box): void {
+  const rank = mergeBoxAxes(sizes, from, to).length;
+  check(rank <= maxCopyRank, () => `a copy of ${formatShape(sizes)} needs ${rank} axes, ${maxCopyRank} at most`);
   dispatch(planCopy(sizes, from, to, x.dtype, x.device.features), { x, y });
 }
 
