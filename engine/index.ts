@@ -4,7 +4,7 @@ export { type AdapterInfo, NoAdapterError } from './adapter.js';
 export { capture, type Step } from './capture.js';
 export { checkpoint } from './checkpoint.js';
 export { Device, type DeviceOptions } from './device.js';
-export { EMA, type EMAOptions } from './ema.js';
+export { EMA, type EMAOptions, emaDecay } from './ema.js';
 export { CheckError } from './errors.js';
 export type { MemoryReport } from './memory.js';
 export { defineOp, dispatch } from './op.js';

@@ -23,7 +23,8 @@ export interface AdamWOptions {
  * Adam with decoupled weight decay (Loshchilov and Hutter 2019), and PyTorch's clip_grad_norm_ before it.
  *
  * A step changes the parameters in place and reads nothing back, so it can be captured; learning rate and count are
- * tensors for that reason. A step whose gradients hold an infinity or NaN changes nothing but `gradNorm`.
+ * tensors for that reason. A step whose gradients have no finite norm (an infinity, NaN, or squares beyond f32) changes
+ * nothing but `gradNorm`.
  */
 export class AdamW {
   /** f32 []: the learning rate of the next step. */

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { type GroupNormSize, planGroupNorm, planGroupNormStatistics } from '../../kernels/group_norm.js';
+import { type Features, kernelKey, loadKernel, type Plan, packParams } from '../../kernels/kernel.js';
+import {
+  columnSumChunks,
+  type LayerNormSize,
+  planLayerNorm,
+  planLayerNormColumnSums,
+} from '../../kernels/layer_norm.js';
+
+const cpu: Features = {
+  f16: true,
+  subgroups: true,
+  subgroupSize: 8,
+  subgroupMatrix: false,
+  timestamps: true,
+  software: true,
+};
+const gpu: Features = { ...cpu, subgroupSize: 32, software: false };
+
+const group: GroupNormSize = {
+  samples: 2,
+  channels: 320,
+  pixels: 4096,
+  groups: 32,
+  dtype: 'f16',
+  weight: 'f32',
+  silu: true,
+};
+const layer: LayerNormSize = {
+  rows: 154,
+  columns: 320,
+  rowsPerSample: 77,
+  dtype: 'f32',
+  weight: undefined,
+  bias: false,
+  modulation: 'f32',
+  centered: true,
+};
+
+test('the variant of a norm does not depend on the batch', () => {
+  for (const features of [cpu, gpu]) {
+    for (const samples of [1, 3, 64]) {
+      const larger = planGroupNorm({ ...group, samples }, 1e-5, features);
+      expect(kernelKey(larger)).toBe(kernelKey(planGroupNorm(group, 1e-5, features)));
+      const rows = planLayerNorm({ ...layer, rows: 77 * samples }, 1e-5, features);
+      expect(kernelKey(rows)).toBe(kernelKey(planLayerNorm(layer, 1e-5, features)));
+      expect(columnSumChunks({ ...layer, rows: 77 * samples })).toBe(2);
+    }
+  }
+});
+
+test('a CPU gives each row one lane, a GPU a workgroup', () => {
+  expect(planGroupNorm(group, 1e-5, cpu).grid).toEqual([80, 1, 1]);
+  expect(planGroupNorm(group, 1e-5, gpu).grid).toEqual([640, 1, 1]);
+  expect(planLayerNorm(layer, 1e-5, cpu).grid).toEqual([20, 1, 1]);
+  expect(planLayerNorm(layer, 1e-5, gpu).grid).toEqual([154, 1, 1]);
+});
+
+test('more rows than a grid dimension holds go on in y', () => {
+  const { grid } = planLayerNorm({ ...layer, rows: 100_000 }, 1e-5, gpu);
+  expect(grid).toEqual([50_000, 2, 1]);
+});
+
+test('every plan fills the Params of its kernel', () => {
+  const plans: Plan[] = [
+    planGroupNormStatistics(group, cpu),
+    planGroupNorm(group, 1e-5, cpu),
+    planLayerNorm(layer, 1e-5, cpu),
+    planLayerNormColumnSums(layer),
+  ];
+  for (const plan of plans) {
+    expect(() => packParams(loadKernel(plan.kernel, plan.variant), plan.params)).not.toThrow();
+  }
+});
