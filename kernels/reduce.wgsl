@@ -5,6 +5,7 @@
 // The variant gives V, F (a unit loaded, in arithmetic), G, Y (a result in arithmetic, stored), S (the scalar of F),
 // `initial`, `combine` and `fold`.
 #include "lib/index.wgsl"
+#include "lib/lane_combine.wgsl"
 
 const WORKGROUP = 64u;
 
@@ -20,8 +21,6 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<V>;
 @group(0) @binding(1) var<storage, read_write> y: array<Y>;
 @group(0) @binding(2) var<uniform> params: Params;
-
-var<workgroup> partial: array<F, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -46,17 +45,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     sums[3] = combine(sums[3], F(x[at + 3u * step]));
   }
   for (; r < end; r += LANES) { sums[0] = combine(sums[0], F(x[base + r * inner])); }
-  var total = combine(combine(sums[0], sums[1]), combine(sums[2], sums[3]));
-
-  if (LANES > 1u) {
-    partial[lane] = total;
-    for (var width = LANES / 2u; width > 0u; width /= 2u) {
-      workgroupBarrier();
-      if (lane % LANES < width) {
-        total = combine(total, partial[lane + width]);
-        partial[lane] = total;
-      }
-    }
-  }
+  let total = lane_combine(combine(combine(sums[0], sums[1]), combine(sums[2], sums[3])), lane);
   if (slot % LANES == 0u && result < params.count) { y[result] = Y(fold(total) * G(S(params.scale))); }
 }

@@ -3,8 +3,11 @@
 // stay apart. LANES lanes share a row, each with four accumulators; the order depends on the length only.
 // The variant gives V (a unit stored), F (in arithmetic), S (its scalar), `join_sum`, `join_max`.
 #include "lib/index.wgsl"
+#include "lib/lane_combine.wgsl"
+#include "lib/lane_sum.wgsl"
 
 const WORKGROUP = 64u;
+alias Sum = F;
 
 struct Params {
   count: u32,   // rows or units of columns: outer * inner
@@ -16,7 +19,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<V>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-#include "lib/row.wgsl"
+fn combine(a: F, b: F) -> F { return max(a, b); }
 
 // exp for arguments <= 0. Below -104 it is 0 in f32; the bound keeps large negative masks away from infinity.
 fn decay(a: F) -> F { return exp(max(a, F(-104.0))); }
@@ -44,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d = max(d, F(x[at + 3u * step]));
   }
   for (; at < end; at += step) { a = max(a, F(x[at])); }
-  let top = join_max(lanes_max(max(max(a, b), max(c, d)), lane));
+  let top = join_max(lane_combine(max(max(a, b), max(c, d)), lane));
 
   a = F(0.0);
   b = a;
@@ -58,7 +61,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d += decay(F(x[at + 3u * step]) - top);
   }
   for (; at < end; at += step) { a += decay(F(x[at]) - top); }
-  let total = join_sum(lanes_sum((a + b) + (c + d), lane));
+  let total = join_sum(lane_sum((a + b) + (c + d), lane));
 
   if (item >= params.count) { return; }
   let scale = F(1.0) / total;

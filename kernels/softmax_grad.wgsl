@@ -1,8 +1,10 @@
 // dx = y (dy - sum(y dy)) for y = softmax(x), or dx = dy - exp(y) sum(dy) for y = logSoftmax(x) (LOG), along the middle
 // axis of [outer, length, inner]. Layout, lanes and variant as in softmax.wgsl.
 #include "lib/index.wgsl"
+#include "lib/lane_sum.wgsl"
 
 const WORKGROUP = 64u;
+alias Sum = F;
 
 struct Params {
   count: u32,   // rows or units of columns: outer * inner
@@ -14,8 +16,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<V>;
 @group(0) @binding(2) var<storage, read_write> dx: array<V>;
 @group(0) @binding(3) var<uniform> params: Params;
-
-#include "lib/row.wgsl"
 
 fn term(at: u32) -> F {
   if (LOG) { return F(dy[at]); }
@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d += term(at + 3u * step);
   }
   for (; at < end; at += step) { a += term(at); }
-  let total = join_sum(lanes_sum((a + b) + (c + d), lane));
+  let total = join_sum(lane_sum((a + b) + (c + d), lane));
 
   if (item >= params.count) { return; }
   for (at = first; at < end; at += step) {
