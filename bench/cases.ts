@@ -1,9 +1,11 @@
 /** Every case of `npm run bench`, in the order they run. */
 import { conv2dCases } from './conv2d.js';
+import { copyCases } from './copy.js';
 import { elementwiseCases } from './elementwise.js';
 import type { BenchCase } from './harness.js';
 import { matmulCases } from './matmul.js';
 import { normCases } from './norm.js';
+import { optimizerCases } from './optimizer.js';
 import { reduceCases } from './reduce.js';
 import { trainStepCases } from './train_step.js';
 
@@ -13,5 +15,7 @@ export const cases: readonly BenchCase[] = [
   ...normCases,
   ...reduceCases,
   ...elementwiseCases,
+  ...copyCases,
+  ...optimizerCases,
   ...trainStepCases,
 ];

@@ -1,7 +1,7 @@
 /**
- * `node run.mjs [--json FILE] [--only PEER,PEER] [--filter TEXT] [--repeat N]`: runs winnow and every peer on this machine, one after
- * the other (N times over, keeping the fastest median of a case), and prints a table of milliseconds, with each peer's time over winnow's. A result that differs from
- * winnow's by over 0.1 % of its size is marked.
+ * `node run.mjs [--json FILE] [--only PEER,PEER] [--filter TEXT] [--repeat N]`: runs winnow and every peer on this
+ * machine, one after the other (N times over, keeping the fastest median of a case), and prints a table of milliseconds,
+ * with each peer's time over winnow's. A result that differs from winnow's by over 0.1 % of its size is marked.
  */
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { relativeError, spread } from '../../bench/harness.js';
+import { cases } from '../../bench/cases.js';
+import { relativeError, shapeSets, spread } from '../../bench/harness.js';
 import { normals } from '../../bench/random.js';
 import {
   compareReports,
@@ -70,6 +71,22 @@ describe('statistics', () => {
     expect(Math.abs(mean)).toBeLessThan(0.05);
     expect(Math.abs(variance - 1)).toBeLessThan(0.05);
     expect(normals(8, 7)).toEqual(values.subarray(0, 8));
+  });
+});
+
+describe('the cases', () => {
+  it('each has a name of its own, by which runs are compared, and counts either arithmetic or bytes', () => {
+    expect(new Set(cases.map(({ op, shape, dtype }) => `${op} ${shape} ${dtype}`)).size).toBe(cases.length);
+    for (const { flops, bytes } of cases)
+      expect([flops === undefined, bytes === undefined].filter(Boolean)).toHaveLength(1);
+  });
+
+  it('each op is timed at the shapes of both sets', () => {
+    for (const set of shapeSets) {
+      expect(new Set(cases.filter((entry) => entry.set === set).map(({ op }) => op))).toEqual(
+        new Set(cases.map(({ op }) => op)),
+      );
+    }
   });
 });
 
