@@ -32,12 +32,12 @@ const vec4s = (channels: number): number => Math.ceil(channels / 4);
  * there workgroup memory is as slow as any other; on a GPU its shuffles would cost half of the multiplications' time.
  */
 function usesSubgroups({ software, subgroups, subgroupSize }: Features): boolean {
-  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8 || subgroupSize === 16);
+  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8);
 }
 
 /** x [batch, channels, pixels] to [batch, pixels, vec4s(channels)] of vec4, padded with zeros. */
 export function planChannelsLast(batch: number, channels: number, pixels: number, dtype: DType): Plan {
-  const count = batch * pixels * vec4s(channels);
+  const count = batch * pixels * Math.ceil(channels / 16);
   return {
     kernel: 'conv2d_channels_last',
     variant: { types: { T: dtype, V: `vec4<${dtype}>` } },
@@ -59,14 +59,15 @@ export function planConv2dWeight(size: Conv2dSize, direction: Conv2dDirection, d
   const { channels, outChannels } = size;
   const taps = size.kernelHeight * size.kernelWidth;
   const forward = direction === 'forward';
-  const count = conv2dWeightWords(size, dtype) / 4;
+  const [rows, columns] = forward ? [channels, outChannels] : [outChannels, channels];
+  const count = vec4s(rows) * (dtype === 'f16' ? 2 : 4) * Math.ceil(columns / 16);
   return {
     kernel: 'conv2d_weight',
     variant: { constants: { F16: dtype === 'f16' } },
     params: {
       count,
-      rows: forward ? channels : outChannels,
-      columns: forward ? outChannels : channels,
+      rows,
+      columns,
       row_stride: forward ? taps : channels * taps,
       column_stride: forward ? channels * taps : taps,
       taps,
@@ -93,7 +94,7 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   const step = forward ? 1 : size.stride;
   const pixels = Math.ceil(result.height / step) * Math.ceil(result.width / step);
   const subgroups = usesSubgroups(features);
-  const rows = subgroups ? 16 : pixels > 64 ? 8 : 4;
+  const rows = subgroups ? (pixels > 16 ? 32 : 16) : pixels > 64 ? 8 : 4;
   const pixelTiles = Math.ceil(pixels / (subgroups ? rows : 16 * rows));
   const columnTiles = Math.ceil(result.channels / (subgroups ? 4 * features.subgroupSize : 64));
   return {
@@ -143,8 +144,9 @@ export function planConv2dWeightGrad(
   features: Features,
 ): { plan: Plan; parts: number } {
   const subgroups = usesSubgroups(features);
-  const channelTiles = Math.ceil(size.channels / (subgroups ? 4 * features.subgroupSize : 64));
-  const outChannelTiles = Math.ceil(size.outChannels / (subgroups ? 16 : 64));
+  const edge = subgroups ? 4 * features.subgroupSize : 64;
+  const channelTiles = Math.ceil(size.channels / edge);
+  const outChannelTiles = Math.ceil(size.outChannels / edge);
   const tiles = channelTiles * outChannelTiles * size.kernelHeight * size.kernelWidth;
   const rows = size.batch * size.outHeight;
   const wanted = Math.min(rows, Math.ceil((features.software ? busy.software : busy.gpu) / tiles));

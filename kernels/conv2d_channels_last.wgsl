@@ -1,8 +1,9 @@
-// y[n, p, c] = x[n, c, p], the channels padded with zeros to a multiple of 4. One lane writes one vec4.
+// y[n, p, c] = x[n, c, p], the channels padded with zeros to a multiple of 4. One lane writes up to 16 channels of a
+// pixel: they fill a cache line, while the lanes beside it read the next pixels.
 #include "lib/index.wgsl"
 
 struct Params {
-  count: u32,  // of y, in vec4
+  count: u32,  // lanes: samples * ceil(channels / 16) * pixels
   channels: u32,
   pixels: u32,
 }
@@ -16,13 +17,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let i = workgroup_index(workgroup, grid) * 256u + lane;
   if (i >= params.count) { return; }
   let channels4 = (params.channels + 3u) / 4u;
+  let blocks = (params.channels + 15u) / 16u;
   let pixel = i % params.pixels;
-  let c4 = (i / params.pixels) % channels4;
-  let sample = i / params.pixels / channels4;
-  var value: V;
-  for (var j = 0u; j < 4u; j++) {
-    let c = 4u * c4 + j;
-    if (c < params.channels) { value[j] = x[(sample * params.channels + c) * params.pixels + pixel]; }
+  let block = (i / params.pixels) % blocks;
+  let sample = i / params.pixels / blocks;
+  for (var c4 = 4u * block; c4 < min(4u * block + 4u, channels4); c4++) {
+    var value: V;
+    for (var j = 0u; j < 4u; j++) {
+      let c = 4u * c4 + j;
+      if (c < params.channels) { value[j] = x[(sample * params.channels + c) * params.pixels + pixel]; }
+    }
+    y[(sample * params.pixels + pixel) * channels4 + c4] = value;
   }
-  y[(sample * params.pixels + pixel) * channels4 + c4] = value;
 }

@@ -96,9 +96,17 @@ fn load_weight(row: u32, column4: u32) -> mat4x4f {
     bitcast<vec4f>(weight[at + 2u * columns4()]), bitcast<vec4f>(weight[at + 3u * columns4()]));
 }
 
-fn load_bias(column: u32) -> f32 {
-  if (BIAS_F16) { return unpack2x16float(bias[column / 2u])[column % 2u]; }
-  return bitcast<f32>(bias[column]);
+// The bias of 4 columns, 0 without one.
+fn load_bias(column4: u32) -> vec4f {
+  var value: vec4f;
+  if (HAS_BIAS) {
+    for (var j = 0u; j < 4u; j++) {
+      let column = min(4u * column4 + j, params.columns - 1u);
+      if (BIAS_F16) { value[j] = unpack2x16float(bias[column / 2u])[column % 2u]; }
+      else { value[j] = bitcast<f32>(bias[column]); }
+    }
+  }
+  return value;
 }
 
 // Writes 4 columns of pixel q of the phase.
@@ -114,7 +122,6 @@ fn store(tile: Tile, q: u32, column4: u32, sum: vec4f) {
     if (column >= params.columns) { return; }
     let i = (tile.sample * params.columns + column) * params.result_height * params.result_width + pixel;
     var value = sum[j];
-    if (HAS_BIAS) { value += load_bias(column); }
     if (HAS_RESIDUAL) { value += f32(residual[i]); }
     result[i] = T(value);
   }

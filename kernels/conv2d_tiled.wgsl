@@ -57,5 +57,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   }
 
   if (column4 >= columns4()) { return; }
-  for (var i = 0u; i < ROWS; i++) { store(tile, tile.pixels * PIXELS + first + i, column4, sum[i]); }
+  let bias4 = load_bias(column4);
+  for (var i = 0u; i < ROWS; i++) { store(tile, tile.pixels * PIXELS + first + i, column4, sum[i] + bias4); }
 }

@@ -130,7 +130,7 @@ function product(
       source,
       forward ? [batch, outChannels, outHeight, outWidth] : [batch, channels, height, width],
     );
-    const types: Conv2dTypes = { dtype, weight: weight.dtype, bias: bias && bias.dtype, residual: residual !== null };
+    const types: Conv2dTypes = { dtype, weight: weight.dtype, bias: bias?.dtype ?? null, residual: residual !== null };
     const plan = planConv2d(size, direction, types, device.features);
     dispatch(plan, { source: channelsLast(source), weight: matrix, bias, residual, result });
     return result;
