@@ -45,6 +45,10 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
 
 const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 
+function checkFloat(x: Tensor): void {
+  check(isFloat(x), () => `expected f32 or f16, found ${x}`);
+}
+
 /** How many elements meet in one result. */
 const reducedSize = (x: Tensor, axes: readonly number[]): number => sizeOf(axes.map((axis) => x.shape[axis]!));
 
@@ -71,10 +75,6 @@ export const mean = defineOp('mean', (x: Tensor, axes?: Axes, { keepDims = false
   const y = reduce('sum', x, over, reducedShape(x.shape, over, keepDims), scale);
   return [y, (dy) => [() => expand(mul(withAxes(dy, x, over), scale), x.shape)]];
 });
-
-function checkFloat(x: Tensor): void {
-  check(isFloat(x), () => `expected f32 or f16, found ${x}`);
-}
 
 function extremum(kind: 'max' | 'min'): (x: Tensor, axes?: Axes, options?: ReduceOptions) => Tensor {
   return defineOp(kind, (x: Tensor, axes?: Axes, { keepDims = false }: ReduceOptions = {}) => {
