@@ -24,7 +24,12 @@ const chunk = 64;
 const lanesOf = (features: Features): { LANES: number; WORKGROUP: number } =>
   features.software ? { LANES: 1, WORKGROUP: 8 } : { LANES: 64, WORKGROUP: 64 };
 
-function planRows(kernel: string, size: LayerNormSize, features: Features, eps?: number): Plan {
+function planRows(
+  kernel: string,
+  size: LayerNormSize,
+  features: Features,
+  more: Readonly<Record<string, number>>,
+): Plan {
   const { rows, columns, rowsPerSample, centered } = size;
   const width = columns % 4 === 0 ? 4 : 1;
   const lanes = lanesOf(features);
@@ -44,23 +49,23 @@ function planRows(kernel: string, size: LayerNormSize, features: Features, eps?:
         WIDTH: width,
         CENTERED: centered,
         HAS_WEIGHT: size.weight !== undefined,
-        ...(eps !== undefined && { HAS_BIAS: size.bias }),
+        HAS_BIAS: size.bias,
         MODULATED: size.modulation !== undefined,
       },
       declarations: [`#include "lib/fold${width}.wgsl"`],
     },
-    params: { rows, columns: columns / width, rows_per_sample: rowsPerSample, ...(eps !== undefined && { eps }) },
+    params: { rows, columns: columns / width, rows_per_sample: rowsPerSample, ...more },
     grid: linearGrid(Math.ceil((rows * lanes.LANES) / lanes.WORKGROUP)),
   };
 }
 
 /** y and the statistics of each row. */
 export const planLayerNorm = (size: LayerNormSize, eps: number, features: Features): Plan =>
-  planRows('layer_norm', size, features, eps);
+  planRows('layer_norm', size, features, { eps });
 
 /** dx. */
 export const planLayerNormGrad = (size: LayerNormSize, features: Features): Plan =>
-  planRows('layer_norm_grad', size, features);
+  planRows('layer_norm_grad', { ...size, bias: false }, features, {});
 
 /** Number of chunks in which the rows of one sample are summed. */
 export const columnSumChunks = ({ rowsPerSample }: LayerNormSize): number => Math.ceil(rowsPerSample / chunk);

@@ -3,18 +3,22 @@ import * as groups from '../../kernels/group_norm.js';
 import * as layers from '../../kernels/layer_norm.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
-import { formatShape, sameShape } from '../shape.js';
+import { formatShape, type Shape, sameShape } from '../shape.js';
 import { empty, emptyLike, type Tensor } from '../tensor.js';
 import { add, cast, mul } from './elementwise.js';
 import { sum } from './reduce.js';
 
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
+/** Float types may differ among the arguments. */
+function checkFloat(name: string, x: Tensor): void {
+  check(x.dtype === 'f32' || x.dtype === 'f16', () => `${name} is ${x}, expected f32 or f16`);
+  check(x.dtype === 'f32' || x.device.features.f16, () => `${name} is ${x}, but this adapter has no shader-f16`);
+}
 
-/** Checks an optional parameter of one size a channel; float types may differ from x's. */
-function checkParameter(name: string, parameter: Tensor | null, channels: number): void {
+/** Checks an optional parameter. */
+function checkParameter(name: string, parameter: Tensor | null, shape: Shape): void {
   if (!parameter) return;
-  const fits = isFloat(parameter) && sameShape(parameter.shape, [channels]);
-  check(fits, () => `${name} is ${parameter}, expected [${channels}] f32 or f16`);
+  checkFloat(name, parameter);
+  check(sameShape(parameter.shape, shape), () => `${name} is ${parameter}, expected ${formatShape(shape)}`);
 }
 
 /** Runs `make` at the first call and gives its value at every one: for what several gradients share. */
@@ -48,11 +52,13 @@ export const groupNorm = defineOp(
   'groupNorm',
   (x: Tensor, weight: Tensor, bias: Tensor, { groups: count, eps = 1e-5, silu = false }: GroupNormOptions) => {
     const { features } = x.device;
-    check(isFloat(x) && x.rank >= 2, () => `expected x [N, C, ...] of f32 or f16, found ${x}`);
+    checkFloat('x', x);
+    check(x.rank >= 2, () => `expected x [N, C, ...], found ${x}`);
     const [samples, channels, ...axes] = x.shape as [number, number, ...number[]];
-    check(channels % count === 0, `${channels} channels do not divide into ${count} groups`);
-    checkParameter('weight', weight, channels);
-    checkParameter('bias', bias, channels);
+    const divides = Number.isInteger(count) && count > 0 && channels % count === 0;
+    check(divides, `${channels} channels do not divide into ${count} groups`);
+    checkParameter('weight', weight, [channels]);
+    checkParameter('bias', bias, [channels]);
     check(weight.dtype === bias.dtype, () => `weight is ${weight}, bias is ${bias}; expected one dtype`);
     const pixels = axes.reduce((product, n) => product * n, 1);
     const size = { samples, channels, pixels, groups: count, dtype: x.dtype, weight: weight.dtype, silu };
@@ -96,19 +102,19 @@ function normaliseRows(
   { centered, eps }: { readonly centered: boolean; readonly eps: number },
 ) {
   const { device } = x;
-  check(isFloat(x) && x.rank >= 1, () => `expected x [..., C] of f32 or f16, found ${x}`);
+  checkFloat('x', x);
+  check(x.rank >= 1, () => `expected x [..., C], found ${x}`);
   const columns = x.shape.at(-1)!;
   const rows = x.size / columns;
-  checkParameter('weight', weight, columns);
-  checkParameter('bias', bias, columns);
+  checkParameter('weight', weight, [columns]);
+  checkParameter('bias', bias, [columns]);
   check(!bias || weight?.dtype === bias.dtype, () => `bias is ${bias}, weight ${weight}; expected both, of one dtype`);
   if (modulation) {
     check(x.rank === 3, () => `expected x [B, T, C] beside scale and shift, found ${x}`);
-    const expected = [x.shape[0]!, columns];
-    for (const [name, part] of Object.entries(modulation)) {
-      const fits = sameShape(part.shape, expected) && isFloat(part) && part.dtype === modulation.scale.dtype;
-      check(fits, () => `${name} is ${part}, expected ${formatShape(expected)} for x ${x}`);
-    }
+    const { scale, shift } = modulation;
+    checkParameter('scale', scale, [x.shape[0]!, columns]);
+    checkParameter('shift', shift, [x.shape[0]!, columns]);
+    check(scale.dtype === shift.dtype, () => `scale is ${scale}, shift is ${shift}; expected one dtype`);
   }
   const samples = modulation ? x.shape[0]! : 1;
   const size: layers.LayerNormSize = {
