@@ -1,4 +1,5 @@
 /** Every case of `npm run bench`, in the order they run. */
+import { attentionCases } from './attention.js';
 import { conv2dCases } from './conv2d.js';
 import { copyCases } from './copy.js';
 import { elementwiseCases } from './elementwise.js';
@@ -12,6 +13,7 @@ import { trainStepCases } from './train_step.js';
 export const cases: readonly BenchCase[] = [
   ...matmulCases,
   ...conv2dCases,
+  ...attentionCases,
   ...normCases,
   ...reduceCases,
   ...elementwiseCases,
