@@ -81,21 +81,6 @@ fn weight_row(tile: Tile, tap: vec2u) -> u32 {
 
 fn columns4() -> u32 { return (params.columns + 3u) / 4u; }
 
-// Rows row to row + 3 (row a multiple of 4), 4 columns of each.
-fn load_weight(row: u32, column4: u32) -> mat4x4f {
-  if (WEIGHT_F16) {
-    let low = weight[row / 2u * columns4() + column4];
-    let high = weight[(row / 2u + 1u) * columns4() + column4];
-    return mat4x4f(
-      vec4f(unpack2x16float(low.x), unpack2x16float(low.y)), vec4f(unpack2x16float(low.z), unpack2x16float(low.w)),
-      vec4f(unpack2x16float(high.x), unpack2x16float(high.y)), vec4f(unpack2x16float(high.z), unpack2x16float(high.w)));
-  }
-  let at = row * columns4() + column4;
-  return mat4x4f(
-    bitcast<vec4f>(weight[at]), bitcast<vec4f>(weight[at + columns4()]),
-    bitcast<vec4f>(weight[at + 2u * columns4()]), bitcast<vec4f>(weight[at + 3u * columns4()]));
-}
-
 // The bias of 4 columns, 0 without one.
 fn load_bias(column4: u32) -> vec4f {
   var value: vec4f;

@@ -7,6 +7,21 @@
 const_assert ROWS % SUBGROUP == 0u;
 const LOADS = ROWS / SUBGROUP;  // pixels a lane loads
 
+// Rows row to row + 3 of the weight (row a multiple of 4), 4 columns of each.
+fn load_weight(row: u32, column4: u32) -> mat4x4f {
+  if (WEIGHT_F16) {
+    let low = weight[row / 2u * columns4() + column4];
+    let high = weight[(row / 2u + 1u) * columns4() + column4];
+    return mat4x4f(
+      vec4f(unpack2x16float(low.x), unpack2x16float(low.y)), vec4f(unpack2x16float(low.z), unpack2x16float(low.w)),
+      vec4f(unpack2x16float(high.x), unpack2x16float(high.y)), vec4f(unpack2x16float(high.z), unpack2x16float(high.w)));
+  }
+  let at = row * columns4() + column4;
+  return mat4x4f(
+    bitcast<vec4f>(weight[at]), bitcast<vec4f>(weight[at + columns4()]),
+    bitcast<vec4f>(weight[at + 2u * columns4()]), bitcast<vec4f>(weight[at + 3u * columns4()]));
+}
+
 @compute @workgroup_size(SUBGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let index = workgroup_index(workgroup, grid);

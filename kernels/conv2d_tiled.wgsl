@@ -10,6 +10,16 @@ const LOADS = PIXELS / 64u;  // pixels a lane stages
 var<workgroup> staged_source: array<vec4f, 4u * PIXELS>;  // [4 channels of 16][pixel]
 var<workgroup> staged_weight: array<vec4f, 16u * 16u>;  // [row][4 columns of 64]
 
+// 4 columns of one row of the weight.
+fn load_weight(row: u32, column4: u32) -> vec4f {
+  if (WEIGHT_F16) {
+    let pair = weight[row / 2u * columns4() + column4];
+    let half = select(pair.xy, pair.zw, row % 2u == 1u);
+    return vec4f(unpack2x16float(half.x), unpack2x16float(half.y));
+  }
+  return bitcast<vec4f>(weight[row * columns4() + column4]);
+}
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = workgroup_index(workgroup, grid);
@@ -28,22 +38,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   for (var tap_y = 0u; tap_y < tile.taps.y; tap_y++) {
     for (var tap_x = 0u; tap_x < tile.taps.x; tap_x++) {
       let tap = vec2u(tap_x, tap_y);
+      var base: array<u32, LOADS>;
+      var inside: array<bool, LOADS>;
+      for (var r = 0u; r < LOADS; r++) {
+        let at = start[r] + tap_offset(tap);
+        inside[r] = real[r] && inside_source(at);
+        base[r] = source_index(tile, at);
+      }
       let row = weight_row(tile, tap);
       for (var k = 0u; k < params.depth4; k += 4u) {
         let mine = k + lane % 4u;
         for (var r = 0u; r < LOADS; r++) {
-          let at = start[r] + tap_offset(tap);
           var value = vec4f();
-          if (real[r] && inside_source(at) && mine < params.depth4) { value = vec4f(source[source_index(tile, at) + mine]); }
+          if (inside[r] && mine < params.depth4) { value = vec4f(source[base[r] + mine]); }
           staged_source[lane % 4u * PIXELS + r * 64u + lane / 4u] = value;
         }
-        // 64 lanes stage 4 rows of 4 columns each, as one block of 16 f16 is two loads.
-        if (lane < 64u) {
-          let block = k + lane / 16u;
-          var w: mat4x4f;
-          if (block < params.depth4 && column4 < columns4()) { w = load_weight(row + 4u * block, column4); }
-          for (var j = 0u; j < 4u; j++) { staged_weight[(lane / 16u * 4u + j) * 16u + lane % 16u] = w[j]; }
-        }
+        let k_row = 4u * k + lane / 16u;
+        var weights = vec4f();
+        if (k_row < 4u * params.depth4 && column4 < columns4()) { weights = load_weight(row + k_row, column4); }
+        staged_weight[lane] = weights;
         workgroupBarrier();
         for (var d = 0u; d < 4u; d++) {
           let w = mat4x4f(

@@ -16,12 +16,11 @@ struct Params {
 
 // The bits of one element, 0 in the padding.
 fn load(tap: u32, row: u32, column: u32) -> u32 {
-  if (row >= params.rows || column >= params.columns) { return 0u; }
-  let i = row * params.row_stride + column * params.column_stride + tap;
-  if (F16) { return (weight[i / 2u] >> (16u * (i % 2u))) & 0xffffu; }
-  return weight[i];
+  let inside = row < params.rows && column < params.columns;
+  let i = select(0u, row * params.row_stride + column * params.column_stride + tap, inside);
+  if (F16) { return select(0u, extractBits(weight[i / 2u], 16u * (i % 2u), 16u), inside); }
+  return select(0u, weight[i], inside);
 }
-
 fn load_vec4(tap: u32, row: u32, column: u32) -> vec4u {
   var value: vec4u;
   for (var j = 0u; j < 4u; j++) {

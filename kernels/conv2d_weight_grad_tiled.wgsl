@@ -19,6 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     let x_row = source_row(tile, row);
     if (x_row < 0) { continue; }
     for (var column = tile.left; column < tile.right; column += 16u) {
+      let pixels = min(16u, tile.right - column);
       let mine = column + lane / 16u;
       var a = vec4f();
       var b = vec4f();
@@ -31,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
       staged_dy[lane] = a;
       staged_x[lane] = b;
       workgroupBarrier();
-      for (var p = 0u; p < 16u; p++) {
+      for (var p = 0u; p < pixels; p++) {
         let s = staged_dy[p * 16u + lane / 16u];
         let t = staged_x[p * 16u + lane % 16u];
         sum += mat4x4f(s.x * t, s.y * t, s.z * t, s.w * t);
