@@ -43,7 +43,7 @@ export interface MatmulProblem {
 /** What overrides the planner's own choice. */
 export interface MatmulTuning {
   readonly kernel?: MatmulKernel;
-  /** Largest binding in bytes; default the device's limit. */
+  /** Largest binding of a weight in bytes; default the device's limit. */
   readonly bindingBytes?: number;
 }
 
@@ -133,7 +133,6 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         TRANSPOSE_B: transposeB,
         HAS_BIAS: problem.bias !== undefined,
         HAS_RESIDUAL: problem.residual ?? false,
-        SAVE_PREACTIVATION: problem.savePreactivation ?? false,
         ACCUMULATE: problem.accumulate ?? false,
       },
       declarations: [
@@ -162,6 +161,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
       a_outer: (aStrides[1] ?? 0) * aMatrix,
       b_inner: bStrides[0]! * n * k,
       b_outer: (bStrides[1] ?? 0) * n * k,
+      save_preactivation: problem.savePreactivation ? 1 : 0,
     },
     grid: linearGrid(rowTiles * columnTiles * matrices),
   };

@@ -15,6 +15,7 @@ struct Params {
   row_tiles: u32, column_tiles: u32,
   batch: u32, batch_inner: u32,  // matrices; the innermost axis of at most two batch axes
   a_outer: u32, a_inner: u32, b_outer: u32, b_inner: u32,  // elements from one matrix to the next, 0 where shared
+  save_preactivation: u32,  // 1: write it. No constant: with and without gradients the same code must round y
 }
 
 @group(0) @binding(0) var<storage, read> a: array<A>;
@@ -74,7 +75,7 @@ fn finish(tile: Tile, row: u32, column: u32, product: vec4f, bias: vec4f) {
   let count = params.n - column;
   var x = product;
   if (HAS_BIAS) { x += bias; }
-  if (SAVE_PREACTIVATION) { store_preactivation(at, x, count); }
+  if (params.save_preactivation != 0u) { store_preactivation(at, x, count); }
   x = activate(x);
   if (HAS_RESIDUAL) { x += residual4(at, count); }
   if (ACCUMULATE) { x += y4(at, count); }

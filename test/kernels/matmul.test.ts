@@ -41,6 +41,13 @@ describe('the choice of a kernel', () => {
     }
   });
 
+  test('a saved pre-activation takes the same pipeline, as its value must be the same bits', () => {
+    const epilogue = { ...problem, bias: 'f32', activation: 'silu' } as const;
+    const { variant, params } = planMatmul({ ...epilogue, savePreactivation: true }, lavapipe);
+    expect(variant).toEqual(planMatmul(epilogue, lavapipe).variant);
+    expect(params.save_preactivation).toBe(1);
+  });
+
   test('sizes are no part of the variant, so shapes of one kind share a pipeline', () => {
     expect(planMatmul({ ...problem, n: 1280, k: 64 }, lavapipe).variant).toEqual(planMatmul(problem, lavapipe).variant);
   });
