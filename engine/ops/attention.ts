@@ -1,0 +1,130 @@
+/** Attention: softmax(scale query key^T + bias) value in one kernel, and its gradients by recomputation. */
+import {
+  type AttentionOptions as KernelOptions,
+  maxHeadDim,
+  planAttention,
+  planAttentionDelta,
+  planAttentionKeyValueGrad,
+  planAttentionQueryGrad,
+} from '../../kernels/attention.js';
+import { check } from '../errors.js';
+import { defineOp, dispatch } from '../op.js';
+import { formatShape } from '../shape.js';
+import { empty, emptyLike, type Tensor } from '../tensor.js';
+
+export interface AttentionOptions {
+  /** Factor of the scores. Default 1 / sqrt(headDim). */
+  readonly scale?: number;
+  /** Query i sees keys 0 to i only: aligned at the top left, as PyTorch's is_causal. Default false. */
+  readonly causal?: boolean;
+  /** Added to the scores, f32: [batch or 1, heads or 1, queries or 1, keys]. Masks are large negative numbers, such as -1e9, not infinity. */
+  readonly bias?: Tensor | null;
+}
+
+interface Shapes {
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+}
+
+function checkShapes(query: Tensor, key: Tensor, value: Tensor): Shapes {
+  const [batch, heads, queries, headDim] = query.dims(4);
+  const keys = key.dims(4)[2];
+  const expected = formatShape([batch, heads, keys, headDim]);
+  for (const [name, tensor] of Object.entries({ key, value })) {
+    check(
+      formatShape(tensor.shape) === expected,
+      () => `query is ${formatShape(query.shape)}, ${name} ${formatShape(tensor.shape)}; expected ${name} ${expected}`,
+    );
+  }
+  check(headDim <= maxHeadDim, `head dimension ${headDim}; expected 1 to ${maxHeadDim}`);
+  check(
+    [query, key, value].every(({ dtype }) => dtype === query.dtype) && ['f32', 'f16'].includes(query.dtype),
+    () => `expected query, key and value all f32 or all f16, found ${query.dtype}, ${key.dtype} and ${value.dtype}`,
+  );
+  return { batch, heads, queries, keys, headDim };
+}
+
+function biasStrides(bias: Tensor, { batch, heads, queries, keys }: Shapes): KernelOptions['bias'] {
+  const [b, h, q, k] = bias.dims(4);
+  const repeats = (size: number, full: number): boolean => size === full || size === 1;
+  check(
+    repeats(b, batch) && repeats(h, heads) && repeats(q, queries) && k === keys,
+    () =>
+      `bias is ${formatShape(bias.shape)}; expected [${batch} or 1, ${heads} or 1, ${queries} or 1, ${keys}], as scores are [${batch}, ${heads}, ${queries}, ${keys}]`,
+  );
+  check(bias.dtype === 'f32', () => `expected a bias of f32, found ${bias}`);
+  return { batch: b === 1 ? 0 : h * q * k, head: h === 1 ? 0 : q * k, query: q === 1 ? 0 : k };
+}
+
+const fused = defineOp(
+  'attention',
+  (query: Tensor, key: Tensor, value: Tensor, bias: Tensor | null, scale: number | undefined, causal: boolean) => {
+    const shapes = checkShapes(query, key, value);
+    const { batch, heads, queries, headDim } = shapes;
+    const { features } = query.device;
+    const options: KernelOptions = {
+      dtype: query.dtype,
+      scale: scale ?? 1 / Math.sqrt(headDim),
+      causal,
+      bias: bias && biasStrides(bias, shapes),
+    };
+    check(Number.isFinite(options.scale), `expected a finite scale, found ${options.scale}`);
+    const inputs = { query, key, value, bias };
+    const output = emptyLike(query);
+    const softmax = empty(query.device, [batch, heads, queries, 2]); // maximum and 1 / sum of each row
+    dispatch(planAttention(shapes, options, features), { ...inputs, output, softmax });
+
+    return [
+      output,
+      (dy) => {
+        const statistics = once(() => {
+          const made = empty(query.device, [batch, heads, queries, 4]);
+          dispatch(planAttentionDelta(shapes, query.dtype, features), { dy, output, softmax, statistics: made });
+          return made;
+        });
+        const keyValue = once(() => {
+          const grads = { dKey: emptyLike(key), dValue: emptyLike(value) };
+          const saved = { dy, statistics: statistics() };
+          dispatch(planAttentionKeyValueGrad(shapes, options, features), { ...inputs, ...saved, ...grads });
+          return grads;
+        });
+        return [
+          () => {
+            const dQuery = emptyLike(query);
+            const saved = { dy, statistics: statistics() };
+            dispatch(planAttentionQueryGrad(shapes, options, features), { ...inputs, ...saved, dQuery });
+            return dQuery;
+          },
+          () => keyValue().dKey,
+          () => keyValue().dValue,
+          // None for the bias: biases here are masks and frozen position tables.
+        ];
+      },
+    ];
+  },
+);
+
+function once<R>(make: () => R): () => R {
+  let made: R | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+/**
+ * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).
+ * query is [batch, heads, queries, headDim], key and value are [batch, heads, keys, headDim], headDim 1 to 160, all f32
+ * or all f16; the result has query's shape. A row whose keys are all masked gets finite values. The bias has no gradient.
+ */
+export function attention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  { scale, causal = false, bias = null }: AttentionOptions = {},
+): Tensor {
+  return fused(query, key, value, bias, scale, causal);
+}

@@ -1,0 +1,145 @@
+/** Plans for attention: the structure that suits the device, by head dimension; never by the batch. */
+import { type DType, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
+
+export interface AttentionSize {
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+}
+
+/** Strides of the additive bias along batch, heads and queries, in elements; 0 along an axis where it repeats. */
+export interface BiasStrides {
+  readonly batch: number;
+  readonly head: number;
+  readonly query: number;
+}
+
+export interface AttentionOptions {
+  readonly dtype: DType;
+  readonly scale: number;
+  readonly causal: boolean;
+  readonly bias: BiasStrides | null;
+}
+
+/** Largest head dimension: its sums are kept in registers. */
+export const maxHeadDim = 160;
+
+/** Rows a lane owns, lanes a workgroup, and the tile of the other side: `fetches * lanes` rows. */
+export interface AttentionTiles {
+  readonly rows: number;
+  readonly workgroup: number;
+  readonly lanes: number;
+  readonly fetches: number;
+  /** The lanes of a subgroup load a tile together, instead of each lane all of it. */
+  readonly shuffle: boolean;
+}
+
+/**
+ * Narrow subgroups belong to software adapters, where a load costs as much as some 25 multiply-adds, lane by lane, and a
+ * shuffle 2: so long tiles that the lanes load together, two rows a lane. Longer ones are no longer unrolled, and slow.
+ * On a GPU the lanes that read one address share the load, and registers are scarce.
+ */
+export function attentionTiles({ subgroups, subgroupSize }: Features): AttentionTiles {
+  return subgroups && subgroupSize <= 8
+    ? { rows: 2, workgroup: subgroupSize, lanes: subgroupSize, fetches: 4, shuffle: true }
+    : { rows: 2, workgroup: 64, lanes: 8, fetches: 1, shuffle: false };
+}
+
+/**
+ * Declarations for rows of `headDim` elements, loaded as vectors where they divide into them. On software adapters, where
+ * a variant takes seconds to compile and no loop over chunks is unrolled, head dimensions share one.
+ */
+function rowVariant(
+  headDim: number,
+  dtype: DType,
+  { software }: Features,
+): Required<Pick<Variant, 'types' | 'constants' | 'declarations'>> {
+  const whole = headDim % 4 === 0;
+  return {
+    types: { V: whole ? `vec4<${dtype}>` : dtype },
+    constants: { CHUNKS: software ? (headDim <= 64 ? 16 : maxHeadDim / 4) : Math.ceil(headDim / 4), EXACT: !software },
+    declarations: [`#include "lib/attention_${whole ? 'vec4' : 'scalar'}.wgsl"`],
+  };
+}
+
+function plan(
+  kernel: string,
+  size: AttentionSize,
+  rows: number,
+  { dtype, scale, causal, bias }: AttentionOptions,
+  features: Features,
+): Plan {
+  const tiles = attentionTiles(features);
+  const blocks = Math.ceil(rows / (tiles.rows * tiles.workgroup));
+  const workgroups = blocks * size.batch * size.heads;
+  const { types, constants, declarations } = rowVariant(size.headDim, dtype, features);
+  return {
+    kernel,
+    variant: {
+      types,
+      constants: {
+        ...constants,
+        WORKGROUP: tiles.workgroup,
+        ROWS: tiles.rows,
+        LANES: tiles.lanes,
+        FETCHES: tiles.fetches,
+        TILE: tiles.lanes * tiles.fetches,
+        SHUFFLE: tiles.shuffle,
+        BIAS: bias === null ? 0 : bias.query === 0 ? 1 : 2, // 1: of keys alone
+      },
+      declarations: [
+        ...declarations,
+        `fn shuffle(x: vec4f, lane: u32) -> vec4f { return ${tiles.shuffle ? 'subgroupShuffle(x, lane)' : 'x'}; }`,
+      ],
+      subgroups: tiles.shuffle,
+    },
+    params: {
+      head_dim: size.headDim,
+      heads: size.heads,
+      queries: size.queries,
+      keys: size.keys,
+      blocks,
+      workgroups,
+      causal: causal ? 1 : 0,
+      scale,
+      bias_batch: bias?.batch ?? 0,
+      bias_head: bias?.head ?? 0,
+      bias_query: bias?.query ?? 0,
+    },
+    grid: linearGrid(workgroups),
+  };
+}
+
+/** output and softmax (maximum and 1 / sum of each query row) from query, key, value and bias. */
+export function planAttention(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
+  return plan('attention', size, size.queries, options, features);
+}
+
+/** statistics (maximum, 1 / sum, delta, 0 of each query row) from dy, output and softmax: what both gradients share. */
+export function planAttentionDelta(
+  { batch, heads, queries, headDim }: AttentionSize,
+  dtype: DType,
+  features: Features,
+): Plan {
+  const workgroup = 64;
+  const rows = batch * heads * queries;
+  const { types, constants, declarations } = rowVariant(headDim, dtype, features);
+  return {
+    kernel: 'attention_delta',
+    variant: { types, constants: { ...constants, WORKGROUP: workgroup }, declarations },
+    params: { rows, head_dim: headDim },
+    grid: linearGrid(Math.ceil(rows / workgroup)),
+  };
+}
+
+/** dQuery from query, key, value, bias, dy and statistics. */
+export function planAttentionQueryGrad(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
+  return plan('attention_query_grad', size, size.queries, options, features);
+}
+
+/** dKey and dValue from query, key, value, bias, dy and statistics. */
+export function planAttentionKeyValueGrad(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
+  return plan('attention_key_value_grad', size, size.keys, options, features);
+}

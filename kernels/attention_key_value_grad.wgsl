@@ -1,0 +1,74 @@
+// dValue = p^T dy and dKey = scale ds^T query, with p and ds as in attention_query_grad.wgsl (Dao 2023, algorithm 2).
+// One workgroup computes ROWS * WORKGROUP key rows of one head; sums run over the queries in order, without atomics.
+#include "lib/attention.wgsl"
+
+@group(0) @binding(0) var<storage, read> query: Rows;
+@group(0) @binding(1) var<storage, read> key: Rows;
+@group(0) @binding(2) var<storage, read> value: Rows;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> dy: Rows;
+@group(0) @binding(5) var<storage, read> statistics: array<vec4f>;  // of the query rows: maximum, 1 / sum, delta
+@group(0) @binding(6) var<storage, read_write> dKey: Rows;
+@group(0) @binding(7) var<storage, read_write> dValue: Rows;
+@group(0) @binding(8) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let block = workgroup_index(workgroup, grid);
+  if (block >= params.workgroups) { return; }
+  let head = block / params.blocks;
+  let first_key = (block % params.blocks) * ROWS * WORKGROUP;
+
+  var rows: Owned;
+  var owned: Owned;
+  var by_key: array<f32, ROWS>;
+  var key_sums: Sums;
+  var value_sums: Sums;
+  for (var r = 0u; r < ROWS; r++) {
+    rows[r] = min(first_key + r * WORKGROUP + lane, params.keys - 1u);
+    owned[r] = head * params.keys + rows[r];
+    if (BIAS == 1u) { by_key[r] = bias[bias_start(head) + rows[r]]; }
+  }
+
+  // With a causal mask no query before the first key sees any of these.
+  let start = select(0u, first_key / TILE * TILE, params.causal == 1u);
+  for (var first_query = start; first_query < params.queries; first_query += TILE) {
+    let tile = Tile(head * params.queries, first_query, params.queries - 1u, lane);
+    var p = dots(&key, owned, &query, tile);
+    var ds = dots(&value, owned, &dy, tile);
+    for (var f = 0u; f < FETCHES; f++) {
+      var fetched = vec4f(0.0);
+      if (SHUFFLE) { fetched = statistics[tile_row(tile, f * LANES + lane)]; }
+      for (var j = 0u; j < LANES; j++) {
+        let i = f * LANES + j;
+        let at = tile_row(tile, i);
+        var row = vec4f(0.0);
+        if (SHUFFLE) { row = shuffle(fetched, j); } else { row = statistics[at]; }
+        for (var r = 0u; r < ROWS; r++) {
+          var added = by_key[r];
+          if (BIAS == 2u) { added = bias[bias_start(head) + (at - tile.start) * params.bias_query + rows[r]]; }
+          let sees = first_query + i < params.queries && (params.causal == 0u || rows[r] <= first_query + i);
+          let s = p[r][i] * params.scale + added;
+          p[r][i] = select(0.0, weight(s - row.x) * row.y, sees);
+          ds[r][i] = p[r][i] * (ds[r][i] - row.z);
+        }
+      }
+    }
+    for (var c = 0u; c < chunks(); c++) {
+      let sum = weighted_sum(p, &dy, tile, c);
+      for (var r = 0u; r < ROWS; r++) { value_sums[r][c] += sum[r]; }
+    }
+    for (var c = 0u; c < chunks(); c++) {
+      let sum = weighted_sum(ds, &query, tile, c);
+      for (var r = 0u; r < ROWS; r++) { key_sums[r][c] += sum[r]; }
+    }
+  }
+
+  for (var r = 0u; r < ROWS; r++) {
+    if (first_key + r * WORKGROUP + lane >= params.keys) { continue; }
+    for (var c = 0u; c < chunks(); c++) {
+      store_chunk(&dKey, owned[r], c, params.scale * key_sums[r][c]);
+      store_chunk(&dValue, owned[r], c, value_sums[r][c]);
+    }
+  }
+}

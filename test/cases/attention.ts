@@ -1,0 +1,48 @@
+/** Cases of attention: sizes around the tiles' edges, every structure of head dimension, mask and bias. */
+import type { DType } from '../../kernels/kernel.js';
+
+export interface AttentionCase {
+  readonly name: string;
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+  readonly causal?: boolean;
+  readonly scale?: number;
+  /** Shape of the additive bias. */
+  readonly bias?: readonly [number, number, number, number];
+  readonly dtype?: DType;
+}
+
+export const attentionCases: readonly AttentionCase[] = [
+  { name: 'a single token', batch: 1, heads: 1, queries: 1, keys: 1, headDim: 8 },
+  { name: 'head dimension 8', batch: 2, heads: 3, queries: 19, keys: 37, headDim: 8 },
+  { name: 'head dimension 20', batch: 1, heads: 2, queries: 33, keys: 33, headDim: 20 },
+  { name: 'head dimension 40 over 77 text tokens', batch: 2, heads: 2, queries: 35, keys: 77, headDim: 40 },
+  { name: 'head dimension 64', batch: 1, heads: 2, queries: 64, keys: 64, headDim: 64 },
+  { name: 'head dimension 160', batch: 1, heads: 2, queries: 21, keys: 34, headDim: 160 },
+  { name: 'an odd head dimension', batch: 2, heads: 2, queries: 17, keys: 33, headDim: 13 },
+  { name: 'a head dimension of one', batch: 1, heads: 2, queries: 9, keys: 5, headDim: 1 },
+  { name: 'its own scale', batch: 1, heads: 2, queries: 7, keys: 9, headDim: 8, scale: 1.5 },
+  { name: 'a causal mask', batch: 2, heads: 2, queries: 70, keys: 70, headDim: 8, causal: true },
+  { name: 'a causal mask, more keys', batch: 1, heads: 1, queries: 20, keys: 51, headDim: 8, causal: true },
+  { name: 'a causal mask, more queries', batch: 1, heads: 1, queries: 75, keys: 20, headDim: 8, causal: true },
+  { name: 'a bias by key', batch: 2, heads: 2, queries: 17, keys: 41, headDim: 8, bias: [2, 1, 1, 41] },
+  { name: 'a bias by head and key', batch: 2, heads: 3, queries: 5, keys: 9, headDim: 8, bias: [1, 3, 1, 9] },
+  {
+    name: 'a bias by head, query and key',
+    batch: 2,
+    heads: 2,
+    queries: 18,
+    keys: 35,
+    headDim: 8,
+    bias: [1, 2, 18, 35],
+  },
+  {
+    name: 'a bias for each score and a causal mask',
+    ...{ batch: 2, heads: 2, queries: 9, keys: 9, headDim: 8, causal: true },
+    bias: [2, 2, 9, 9],
+  },
+  { name: 'f16', batch: 1, heads: 2, queries: 18, keys: 35, headDim: 24, dtype: 'f16' },
+];

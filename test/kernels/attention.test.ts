@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest';
+import {
+  type AttentionOptions,
+  attentionTiles,
+  planAttention,
+  planAttentionDelta,
+  planAttentionKeyValueGrad,
+  planAttentionQueryGrad,
+} from '../../kernels/attention.js';
+import { type Features, kernelKey } from '../../kernels/kernel.js';
+
+const lavapipe: Features = {
+  f16: true,
+  subgroups: true,
+  subgroupSize: 8,
+  subgroupMatrix: false,
+  timestamps: true,
+  software: true,
+};
+const gpu: Features = { ...lavapipe, subgroupSize: 32, software: false };
+const size = { batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 };
+const options: AttentionOptions = { dtype: 'f32', scale: 1, causal: false, bias: null };
+
+test('the kernel does not depend on the batch, the number of tokens, the scale or the causal mask', () => {
+  for (const plan of [planAttention, planAttentionQueryGrad, planAttentionKeyValueGrad]) {
+    for (const features of [lavapipe, gpu]) {
+      const key = kernelKey(plan(size, options, features));
+      for (const changed of [{ batch: 1 }, { batch: 64, heads: 1 }, { queries: 1 }, { keys: 4096 }]) {
+        expect(kernelKey(plan({ ...size, ...changed }, options, features))).toBe(key);
+      }
+      expect(kernelKey(plan(size, { ...options, causal: true, scale: 2 }, features))).toBe(key);
+    }
+  }
+});
+
+test('queries are spread over workgroups in the query kernels, keys in the key and value kernel', () => {
+  const { rows, workgroup } = attentionTiles(lavapipe);
+  const blocks = (count: number): number => 16 * Math.ceil(count / (rows * workgroup));
+  expect(planAttention(size, options, lavapipe).grid).toEqual([blocks(1024), 1, 1]);
+  expect(planAttentionQueryGrad(size, options, lavapipe).grid).toEqual([blocks(1024), 1, 1]);
+  expect(planAttentionKeyValueGrad(size, options, lavapipe).grid).toEqual([blocks(77), 1, 1]);
+});
+
+test('grids beyond 65,535 workgroups use a second dimension', () => {
+  const many = { ...size, batch: 4096 };
+  for (const plan of [planAttention(many, options, lavapipe), planAttentionDelta(many, 'f32', lavapipe)]) {
+    expect(Math.max(...plan.grid)).toBeLessThanOrEqual(65_535);
+    expect(plan.grid[1]).toBeGreaterThan(1);
+  }
+});
+
+test('tiles are shared by shuffle only where subgroups are narrow and of one size', () => {
+  expect(attentionTiles(lavapipe)).toMatchObject({ shuffle: true, workgroup: 8, lanes: 8 });
+  expect(attentionTiles({ ...lavapipe, subgroupSize: 4 })).toMatchObject({ shuffle: true, workgroup: 4, lanes: 4 });
+  expect(attentionTiles({ ...lavapipe, subgroups: false, subgroupSize: 0 }).shuffle).toBe(false);
+  expect(attentionTiles(gpu).shuffle).toBe(false);
+});
+
+test('rows are loaded as vectors where the head dimension is a multiple of 4', () => {
+  expect(planAttention(size, options, gpu).variant).toMatchObject({
+    types: { V: 'vec4<f32>' },
+    constants: { CHUNKS: 10 },
+  });
+  expect(planAttention({ ...size, headDim: 13 }, { ...options, dtype: 'f16' }, gpu).variant).toMatchObject({
+    types: { V: 'f16' },
+    constants: { CHUNKS: 4 },
+  });
+});
+
+test('on software adapters head dimensions share a kernel', () => {
+  const key = (headDim: number): string => kernelKey(planAttention({ ...size, headDim }, options, lavapipe));
+  expect(key(8)).toBe(key(64));
+  expect(key(80)).toBe(key(160));
+});
+
+test('a bias by key alone is loaded once for all queries', () => {
+  const biased = (query: number): unknown =>
+    planAttention(size, { ...options, bias: { batch: 77, head: 0, query } }, lavapipe).variant.constants?.BIAS;
+  expect([biased(0), biased(77)]).toEqual([1, 2]);
+});
