@@ -1,4 +1,4 @@
-/** Cases of conv2d: sizes that are no multiple of any tile, each variant, and shapes of real networks for the bench. */
+/** Cases of conv2d: sizes that are no multiple of any tile, edges of the window, and each variant. */
 import type { DType } from '../../kernels/kernel.js';
 
 export interface Conv2dCase {
@@ -37,13 +37,4 @@ export const conv2dCases: readonly Conv2dCase[] = [
 export const conv2dHalfCases: readonly Conv2dCase[] = [
   { name: '3x3', x: [2, 8, 6, 6], weight: [12, 3, 3], padding: 1, bias: true, weightDtype: 'f16' },
   { name: '3x3 with odd sizes', x: [1, 5, 5, 7], weight: [7, 3, 3], padding: 1, weightDtype: 'f16' },
-];
-
-/** Convolutions of Stable Diffusion's UNet at 512 x 512 pixels, and of its first level at a batch of 4. */
-export const conv2dBenchCases: readonly Conv2dCase[] = [
-  { name: '320 channels, 32 x 32', x: [1, 320, 32, 32], weight: [320, 3, 3], padding: 1 },
-  { name: '640 channels, 16 x 16', x: [1, 640, 16, 16], weight: [640, 3, 3], padding: 1 },
-  { name: '1280 channels, 8 x 8', x: [1, 1280, 8, 8], weight: [1280, 3, 3], padding: 1 },
-  { name: '1x1, 320 to 640 channels', x: [1, 320, 32, 32], weight: [640, 1, 1] },
-  { name: 'stride 2', x: [1, 320, 32, 32], weight: [320, 3, 3], stride: 2, padding: 1 },
 ];
