@@ -1,18 +1,11 @@
 /** Captured steps: a function's dispatches recorded once, their memory planned, then replayed in one submit. */
 import { packParams } from '../kernels/kernel.js';
 import type { Device } from './device.js';
-import type { Dispatch } from './encoder.js';
+import type { Dispatch, Encoded } from './encoder.js';
 import { CheckError, check } from './errors.js';
 import { type Lifetime, planSlots, type Storage } from './memory.js';
 import { type DispatchTimes, formatDispatches, timeDispatches } from './profiler.js';
 import { tensorsIn } from './scope.js';
-
-/** One dispatch with everything the GPU needs, made once. */
-export interface Encoded {
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: readonly [number, number, number];
-}
 
 /** A recorded step. What was made outside is its input or state, what it made its intermediates, what it returned is kept. */
 export class Step<R> {

@@ -4,7 +4,6 @@ import { type Features, kernelKey, type Plan } from '../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from './adapter.js';
 import { type BufferRange, type Dispatch, Encoder } from './encoder.js';
 import { check, formatBytes } from './errors.js';
-import { FiniteWatch } from './finite.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
 import { mapErrorLines, PipelineCache } from './pipelines.js';
 
@@ -26,8 +25,10 @@ export interface Recorder {
 export class Device {
   /** Set while capture() records. */
   recorder: Recorder | undefined;
-  /** Set while outputs are watched for NaN and infinity. */
-  readonly finite: FiniteWatch | undefined;
+  /** DEBUG=finite: ops have their outputs watched (finite.ts). */
+  readonly checksFinite: boolean;
+  /** Awaited at the end of every read back and sync(). */
+  afterWait: (() => Promise<void>) | undefined;
   readonly pipelines: PipelineCache;
   readonly pool: BufferPool;
   /** Alignment of the byte offset of a bound range. */
@@ -64,7 +65,7 @@ export class Device {
       if (reason !== 'destroyed' || !this.closed) this.fail(`device lost: ${message || reason}`);
     });
     this.encoder = new Encoder(gpu, this.pipelines);
-    if (options.checkFinite ?? process.env.DEBUG?.includes('finite')) this.finite = new FiniteWatch(this);
+    this.checksFinite = options.checkFinite ?? process.env.DEBUG?.includes('finite') ?? false;
     // Dawn polls and would free the instance under a live device if only the device were reachable.
     Device.open.add(this);
   }
@@ -170,11 +171,11 @@ export class Device {
   /** Reads bytes back, after everything dispatched so far. Throws any error stored since the last await. */
   async read(storage: Storage, bytes = storage.bytes): Promise<Uint8Array> {
     const data = await this.readBytes(storage, bytes);
-    await this.finite?.check();
+    await this.afterWait?.();
     return data;
   }
 
-  /** @internal read() without looking at what DEBUG=finite found. */
+  /** @internal read() without what is awaited after it. */
   async readBytes(storage: Storage, bytes: number): Promise<Uint8Array> {
     check(!this.recorder, `reads back inside a captured step; return the tensor and read it after run()`);
     this.checkUsable();
@@ -208,7 +209,7 @@ export class Device {
     this.flush();
     await this.wait(this.gpu.queue.onSubmittedWorkDone());
     this.throwFailure();
-    await this.finite?.check();
+    await this.afterWait?.();
   }
 
   /**

@@ -22,11 +22,18 @@ export interface Dispatch {
   readonly label: string;
 }
 
+/** One dispatch with everything the GPU needs, made once. */
+export interface Encoded {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly grid: readonly [number, number, number];
+}
+
 const paramsBytes = 1 << 16;
 const maxPending = 256;
 
 export class Encoder {
-  private pending: { pipeline: Pipeline; group: GPUBindGroup; grid: readonly [number, number, number] }[] = [];
+  private pending: Encoded[] = [];
   private readonly params: GPUBuffer;
   private readonly staging = new Uint8Array(paramsBytes);
   private stagingUsed = 0;
@@ -46,7 +53,7 @@ export class Encoder {
     const pipeline = this.pipelines.get(plan, key);
     const offset = this.stageParams(packParams(pipeline.source, plan.params));
     const group = this.bindGroup(pipeline, buffers, { buffer: this.params, offset }, label);
-    this.pending.push({ pipeline, group, grid: plan.grid });
+    this.pending.push({ pipeline: pipeline.gpu, group, grid: plan.grid });
     if (this.pending.length >= maxPending) this.flush();
   }
 
@@ -58,7 +65,7 @@ export class Encoder {
     const encoder = this.gpu.createCommandEncoder({ label: 'eager' });
     const pass = encoder.beginComputePass({ label: 'eager' });
     for (const { pipeline, group, grid } of this.pending) {
-      pass.setPipeline(pipeline.gpu);
+      pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
       pass.dispatchWorkgroups(...grid);
     }

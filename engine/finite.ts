@@ -7,8 +7,20 @@ import type { Tensor } from './tensor.js';
 
 const none = 0xffffffff;
 
+const watches = new WeakMap<Device, FiniteWatch>();
+
+/** Has an op's output checked on the GPU. The verdict comes at the next read back or sync(). */
+export function watchFinite(x: Tensor): void {
+  let watch = watches.get(x.device);
+  if (!watch) {
+    watch = new FiniteWatch(x.device);
+    watches.set(x.device, watch);
+  }
+  watch.observe(x);
+}
+
 /** Watches every op's output on the GPU; the verdict comes at the next read back or sync(). Costs a pass over each output. */
-export class FiniteWatch {
+class FiniteWatch {
   private readonly flags = new Storage(4, 'finite flags');
   /** One for each output watched, in order: the smallest index is the earliest op. */
   private readonly labels: string[] = [];
@@ -16,6 +28,7 @@ export class FiniteWatch {
   constructor(private readonly device: Device) {
     device.pool.allocate(this.flags);
     device.write(this.flags, toBytes('u32', [none]));
+    device.afterWait = () => this.check();
   }
 
   /** Adds the check of an op's output after it. */

@@ -3,9 +3,10 @@ import type { Plan } from '../kernels/kernel.js';
 import type { Device } from './device.js';
 import type { BufferRange } from './encoder.js';
 import { CheckError, check } from './errors.js';
+import { watchFinite } from './finite.js';
 import { formatShape } from './shape.js';
-import { isGradEnabled, type Node, nextNodeId, noGrad, type Thunk } from './tape.js';
-import { Tensor } from './tensor.js';
+import { isGradEnabled, nextNodeId, noGrad } from './tape.js';
+import { type Node, Tensor, type Thunk } from './tensor.js';
 
 type Gradients<R> = R extends Tensor ? Tensor : readonly (Tensor | undefined)[];
 
@@ -59,7 +60,7 @@ function finish<R extends Tensor | readonly Tensor[]>(
   const outputs: readonly Tensor[] = output instanceof Tensor ? [output] : output;
   if (outputs.some((tensor) => inputs.includes(tensor)))
     throw new Error(`${name} returned one of its inputs; ops return new tensors`);
-  if (device.finite) for (const tensor of outputs) device.finite.observe(tensor);
+  if (device.checksFinite) for (const tensor of outputs) watchFinite(tensor);
   const kept = new Set(outputs.map(({ storage }) => storage));
   const saved = made.filter((storage) => !kept.has(storage));
   device.keep(made.filter((storage) => kept.has(storage)));

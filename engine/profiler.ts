@@ -1,7 +1,6 @@
 /** GPU time of each dispatch of a step, by timestamps, and the printed dispatch list. */
-import type { Encoded } from './capture.js';
 import type { Device } from './device.js';
-import type { Dispatch } from './encoder.js';
+import type { Dispatch, Encoded } from './encoder.js';
 import { check, formatBytes } from './errors.js';
 import type { Storage } from './memory.js';
 

@@ -1,25 +1,7 @@
 /** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and checkpoint(). */
 import { CheckError, check } from './errors.js';
-import type { Storage } from './memory.js';
 import { formatShape, sameShape } from './shape.js';
-import { Tensor, tensor } from './tensor.js';
-
-/** Computes the gradient of one input, when it is wanted. */
-export type Thunk = () => Tensor;
-
-/** How an output was made, kept as long as the output itself. */
-export interface Node {
-  readonly id: number;
-  readonly name: string;
-  /** The op's arguments; only tensors among them can receive gradients. */
-  readonly inputs: readonly unknown[];
-  readonly outputs: readonly Tensor[];
-  /** From the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined: no gradient. */
-  readonly pullback: ((dys: readonly (Tensor | undefined)[]) => readonly (Thunk | undefined)[]) | undefined;
-  /** Storages saved for the pullback alone, freed with it. */
-  readonly saved: readonly Storage[];
-  consumed: boolean;
-}
+import { type Node, Tensor, tensor } from './tensor.js';
 
 let gradEnabled = true;
 let nextId = 0;

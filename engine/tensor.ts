@@ -5,7 +5,23 @@ import { arrayOf, bytesOf, type TypedData, toBytes } from './dtype.js';
 import { check } from './errors.js';
 import type { Storage } from './memory.js';
 import { checkShape, formatShape, type Shape, sizeOf } from './shape.js';
-import type { Node } from './tape.js';
+
+/** Computes the gradient of one input, when it is wanted. */
+export type Thunk = () => Tensor;
+
+/** How an output was made, kept as long as the output itself. */
+export interface Node {
+  readonly id: number;
+  readonly name: string;
+  /** The op's arguments; only tensors among them can receive gradients. */
+  readonly inputs: readonly unknown[];
+  readonly outputs: readonly Tensor[];
+  /** From the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined: no gradient. */
+  readonly pullback: ((dys: readonly (Tensor | undefined)[]) => readonly (Thunk | undefined)[]) | undefined;
+  /** Storages saved for the pullback alone, freed with it. */
+  readonly saved: readonly Storage[];
+  consumed: boolean;
+}
 
 export class Tensor {
   readonly shape: Shape;
