@@ -6,7 +6,7 @@ import { defineOp, dispatch } from '../op.js';
 import { broadcastShapes, formatShape, type Shape, sameShape } from '../shape.js';
 import { setAddGradients } from '../tape.js';
 import { emptyLike, type Tensor } from '../tensor.js';
-import { sumTo } from './reduce.js';
+import { sumTo } from './sum_to.js';
 
 const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 const bindings = ['a', 'b', 'c'] as const;
@@ -84,6 +84,9 @@ export const cast = defineOp('cast', (x: Tensor, dtype: DType) => {
   if (!isFloat(x) || !isFloat(y)) return [y];
   return [y, (dy) => [() => elementwise([dy], { expression: 'FY(a)', dtype: x.dtype })]];
 });
+
+/** x as `dtype`: itself where it is already. */
+export const inDtype = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : cast(x, dtype));
 
 /** Gradients of a binary op as expressions of a, b and c = dy; 'c' alone is dy itself. */
 interface BinaryGradients {

@@ -4,13 +4,10 @@ import { defineOp } from '../op.js';
 import { formatShape, sameShape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import { arange, full } from './create.js';
-import { add, cast, equal, exp, mul, square, sub, where } from './elementwise.js';
+import { add, cast, equal, exp, inDtype, mul, square, sub, where } from './elementwise.js';
 import { mean, sum } from './reduce.js';
 import { reshape, transpose } from './shape.js';
 import { logSoftmax } from './softmax.js';
-
-const widen = (x: Tensor): Tensor => (x.dtype === 'f16' ? cast(x, 'f32') : x);
-const narrow = (x: Tensor, { dtype }: Tensor): Tensor => (x.dtype === dtype ? x : cast(x, dtype));
 
 /** mean((prediction - target)^2) over all elements, of two tensors of one shape -> scalar. */
 export const mse = defineOp('mse', (prediction: Tensor, target: Tensor) => {
@@ -18,11 +15,11 @@ export const mse = defineOp('mse', (prediction: Tensor, target: Tensor) => {
     sameShape(prediction.shape, target.shape),
     () => `the shapes differ: prediction is ${formatShape(prediction.shape)}, target ${formatShape(target.shape)}`,
   );
-  const difference = (): Tensor => sub(widen(prediction), widen(target));
+  const difference = (): Tensor => sub(inDtype(prediction, 'f32'), inDtype(target, 'f32'));
   const grad = (dy: Tensor, sign: 1 | -1): Tensor => mul(difference(), mul(dy, (sign * 2) / prediction.size));
   return [
     mean(square(difference())),
-    (dy) => [() => narrow(grad(dy, 1), prediction), () => narrow(grad(dy, -1), target)],
+    (dy) => [() => inDtype(grad(dy, 1), prediction.dtype), () => inDtype(grad(dy, -1), target.dtype)],
   ];
 });
 
@@ -34,11 +31,12 @@ export const crossEntropy = defineOp('crossEntropy', (logits: Tensor, labels: Te
     () => `expected labels [${n}] u32 beside logits ${formatShape(logits.shape)}, found ${labels}`,
   );
   const { device } = logits;
-  const logProbs = logSoftmax(widen(logits)); // [n, classes]
+  const logProbs = logSoftmax(inDtype(logits, 'f32')); // [n, classes]
   const isLabel = equal(reshape(labels, [n, 1]), arange(device, classes, { dtype: 'u32' })); // [n, classes]
   const picked = sum(where(isLabel, logProbs, full(device, [], 0)), 1);
   // (softmax - one at the label) / n
-  const grad = (dy: Tensor): Tensor => narrow(mul(sub(exp(logProbs), cast(isLabel, 'f32')), mul(dy, 1 / n)), logits);
+  const grad = (dy: Tensor): Tensor =>
+    inDtype(mul(sub(exp(logProbs), cast(isLabel, 'f32')), mul(dy, 1 / n)), logits.dtype);
   return [mul(mean(picked), -1), (dy) => [() => grad(dy), undefined]];
 });
 

@@ -15,8 +15,8 @@ import { defineOp, dispatch, type TensorRange } from '../op.js';
 import { broadcastShapes, formatShape, type Shape, sizeOf } from '../shape.js';
 import { isGradEnabled } from '../tape.js';
 import { emptyLike, Tensor } from '../tensor.js';
-import { cast, expand } from './elementwise.js';
-import { sumTo } from './reduce.js';
+import { expand, inDtype } from './elementwise.js';
+import { sumTo } from './sum_to.js';
 
 export interface MatmulOptions {
   /** a is [..., k, m]. */
@@ -267,5 +267,3 @@ function activationGrad(activation: Activation, x: Tensor, dy: Tensor): Tensor {
   dispatch(plan, { a: x, b: dy, c: null, y: dx });
   return dx;
 }
-
-const inDtype = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : cast(x, dtype));

@@ -1,19 +1,12 @@
 /** Reductions over axes: sum, mean, max, min, variance, logSumExp, and the cumulative sum. */
-import {
-  type AxisView,
-  axisView,
-  cumsumChunk,
-  planCumsum,
-  planPass,
-  planReduce,
-  type Reduction,
-} from '../../kernels/reduce.js';
+import { type AxisView, axisView, cumsumChunk, planCumsum, planPass } from '../../kernels/reduce.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
-import { broadcastAxes, resolveAxes, resolveAxis, type Shape, sizeOf } from '../shape.js';
+import { resolveAxes, resolveAxis, type Shape, sizeOf } from '../shape.js';
 import { emptyLike, type Tensor } from '../tensor.js';
-import { add, cast, div, equal, exp, expand, log, mul, square, sub } from './elementwise.js';
+import { add, cast, div, equal, exp, expand, inDtype, log, mul, square, sub } from './elementwise.js';
 import { reshape } from './shape.js';
+import { reduce } from './sum_to.js';
 
 export interface ReduceOptions {
   /** Reduced axes stay, with size 1. Default false. */
@@ -25,22 +18,6 @@ type Axes = number | readonly number[];
 /** The shape after reducing `axes`: without them, or with 1 in their place. */
 function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
   return keepDims ? shape.map((n, i) => (axes.includes(i) ? 1 : n)) : shape.filter((_, i) => !axes.includes(i));
-}
-
-/** Runs the passes of a reduction into a new tensor of `shape`. */
-function reduce(kind: Reduction, x: Tensor, axes: readonly number[], shape: Shape, scale = 1): Tensor {
-  const passes = planReduce(kind, x, axes, x.device.features, scale);
-  return passes.reduce((input, { plan, size, dtype }, i) => {
-    const y = emptyLike(x, i === passes.length - 1 ? shape : [size], dtype);
-    dispatch(plan, { x: input, y });
-    return y;
-  }, x);
-}
-
-/** `x` summed over the axes along which `shape` is broadcast to reach it: x itself where there are none. For pullbacks; not recorded. */
-export function sumTo(x: Tensor, shape: Shape): Tensor {
-  const axes = broadcastAxes(shape, x.shape);
-  return axes.length === 0 ? x : reduce('sum', x, axes, shape);
 }
 
 const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
@@ -55,10 +32,6 @@ const reducedSize = (x: Tensor, axes: readonly number[]): number => sizeOf(axes.
 /** A reduced tensor with its reduced axes back, with size 1. */
 const withAxes = (y: Tensor, x: Tensor, axes: readonly number[]): Tensor =>
   reshape(y, reducedShape(x.shape, axes, true));
-
-/** f16 as f32, for ops that compute in several steps. */
-const widen = (x: Tensor): Tensor => (x.dtype === 'f16' ? cast(x, 'f32') : x);
-const narrow = (x: Tensor, { dtype }: Tensor): Tensor => (x.dtype === dtype ? x : cast(x, dtype));
 
 /** Sum over `axes` (all by default). f16 is accumulated in f32; integers wrap around. */
 export const sum = defineOp('sum', (x: Tensor, axes?: Axes, { keepDims = false }: ReduceOptions = {}) => {
@@ -83,8 +56,8 @@ function extremum(kind: 'max' | 'min'): (x: Tensor, axes?: Axes, options?: Reduc
     if (!isFloat(x)) return [y];
     const grad = (dy: Tensor): Tensor => {
       const chosen = cast(equal(x, withAxes(y, x, over)), 'f32');
-      const share = div(widen(withAxes(dy, x, over)), sum(chosen, over, { keepDims: true }));
-      return narrow(mul(chosen, share), x);
+      const share = div(inDtype(withAxes(dy, x, over), 'f32'), sum(chosen, over, { keepDims: true }));
+      return inDtype(mul(chosen, share), x.dtype);
     };
     return [y, (dy) => [() => grad(dy)]];
   });
@@ -113,12 +86,13 @@ export const variance = defineOp(
       () => `expected more than ${correction} elements for each result, found ${divisor + correction}`,
     );
     const centred = (): Tensor => {
-      const wide = widen(x);
+      const wide = inDtype(x, 'f32');
       return sub(wide, mean(wide, over, { keepDims: true }));
     };
     const y = reduce('sum', square(centred()), over, reducedShape(x.shape, over, keepDims), 1 / divisor);
-    const grad = (dy: Tensor): Tensor => narrow(mul(centred(), mul(widen(withAxes(dy, x, over)), 2 / divisor)), x);
-    return [narrow(y, x), (dy) => [() => grad(dy)]];
+    const grad = (dy: Tensor): Tensor =>
+      inDtype(mul(centred(), mul(inDtype(withAxes(dy, x, over), 'f32'), 2 / divisor)), x.dtype);
+    return [inDtype(y, x.dtype), (dy) => [() => grad(dy)]];
   },
 );
 
@@ -126,11 +100,14 @@ export const variance = defineOp(
 export const logSumExp = defineOp('logSumExp', (x: Tensor, axes?: Axes, { keepDims = false }: ReduceOptions = {}) => {
   checkFloat(x);
   const over = resolveAxes(axes, x.rank);
-  const wide = widen(x);
+  const wide = inDtype(x, 'f32');
   const top = max(wide, over, { keepDims: true });
   const total = add(log(sum(exp(sub(wide, top)), over, { keepDims: true })), top);
-  const y = narrow(reshape(total, reducedShape(x.shape, over, keepDims)), x);
-  return [y, (dy) => [() => narrow(mul(exp(sub(widen(x), total)), widen(withAxes(dy, x, over))), x)]];
+  const y = inDtype(reshape(total, reducedShape(x.shape, over, keepDims)), x.dtype);
+  return [
+    y,
+    (dy) => [() => inDtype(mul(exp(sub(inDtype(x, 'f32'), total)), inDtype(withAxes(dy, x, over), 'f32')), x.dtype)],
+  ];
 });
 
 /** Cumulative sum along the middle axis of the view; chunks start from the cumulative sum of their totals. */
