@@ -80,7 +80,7 @@ function prepareForward(device: Device, shape: Attention): Prepared {
   const given = inputs(device, shape);
   const row = rows(shape, given);
   return {
-    body: () => [attention(given.query.tensor, given.key.tensor, given.value.tensor, {})],
+    body: () => [attention(given.query.tensor, given.key.tensor, given.value.tensor)],
     references: [(index) => row(Math.floor(index / shape.headDim)).output[index % shape.headDim]!],
   };
 }
@@ -119,7 +119,7 @@ function prepareBackward(device: Device, shape: Attention): Prepared {
       return sum;
     };
   return {
-    body: () => backward(attention(query.tensor, key.tensor, value.tensor, {}), wrt, { seed: dy.tensor }),
+    body: () => backward(attention(query.tensor, key.tensor, value.tensor), wrt, { seed: dy.tensor }),
     references: [
       overKeys,
       overQueries((r, j) => scale * scoreGrad(r, j), query.values),

@@ -42,16 +42,26 @@ const options = new Command('bench')
 const wanted = ({ op, set, shape, dtype }: BenchCase): boolean =>
   (options.shapes === 'all' || options.shapes === set) && `${op} ${shape} ${dtype}`.includes(options.filter);
 
+const formatPeaks = ({ fma, copy }: Peaks): string => `FMA ${fma.toFixed(0)} GFLOP/s, copy ${copy.toFixed(1)} GB/s`;
+
+/** The best of three trials: other programs only slow one down. */
+async function bestPeaks(device: Device): Promise<Peaks> {
+  let [fma, copy] = [0, 0];
+  for (let trial = 0; trial < 3; trial++) {
+    const peaks = await measurePeaks(device);
+    fma = Math.max(fma, peaks.fma);
+    copy = Math.max(copy, peaks.copy);
+  }
+  return { fma, copy };
+}
+
 const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
 const device = await Device.create();
 try {
-  const trials: Peaks[] = [];
-  for (let trial = 0; trial < 3; trial++) trials.push(await measurePeaks(device));
-  const fma = Math.max(...trials.map((peaks) => peaks.fma)); // the best of three: other programs only slow a trial down
-  const copy = Math.max(...trials.map((peaks) => peaks.copy));
+  const { fma, copy } = await bestPeaks(device);
   const { info: adapter } = device;
   console.log(`${adapter.device} (${adapter.description}), node ${process.version}`);
-  console.log(`peaks: FMA ${fma.toFixed(0)} GFLOP/s, copy ${copy.toFixed(1)} GB/s`);
+  console.log(`peaks: ${formatPeaks({ fma, copy })}`);
 
   const results: Result[] = [];
   for (const entry of cases.filter(wanted)) {
@@ -68,6 +78,11 @@ try {
   for (const { name, mean, margin } of host)
     console.log(`host  ${name.padEnd(50)} ${mean.toFixed(1).padStart(7)} us +- ${margin.toFixed(0)} %`);
 
+  const after = await bestPeaks(device);
+  const busy = Math.max(after.fma / fma, after.copy / copy, fma / after.fma, copy / after.copy);
+  if (busy > slowdownLimit) {
+    console.log(`the machine was busy: now the peaks are ${formatPeaks(after)}; times and shares are uncertain`);
+  }
   const [cpu] = cpus();
   const report: Report = {
     date: new Date().toISOString(),

@@ -62,12 +62,12 @@ const make = {
   attention: ({ batch, heads, tokens, headDim }) =>
     repeat(
       [1, 2, 3].map((seed) => array([batch, heads, tokens, headDim], seed)),
-      (...qkv) => attention(...qkv, {}),
+      (...qkv) => attention(...qkv),
     ),
   attentionFused: (entry) => make.attention(entry),
   attentionBackward: ({ batch, heads, tokens, headDim }) => {
     const [dy, ...inputs] = [4, 1, 2, 3].map((seed) => array([batch, heads, tokens, headDim], seed));
-    return gradients((...qkv) => attention(...qkv, {}), inputs, dy);
+    return gradients((...qkv) => attention(...qkv), inputs, dy);
   },
   groupNorm: ({ channels, size, groups }) =>
     repeat([array([1, channels, size, size], 1), array([channels], 2), array([channels], 3)], (...given) =>
