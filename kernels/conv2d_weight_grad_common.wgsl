@@ -30,14 +30,14 @@ struct Tile {
 
 fn tile_of(workgroup: u32) -> Tile {
   var tile: Tile;
-  // Taps come first: their values lie side by side in dweight, which may be larger than the caches.
+  // Taps come before output channels: their values lie side by side in dweight, which may be larger than the caches.
+  tile.channels = workgroup % params.channel_tiles;
   let taps = params.kernel_width * params.kernel_height;
-  let tap = workgroup % taps;
+  let tap = workgroup / params.channel_tiles % taps;
   tile.tap = vec2u(tap % params.kernel_width, tap / params.kernel_width);
-  let rest = workgroup / taps;
-  tile.channels = rest % params.channel_tiles;
-  tile.out_channels = rest / params.channel_tiles % params.out_channel_tiles;
-  tile.part = rest / params.channel_tiles / params.out_channel_tiles;
+  let rest = workgroup / params.channel_tiles / taps;
+  tile.out_channels = rest % params.out_channel_tiles;
+  tile.part = rest / params.out_channel_tiles;
   let stride = params.stride;
   tile.left = (max(params.padding_left, tile.tap.x) - tile.tap.x + stride - 1u) / stride;
   let end = params.width + params.padding_left;
