@@ -1,5 +1,6 @@
 // dQuery = scale ds key, with p = softmax(scale query key^T + bias) computed again and ds = p (dy value^T - delta)
-// (Dao 2023, algorithm 2). One workgroup computes ROWS * WORKGROUP query rows of one head; sums run over the keys in order.
+// (Dao 2023, algorithm 2). One workgroup computes ROWS * WORKGROUP query rows of one head; sums run over the keys in
+// order.
 #include "lib/attention_queries.wgsl"
 
 @group(0) @binding(0) var<storage, read> query: Rows;

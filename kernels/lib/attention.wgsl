@@ -2,9 +2,10 @@
 // ROWS rows of one side (queries, or keys) and walks over the other side in tiles of TILE = FETCHES * LANES rows.
 // With SHUFFLE the LANES lanes of a subgroup load a different row of the tile each and pass it round by `shuffle`: where
 // every lane's load costs by itself (software adapters) that is several times cheaper than LANES loads of one address.
-// The variant gives: alias V (one load), const CHUNKS (the most there are; all of them with EXACT), WORKGROUP, ROWS, LANES, FETCHES, TILE, SHUFFLE, BIAS,
+// The variant gives: alias V (one load), const CHUNKS (the most there are; all of them with EXACT), WORKGROUP, ROWS,
+// LANES, FETCHES, TILE, SHUFFLE, BIAS (0: none, 1: one number a key, 2: one a query and key),
 // fn shuffle, and load_chunk, store_chunk and chunks of lib/attention_vec4.wgsl or lib/attention_scalar.wgsl.
-// Arrays made inside a loop are zeroed by name: without an initializer they keep the previous turn's values (Dawn).
+// Variables made inside a loop have an initializer: without one they keep the previous turn's values (Dawn 0.6.2).
 #include "lib/index.wgsl"
 
 struct Params {
@@ -20,7 +21,7 @@ struct Params {
 }
 
 alias Rows = array<V>;
-alias Owned = array<u32, ROWS>;   // row numbers
+alias Owned = array<u32, ROWS>;  // rows of a buffer, or of a head
 alias Scores = array<array<f32, TILE>, ROWS>;
 alias Chunk = array<vec4f, ROWS>;
 alias Sums = array<array<vec4f, CHUNKS>, ROWS>;
@@ -34,11 +35,13 @@ struct Tile {
 
 fn tile_row(tile: Tile, j: u32) -> u32 { return tile.start + min(tile.first + j, tile.last); }
 
+// The part of a tile that this lane loads: rows f * LANES + lane, of which it is asked for chunk c.
 fn fetch(x: ptr<storage, Rows, read>, tile: Tile, f: u32, c: u32) -> vec4f {
   if (SHUFFLE) { return load_chunk(x, tile_row(tile, f * LANES + tile.lane), c); }
   return vec4f(0.0);
 }
 
+// Chunk c of row f * LANES + j of a tile, the same for every lane.
 fn fetched_row(x: ptr<storage, Rows, read>, tile: Tile, f: u32, j: u32, c: u32, fetched: vec4f) -> vec4f {
   if (SHUFFLE) { return shuffle(fetched, j); }
   return load_chunk(x, tile_row(tile, f * LANES + j), c);

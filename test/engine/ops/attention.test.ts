@@ -4,6 +4,7 @@ import { attention } from '../../../engine/ops/attention.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import type { Tensor } from '../../../engine/tensor.js';
+import type { Features } from '../../../kernels/kernel.js';
 import { type AttentionCase, attentionCases } from '../../cases/attention.js';
 import {
   checkBatchInvariance,
@@ -38,12 +39,11 @@ const referenceOf =
   (query, key, value, bias) =>
     naive(query!, key!, value!, bias, entry);
 
-/** Runs `body` as on a device without subgroup operations. */
-async function withoutSubgroups(body: () => Promise<void>): Promise<void> {
+/** Runs `body` as on a device with other features. */
+async function withFeatures(changed: Partial<Features>, body: () => Promise<void>): Promise<void> {
   const { features } = device;
-  const set = (value: typeof features): unknown =>
-    Object.defineProperty(device, 'features', { value, configurable: true });
-  set({ ...features, subgroups: false, subgroupSize: 0 });
+  const set = (value: Features): unknown => Object.defineProperty(device, 'features', { value, configurable: true });
+  set({ ...features, ...changed });
   try {
     await body();
   } finally {
@@ -66,10 +66,20 @@ describe('values and gradients agree with double precision', () => {
     test.skipIf(skip)(`with ${entry.name}${skip ? ' (needs shader-f16)' : ''}`, () => checkCase(entry));
   }
 
+  const small: AttentionCase = {
+    name: '',
+    batch: 2,
+    heads: 2,
+    queries: 67,
+    keys: 41,
+    headDim: 12,
+    bias: [2, 1, 1, 41],
+  };
   test('without subgroup operations', () =>
-    withoutSubgroups(() =>
-      checkCase({ name: '', batch: 2, heads: 2, queries: 67, keys: 41, headDim: 12, bias: [2, 1, 1, 41] }),
-    ));
+    withFeatures({ subgroups: false, subgroupSize: 0 }, () => checkCase(small)));
+  test.skipIf(!device.features.subgroups)('with four lanes to a tile (needs subgroups)', () =>
+    withFeatures({ subgroupSize: 4 }, () => checkCase(small)),
+  );
 });
 
 describe('the value of a sample does not depend on its batch', () => {
