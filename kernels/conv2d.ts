@@ -84,7 +84,7 @@ export function conv2dWeightWords(size: Conv2dSize, dtype: DType): number {
 
 /**
  * y [batch, outChannels, outHeight, outWidth] from the channels-last x and the weight's copy; or with 'inputGrad' dx from
- * the channels-last dy. Nothing but the length of the grid depends on the batch.
+ * the channels-last dy. Nothing but the number of workgroups depends on the batch.
  */
 export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: Conv2dTypes, features: Features): Plan {
   const forward = direction === 'forward';
@@ -97,6 +97,7 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   const rows = subgroups ? (pixels > 16 ? 32 : 16) : pixels > 64 ? 8 : 4;
   const pixelTiles = Math.ceil(pixels / (subgroups ? rows : 16 * rows));
   const columnTiles = Math.ceil(result.channels / (subgroups ? 4 * features.subgroupSize : 64));
+  const workgroups = pixelTiles * columnTiles * step * step * size.batch;
   return {
     kernel: subgroups ? 'conv2d_subgroup' : 'conv2d_tiled',
     variant: {
@@ -126,8 +127,9 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
       padding_left: size.paddingLeft,
       pixel_tiles: pixelTiles,
       column_tiles: columnTiles,
+      workgroups,
     },
-    grid: linearGrid(pixelTiles * columnTiles * step * step * size.batch),
+    grid: linearGrid(workgroups),
   };
 }
 
@@ -175,6 +177,7 @@ export function planConv2dWeightGrad(
       rows_per_part: rowsPerPart,
       channel_tiles: channelTiles,
       out_channel_tiles: outChannelTiles,
+      workgroups: tiles * parts,
     },
     grid: linearGrid(tiles * parts),
   };

@@ -16,6 +16,7 @@ struct Params {
   stride: u32,
   padding_top: u32, padding_left: u32,
   pixel_tiles: u32, column_tiles: u32,  // of a phase
+  workgroups: u32,  // with work; a grid of two dimensions may have more
 }
 
 @group(0) @binding(0) var<storage, read> source: array<V>;

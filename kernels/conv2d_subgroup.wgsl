@@ -25,6 +25,7 @@ fn load_weight(row: u32, column4: u32) -> mat4x4f {
 @compute @workgroup_size(SUBGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let index = workgroup_index(workgroup, grid);
+  if (index >= params.workgroups) { return; }
   let tile = tile_of(index);
   let column4 = tile.columns * SUBGROUP + lane;
   let weight_column4 = min(column4, columns4() - 1u);

@@ -23,6 +23,7 @@ fn load_weight(row: u32, column4: u32) -> vec4f {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = workgroup_index(workgroup, grid);
+  if (index >= params.workgroups) { return; }
   let tile = tile_of(index);
   let column4 = tile.columns * 16u + lane % 16u;
   let first = lane / 16u * ROWS;  // the lane's first pixel in the tile

@@ -14,6 +14,7 @@ struct Params {
   rows: u32,  // rows of output pixels: samples * out_height
   rows_per_part: u32,
   channel_tiles: u32, out_channel_tiles: u32,
+  workgroups: u32,  // with work; a grid of two dimensions may have more
 }
 
 @group(0) @binding(0) var<storage, read> x: array<V>;

@@ -9,6 +9,7 @@ fn outer(a: vec4f, b: vec4f) -> mat4x4f { return mat4x4f(a.x * b, a.y * b, a.z *
 @compute @workgroup_size(SUBGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let index = workgroup_index(workgroup, grid);
+  if (index >= params.workgroups) { return; }
   let tile = tile_of(index);
   let c4 = tile.channels * SUBGROUP + lane;
   let x_column = min(c4, channels4() - 1u);

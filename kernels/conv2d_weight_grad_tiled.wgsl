@@ -9,6 +9,7 @@ var<workgroup> staged_dy: array<vec4f, 16u * 16u>;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = workgroup_index(workgroup, grid);
+  if (index >= params.workgroups) { return; }
   let tile = tile_of(index);
   let c4 = tile.channels * 16u + lane % 16u;
   let o4 = tile.out_channels * 16u + lane / 16u;
