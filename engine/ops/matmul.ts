@@ -53,7 +53,7 @@ interface Operands {
   readonly preactivation?: Tensor | null;
 }
 
-/** Dispatches one product. What is read only may be bound twice, so `a` stands in for absent inputs. */
+/** Dispatches one product. `a` stands in for absent inputs: the device's stand-in may be bound as the output already. */
 function run(
   problem: Omit<MatmulProblem, 'a' | 'b' | 'y' | 'bias' | 'residual' | 'savePreactivation'>,
   { a, b, y, bias, residual, preactivation = null }: Operands,

@@ -1,8 +1,8 @@
 // The interface of the matmul kernels: y = activate(op(a) op(b) + bias) + residual, batch by batch.
 // op(a) is m x k, stored [m, k], or [k, m] with TRANSPOSE_A; op(b) is k x n, stored [k, n], or [n, k] with TRANSPOSE_B.
-// Blocks of four elements along a stored row go through VEC wide loads; outside the matrices they are 0 or repeat a value
-// that is not used. The variant gives: alias A, B, BIAS, Y (storage), L (what load_a, load_b, load_bias return), F = vec4f,
-// the flags below, fn activate, and an include of matmul_vec4.wgsl or matmul_vec1.wgsl.
+// Blocks of four elements along a stored row are loaded at once or one by one; outside the matrices they are 0 or repeat a value
+// that is not used. The variant gives: alias A, B, BIAS, Y (storage), L (what load_a, load_b and load_bias return), F = vec4f,
+// const TRANSPOSE_A, TRANSPOSE_B, HAS_BIAS, HAS_RESIDUAL, ACCUMULATE, fn activate, and matmul_vec4.wgsl or matmul_vec1.wgsl.
 #include "lib/index.wgsl"
 #include "lib/half.wgsl"
 #include "lib/elementwise.wgsl"
