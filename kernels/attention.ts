@@ -23,7 +23,7 @@ export interface AttentionOptions {
   readonly bias: BiasStrides | null;
 }
 
-/** Largest head dimension: its sums are kept in registers. */
+/** Largest head dimension: its sums are kept in registers, or in 30 KiB of workgroup memory. */
 export const maxHeadDim = 160;
 
 export type AttentionKernel = 'attention' | 'attention_query_grad' | 'attention_key_value_grad';
@@ -40,14 +40,14 @@ export interface AttentionTiles {
 
 /**
  * Narrow subgroups belong to software adapters, where a load costs as much as some 25 multiply-adds, lane by lane, and a
- * shuffle 2: so long tiles that the lanes load together, two rows a lane. Longer ones are no longer unrolled, and slow;
- * the key and value kernel, which holds two tiles of scores, is 15 % faster with tiles of 24 than of 32 (lavapipe).
+ * shuffle 2: so several rows a lane, and long tiles that the lanes load together. Larger ones are no longer unrolled, and
+ * slow. The key and value kernel is 12 % faster with 3 rows and tiles of 24 than with 2 and 32, the others are not.
  * On a GPU the lanes that read one address share the load, and registers are scarce.
  */
 export function attentionTiles(kernel: AttentionKernel, { subgroups, subgroupSize }: Features): AttentionTiles {
   if (!subgroups || subgroupSize > 8) return { rows: 2, workgroup: 64, lanes: 8, fetches: 1, shuffle: false };
-  const fetches = kernel === 'attention_key_value_grad' ? 3 : 4;
-  return { rows: 2, workgroup: subgroupSize, lanes: subgroupSize, fetches, shuffle: true };
+  const [rows, fetches] = kernel === 'attention_key_value_grad' ? ([3, 3] as const) : ([2, 4] as const);
+  return { rows, workgroup: subgroupSize, lanes: subgroupSize, fetches, shuffle: true };
 }
 
 /**
@@ -89,11 +89,13 @@ function plan(
         LANES: tiles.lanes,
         FETCHES: tiles.fetches,
         TILE: tiles.lanes * tiles.fetches,
+        OUTPUTS: kernel === 'attention_key_value_grad' ? 2 : 1,
         SHUFFLE: tiles.shuffle,
         BIAS: bias === null ? 0 : bias.query === 0 ? 1 : 2, // 1: of keys alone
       },
       declarations: [
         ...declarations,
+        `#include "lib/attention_sums_${tiles.shuffle ? 'workgroup' : 'private'}.wgsl"`,
         `fn shuffle(x: vec4f, lane: u32) -> vec4f { return ${tiles.shuffle ? 'subgroupShuffle(x, lane)' : 'x'}; }`,
       ],
       subgroups: tiles.shuffle,

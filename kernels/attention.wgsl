@@ -23,7 +23,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var owned: Owned;
   var highest: array<f32, ROWS>;
   var total: array<f32, ROWS>;
-  var sums: Sums;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
     owned[r] = head * params.queries + rows[r];
@@ -49,13 +48,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     }
     for (var c = 0u; c < chunks(); c++) {
       let sum = weighted_sum(s, &value, tile, c);
-      for (var r = 0u; r < ROWS; r++) { sums[r][c] = sums[r][c] * keep[r] + sum[r]; }
+      for (var r = 0u; r < ROWS; r++) { set_sum(0u, r, c, lane, get_sum(0u, r, c, lane) * keep[r] + sum[r]); }
     }
   }
 
   for (var r = 0u; r < ROWS; r++) {
     if (first_query + r * WORKGROUP + lane >= params.queries) { continue; }
     softmax[owned[r]] = vec2f(highest[r], 1.0 / total[r]);
-    for (var c = 0u; c < chunks(); c++) { store_chunk(&output, owned[r], c, sums[r][c] / total[r]); }
+    for (var c = 0u; c < chunks(); c++) { store_chunk(&output, owned[r], c, get_sum(0u, r, c, lane) / total[r]); }
   }
 }

@@ -22,8 +22,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var rows: Owned;
   var owned: Owned;
   var by_key: array<f32, ROWS>;
-  var key_sums: Sums;
-  var value_sums: Sums;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_key + r * WORKGROUP + lane, params.keys - 1u);
     owned[r] = head * params.keys + rows[r];
@@ -56,19 +54,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     }
     for (var c = 0u; c < chunks(); c++) {
       let sum = weighted_sum(p, &dy, tile, c);
-      for (var r = 0u; r < ROWS; r++) { value_sums[r][c] += sum[r]; }
+      for (var r = 0u; r < ROWS; r++) { set_sum(1u, r, c, lane, get_sum(1u, r, c, lane) + sum[r]); }
     }
     for (var c = 0u; c < chunks(); c++) {
       let sum = weighted_sum(ds, &query, tile, c);
-      for (var r = 0u; r < ROWS; r++) { key_sums[r][c] += sum[r]; }
+      for (var r = 0u; r < ROWS; r++) { set_sum(0u, r, c, lane, get_sum(0u, r, c, lane) + sum[r]); }
     }
   }
 
   for (var r = 0u; r < ROWS; r++) {
     if (first_key + r * WORKGROUP + lane >= params.keys) { continue; }
     for (var c = 0u; c < chunks(); c++) {
-      store_chunk(&dKey, owned[r], c, params.scale * key_sums[r][c]);
-      store_chunk(&dValue, owned[r], c, value_sums[r][c]);
+      store_chunk(&dKey, owned[r], c, params.scale * get_sum(0u, r, c, lane));
+      store_chunk(&dValue, owned[r], c, get_sum(1u, r, c, lane));
     }
   }
 }

@@ -21,7 +21,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
 
   var rows: Owned;
   var owned: Owned;
-  var sums: Sums;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
     owned[r] = head * params.queries + rows[r];
@@ -42,12 +41,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     }
     for (var c = 0u; c < chunks(); c++) {
       let sum = weighted_sum(ds, &key, tile, c);
-      for (var r = 0u; r < ROWS; r++) { sums[r][c] += sum[r]; }
+      for (var r = 0u; r < ROWS; r++) { set_sum(0u, r, c, lane, get_sum(0u, r, c, lane) + sum[r]); }
     }
   }
 
   for (var r = 0u; r < ROWS; r++) {
     if (first_query + r * WORKGROUP + lane >= params.queries) { continue; }
-    for (var c = 0u; c < chunks(); c++) { store_chunk(&dQuery, owned[r], c, params.scale * sums[r][c]); }
+    for (var c = 0u; c < chunks(); c++) { store_chunk(&dQuery, owned[r], c, params.scale * get_sum(0u, r, c, lane)); }
   }
 }

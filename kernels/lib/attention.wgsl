@@ -3,8 +3,8 @@
 // With SHUFFLE the LANES lanes of a subgroup load a different row of the tile each and pass it round by `shuffle`: where
 // every lane's load costs by itself (software adapters) that is several times cheaper than LANES loads of one address.
 // The variant gives: alias V (one load), const CHUNKS (the most there are; all of them with EXACT), WORKGROUP, ROWS,
-// LANES, FETCHES, TILE, SHUFFLE, BIAS (0: none, 1: one number a key, 2: one a query and key),
-// fn shuffle, and load_chunk, store_chunk and chunks of lib/attention_vec4.wgsl or lib/attention_scalar.wgsl.
+// LANES, FETCHES, TILE, OUTPUTS, SHUFFLE, BIAS (0: none, 1: one number a key, 2: one a query and key), fn shuffle, and
+// the functions of lib/attention_vec4.wgsl or _scalar.wgsl, and of lib/attention_sums_private.wgsl or _workgroup.wgsl.
 // Variables made inside a loop have an initializer: without one they keep the previous turn's values (Dawn 0.6.2).
 #include "lib/index.wgsl"
 
@@ -24,7 +24,6 @@ alias Rows = array<V>;
 alias Owned = array<u32, ROWS>;  // rows of a buffer, or of a head
 alias Scores = array<array<f32, TILE>, ROWS>;
 alias Chunk = array<vec4f, ROWS>;
-alias Sums = array<array<vec4f, CHUNKS>, ROWS>;
 
 struct Tile {
   start: u32,  // row in the buffer of this head's row 0

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import {
+  type AttentionKernel,
   type AttentionOptions,
   attentionTiles,
   planAttention,
@@ -34,11 +35,27 @@ test('the kernel does not depend on the batch, the number of tokens, the scale o
 });
 
 test('queries are spread over workgroups in the query kernels, keys in the key and value kernel', () => {
-  const { rows, workgroup } = attentionTiles('attention', lavapipe);
-  const blocks = (count: number): number => 16 * Math.ceil(count / (rows * workgroup));
-  expect(planAttention(size, options, lavapipe).grid).toEqual([blocks(1024), 1, 1]);
-  expect(planAttentionQueryGrad(size, options, lavapipe).grid).toEqual([blocks(1024), 1, 1]);
-  expect(planAttentionKeyValueGrad(size, options, lavapipe).grid).toEqual([blocks(77), 1, 1]);
+  const blocks = (kernel: AttentionKernel, count: number): number => {
+    const { rows, workgroup } = attentionTiles(kernel, lavapipe);
+    return 16 * Math.ceil(count / (rows * workgroup));
+  };
+  expect(planAttention(size, options, lavapipe).grid).toEqual([blocks('attention', 1024), 1, 1]);
+  expect(planAttentionQueryGrad(size, options, lavapipe).grid).toEqual([blocks('attention_query_grad', 1024), 1, 1]);
+  expect(planAttentionKeyValueGrad(size, options, lavapipe).grid).toEqual([
+    blocks('attention_key_value_grad', 77),
+    1,
+    1,
+  ]);
+});
+
+test('sums of the largest head dimension fit in the workgroup memory of software adapters', () => {
+  for (const plan of [planAttention, planAttentionQueryGrad, planAttentionKeyValueGrad]) {
+    const { CHUNKS, ROWS, WORKGROUP, OUTPUTS } = plan(size, options, lavapipe).variant.constants as Record<
+      string,
+      number
+    >;
+    expect(16 * CHUNKS! * ROWS! * WORKGROUP! * OUTPUTS!).toBeLessThanOrEqual(32_768);
+  }
 });
 
 test('grids beyond 65,535 workgroups use a second dimension', () => {
