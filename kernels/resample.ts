@@ -1,5 +1,5 @@
 /** Plans of the resampling ops: sums over boxes of pixels, and patches. */
-import { type DType, linearGrid, type Plan } from './kernel.js';
+import { type DType, type Features, linearGrid, type Plan } from './kernel.js';
 
 /** Height and width of an image. */
 export interface ImageSize {
@@ -25,16 +25,21 @@ export function planResample(
   result: ImageSize,
   dtype: DType,
   { box, factor = 1, scale = 1 }: ResampleOptions,
+  { software }: Pick<Features, 'software'>,
 ): Plan {
-  const count = planes * result.height * result.width;
+  const run = software ? 16 : 1;
+  const runs = Math.ceil(result.width / run);
+  const count = planes * result.height * runs;
   return {
     kernel: 'resample',
     variant: {
       types: { T: dtype },
+      constants: { RUN: run },
       declarations: [`fn box(i: u32, source: u32, result: u32) -> vec2u { return ${box}(i, source, result); }`],
     },
     params: {
       count,
+      runs,
       source_height: source.height,
       source_width: source.width,
       result_height: result.height,

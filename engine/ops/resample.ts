@@ -18,7 +18,7 @@ const isSize = (value: number): boolean => Number.isInteger(value) && value >= 1
 function resample(x: Tensor, to: ImageSize, options: ResampleOptions): Tensor {
   const [n, c, height, width] = x.dims(4);
   const result = emptyLike(x, [n, c, to.height, to.width]);
-  dispatch(planResample(n * c, { height, width }, to, x.dtype, options), { source: x, result });
+  dispatch(planResample(n * c, { height, width }, to, x.dtype, options, x.device.features), { source: x, result });
   return result;
 }
 
