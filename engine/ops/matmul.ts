@@ -56,7 +56,7 @@ interface Operands {
 /** Dispatches one product. `a` stands in for absent inputs: the device's stand-in may be bound as the output already. */
 function run(
   problem: Omit<MatmulProblem, 'a' | 'b' | 'y' | 'bias' | 'residual' | 'savePreactivation'>,
-  { a, b, y, bias, residual, preactivation = null }: Operands,
+  { a, b, y, bias = null, residual = null, preactivation = null }: Operands,
   tuning: MatmulTuning | undefined,
 ): void {
   const dtypeOf = (x: Tensor | TensorRange): DType => (x instanceof Tensor ? x : x.tensor).dtype;
@@ -74,7 +74,7 @@ function run(
     a.device.features,
     tuning,
   );
-  dispatch(plan, { a, b, bias: bias ?? a, residual: residual ?? a, y, preactivation });
+  dispatch(plan, { a, b, bias, residual, y, preactivation });
 }
 
 /** op(a) op(b) as a tensor of `dtype`, without checks. */
