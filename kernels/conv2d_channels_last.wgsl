@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let block = (i / params.pixels) % blocks;
   let sample = i / params.pixels / blocks;
   for (var c4 = 4u * block; c4 < min(4u * block + 4u, channels4); c4++) {
-    var value: V;
+    var value = V();
     for (var j = 0u; j < 4u; j++) {
       let c = 4u * c4 + j;
       if (c < params.channels) { value[j] = x[(sample * params.channels + c) * params.pixels + pixel]; }

@@ -84,7 +84,7 @@ fn columns4() -> u32 { return (params.columns + 3u) / 4u; }
 
 // The bias of 4 columns, 0 without one.
 fn load_bias(column4: u32) -> vec4f {
-  var value: vec4f;
+  var value = vec4f();
   if (HAS_BIAS) {
     for (var j = 0u; j < 4u; j++) {
       let column = min(4u * column4 + j, params.columns - 1u);

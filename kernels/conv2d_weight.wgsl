@@ -22,7 +22,7 @@ fn load(tap: u32, row: u32, column: u32) -> u32 {
   return select(0u, weight[i], inside);
 }
 fn load_vec4(tap: u32, row: u32, column: u32) -> vec4u {
-  var value: vec4u;
+  var value = vec4u();
   for (var j = 0u; j < 4u; j++) {
     if (F16) {
       let pair = column + 2u * (j % 2u);  // word j holds columns pair and pair + 1 of row 2 row + j / 2

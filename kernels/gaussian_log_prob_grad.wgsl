@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   if (HAS_LOG_PROB) { factor = 2.0 * row.scale / f32(params.size * WIDTH) * d_log_prob[sample]; }
   for (var i = first + lane; i < min(first + CHUNK, params.size); i += WORKGROUP) {
     let at = sample * params.size + i;
-    var gradient: V;
+    var gradient = V();
     if (HAS_LOG_PROB) { gradient = factor * (next[at] - mean[at]); }
     if (HAS_MEAN) { gradient += d_mean[at]; }
     dv[at] = row.b * gradient;

@@ -28,7 +28,7 @@ struct Params {
 // The mean of the row that starts at `base` and the sum of squared deviations from it.
 fn row_moments(base: u32, part: u32, lane: u32) -> vec2f {
   if (CENTERED) {
-    var moments: Moments;
+    var moments = Moments();
     for (var c = part; c < params.columns; c += LANES) { moments_add(&moments, F(x[base + c])); }
     return moments_join(moments, params.columns, lane);
   }

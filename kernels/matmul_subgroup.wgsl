@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
       if (TRANSPOSE_A) { part[i] = a_along_m(tile, tile.row + 4u * (block % 4u), k + block / 4u); }
       else { part[i] = a_along_k(tile, tile.row + block, k); }
     }
-    var x: mat4x4f;  // op(b)[k..k+3, column..column+3], a vector for each k
+    var x = mat4x4f();  // op(b)[k..k+3, column..column+3], a vector for each k
     if (TRANSPOSE_B) {
       x = transpose(mat4x4f(
         b_along_k(tile, k, column), b_along_k(tile, k, column + 1u),

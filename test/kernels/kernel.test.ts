@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { mergeAxes, planElementwise } from '../../kernels/elementwise.js';
@@ -60,6 +60,17 @@ describe('kernel files', () => {
       expect(code.trimStart().startsWith('//'), `${file} opens with a comment`).toBe(true);
     }
   });
+});
+
+test('a variable declared in a loop says what it starts from', () => {
+  // Dawn on lavapipe does not set it to zero again on each turn, as WGSL asks. Arrays that a loop fills are exempt.
+  const folder = join(packageRoot(), 'kernels');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.wgsl'));
+  const bare = files.flatMap((file) => {
+    const text = readFileSync(join(folder, file), 'utf8');
+    return [...text.matchAll(/^ {4,}var \w+ *:(?! *array)[^=;]+;/gm)].map(([line]) => `${file}: ${line.trim()}`);
+  });
+  expect(bare).toEqual([]);
 });
 
 describe('variants', () => {

@@ -10,10 +10,12 @@ import {
   checkBatchInvariance,
   checkForward,
   checkGradients,
+  expectClose,
   type Host,
   host,
   random,
   testDevice,
+  tolerance,
   upload,
 } from '../../check.js';
 import * as reference from '../../references/gaussian.js';
@@ -78,6 +80,19 @@ describe('gaussianLogProb', () => {
     const inputs = [random([3, 9000], 1), random([3, 9000], 2), random([3, 9000], 3), coefficients(rows)];
     const run = (v: Tensor, x: Tensor, next: Tensor, c: Tensor): Tensor => gaussianLogProb(v, x, next, c)[0];
     await checkBatchInvariance(device, run, inputs, { batched: [0, 1, 2, 3], wrt: [0] });
+  });
+
+  test('the gradient through the mean alone is b for every element of a long sample', async () => {
+    const size = 9001;
+    const gradient = scope(device, () => {
+      const [v, x, next] = [1, 2, 3].map((seed) => upload(device, random([1, size], seed)));
+      const c = upload(device, coefficients(rows.slice(0, 1)));
+      const [, mean] = gaussianLogProb(v!.requireGrad(), x!, next!, c);
+      return backward(sum(mean), [v!])[0]!;
+    });
+    const b = coefficients(rows.slice(0, 1)).data[1]!;
+    expectClose(await gradient.data(), Array(size).fill(b), tolerance('f32', 1), 'gradient');
+    gradient.dispose();
   });
 
   test('both gradients of one call arrive together', async () => {
