@@ -4,7 +4,7 @@ import { check } from './errors.js';
 import { attention } from './ops/attention.js';
 import { conv2d } from './ops/conv2d.js';
 import { full } from './ops/create.js';
-import { add, mul } from './ops/elementwise.js';
+import { add, gelu, geluTanh, mul, quickGelu, relu, silu } from './ops/elementwise.js';
 import { embedding } from './ops/index.js';
 import { type LinearOptions, linear } from './ops/matmul.js';
 import { groupNorm, layerNorm, rmsNorm } from './ops/norm.js';
@@ -53,12 +53,27 @@ export class Initializer {
   }
 }
 
+const activations = { relu, silu, gelu, geluTanh, quickGelu };
+
 interface BiasOption {
   readonly bias?: boolean;
 }
 
+/** What a linear layer adds to its product: scale (x down^T) up^T (Hu et al. 2021, LoRA). */
+export interface LowRank {
+  /** [rank, inFeatures]. */
+  readonly down: Tensor;
+  /** [outFeatures, rank]. */
+  readonly up: Tensor;
+  /** f32 []. */
+  readonly scale: Tensor;
+}
+
 /** y = x weight^T + bias; weight is [outFeatures, inFeatures], x [..., inFeatures]. */
 export class Linear {
+  /** Added to the product, before the activation. */
+  lora: LowRank | null = null;
+
   constructor(
     readonly weight: Tensor,
     readonly bias: Tensor | null,
@@ -69,8 +84,15 @@ export class Linear {
     return new Linear(init.uniform([outFeatures, inFeatures], bound), bias ? init.uniform([outFeatures], bound) : null);
   }
 
-  forward(x: Tensor, options?: LinearOptions): Tensor {
-    return linear(x, this.weight, this.bias, options);
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    const { weight, bias, lora } = this;
+    if (!lora) return linear(x, weight, bias, options);
+    const { activation, residual = null } = options;
+    const inner = mul(linear(x, lora.down), lora.scale); // [..., rank]
+    const product = linear(x, weight, bias, { residual: activation ? null : residual });
+    const y = linear(inner, lora.up, null, { residual: product });
+    if (!activation) return y;
+    return residual ? add(activations[activation](y), residual) : activations[activation](y);
   }
 }
 

@@ -11,7 +11,8 @@ export function linear(
   { bias = true } = {},
 ): Linear {
   const own = parameters.at(name);
-  return new Linear(own.tensor('weight', [outFeatures, inFeatures]), bias ? own.tensor('bias', [outFeatures]) : null);
+  const weight = own.tensor('weight', [outFeatures, inFeatures]);
+  return parameters.addLinear(name, new Linear(weight, bias ? own.tensor('bias', [outFeatures]) : null));
 }
 
 /** `NAME.weight` [out, in, kernel, kernel] and `NAME.bias` [out]. */

@@ -1,5 +1,5 @@
 /** The weights of a network: declared by its constructor under their names in the file, filled afterwards. */
-import { type Device, type DType, empty, type Tensor } from '../engine/index.js';
+import { type Device, type DType, empty, type Linear, type Tensor } from '../engine/index.js';
 
 /** One declared weight. */
 export interface Parameter {
@@ -25,19 +25,22 @@ export interface ParameterOptions {
 export class Parameters {
   /** Everything declared so far, in order; shared by all scopes. */
   readonly all: Parameter[];
+  /** The linear layers over them, by name: `down_blocks.0.attentions.0.proj_in`. Shared by all scopes; LoRA goes here. */
+  readonly linears: Map<string, Linear>;
 
   constructor(
     readonly device: Device,
     private readonly options: ParameterOptions = {},
     private readonly prefix = '',
-    all: Parameter[] = [],
+    { all, linears }: Pick<Parameters, 'all' | 'linears'> = { all: [], linears: new Map() },
   ) {
     this.all = all;
+    this.linears = linears;
   }
 
   /** The weights below `name`: `parameters.at('attn1').tensor('to_q.weight', ...)`. Joined by dots. */
   at(name: string | number): Parameters {
-    return new Parameters(this.device, this.options, `${this.prefix}${name}.`, this.all);
+    return new Parameters(this.device, this.options, `${this.prefix}${name}.`, this);
   }
 
   /** Declares a weight. With `f32` it is never stored as f16, for ops that read it as it is. */
@@ -48,6 +51,23 @@ export class Parameters {
     const tensor = empty(this.device, shape, dtype);
     this.all.push({ name: full, shape, tensor });
     return tensor;
+  }
+
+  /** Makes a linear layer known under its name. */
+  addLinear(name: string, layer: Linear): Linear {
+    this.linears.set(this.prefix + name, layer);
+    return layer;
+  }
+
+  /**
+   * The tensors of this scope whose gradients are wanted now, those of LoRA included: the third argument of checkpoint().
+   */
+  trainable(): Tensor[] {
+    const own = this.all.filter(({ name }) => name.startsWith(this.prefix)).map(({ tensor }) => tensor);
+    const added = [...this.linears].flatMap(([name, { lora }]) =>
+      lora && name.startsWith(this.prefix) ? [lora.down, lora.up] : [],
+    );
+    return [...own, ...added].filter(({ requiresGrad }) => requiresGrad);
   }
 
   /** Frees every weight declared so far. */
