@@ -25,7 +25,7 @@ export function planPeakCopy(size: number): Plan & { readonly bytes: number } {
     kernel: 'peak_copy',
     variant: {},
     params: { size },
-    grid: linearGrid(Math.ceil(size / lanes)),
+    grid: linearGrid(Math.ceil(size / (8 * lanes))),
     bytes: 32 * size,
   };
 }
