@@ -4,9 +4,9 @@ import { sum } from '../../../engine/ops/reduce.js';
 import * as ops from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
-import { tensor } from '../../../engine/tensor.js';
+import { type Tensor, tensor } from '../../../engine/tensor.js';
 import { shapeCases } from '../../cases/shape.js';
-import { checkForward, checkGradients, random, testDevice, upload } from '../../check.js';
+import { checkBatchInvariance, checkForward, checkGradients, random, testDevice, upload } from '../../check.js';
 import * as references from '../../references/shape.js';
 
 const device = await testDevice();
@@ -145,4 +145,14 @@ test('refused arguments are named', () => {
       'permute: a copy of [2, 2, 2, 2, 2, 2] needs 6 axes, 5 at most',
     );
   });
+});
+
+test('a sample is moved the same way whatever its batch', async () => {
+  const run = (x: Tensor, y: Tensor): Tensor =>
+    ops.pad(ops.permute(ops.concat([ops.slice(x, 1, 1, 5), y], 1), [0, 2, 1]), [
+      [0, 0],
+      [1, 0],
+      [0, 2],
+    ]);
+  await checkBatchInvariance(device, run, [random([3, 6, 8], 1), random([3, 4, 8], 2)], { batched: [0, 1] });
 });
