@@ -159,13 +159,13 @@ export class Device {
     this.encoder.flush();
   }
 
-  /** Writes host bytes (a multiple of 4) over a storage, after everything dispatched so far. */
-  write(storage: Storage, data: Uint8Array): void {
+  /** Writes host bytes over a storage, from byte `offset` (a multiple of 4) on, after everything dispatched so far. */
+  write(storage: Storage, data: Uint8Array, offset = 0): void {
     this.checkUsable();
     this.flush();
     const whole = data.byteLength % 4 === 0 ? data : new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
     if (whole !== data) whole.set(data);
-    this.gpu.queue.writeBuffer(storage.buffer!, 0, whole, 0, whole.byteLength);
+    this.gpu.queue.writeBuffer(storage.buffer!, offset, whole, 0, whole.byteLength);
   }
 
   /** Reads bytes back, after everything dispatched so far. Throws any error stored since the last await. */

@@ -65,10 +65,15 @@ export class SafetensorsFile {
     return entry;
   }
 
-  /** Reads the bytes of one tensor, as stored. */
-  async readBytes(name: string): Promise<Uint8Array> {
+  /** Reads the bytes of one tensor, as stored; of `range` where there is one, in bytes from the tensor's first. */
+  async readBytes(name: string, range?: { readonly start: number; readonly bytes: number }): Promise<Uint8Array> {
     const { offset, bytes } = this.entry(name);
-    return readRange(this.file, offset, bytes, `${this.path}: ${name}`);
+    const { start, bytes: length } = range ?? { start: 0, bytes };
+    check(
+      start >= 0 && length >= 0 && start + length <= bytes,
+      () => `${this.path}: ${name}: has ${bytes} bytes, asked for ${length} from ${start}`,
+    );
+    return readRange(this.file, offset + start, length, `${this.path}: ${name}`);
   }
 
   /** Reads the values of one tensor, as `valuesOf` gives them. */

@@ -59,17 +59,6 @@ export class Parameters {
     return layer;
   }
 
-  /**
-   * The tensors of this scope whose gradients are wanted now, those of LoRA included: the third argument of checkpoint().
-   */
-  trainable(): Tensor[] {
-    const own = this.all.filter(({ name }) => name.startsWith(this.prefix)).map(({ tensor }) => tensor);
-    const added = [...this.linears].flatMap(([name, { lora }]) =>
-      lora && name.startsWith(this.prefix) ? [lora.down, lora.up] : [],
-    );
-    return [...own, ...added].filter(({ requiresGrad }) => requiresGrad);
-  }
-
   /** Frees every weight declared so far. */
   dispose(): void {
     for (const { tensor } of this.all) tensor.dispose();

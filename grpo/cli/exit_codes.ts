@@ -1,5 +1,6 @@
 /** What the commands' exit status means. */
 import { NoAdapterError } from '../../engine/adapter.js';
+import { ModelFileError } from '../../models/errors.js';
 
 export const exitCodes = {
   done: 0,
@@ -10,6 +11,8 @@ export const exitCodes = {
   /** No adapter, or one without a feature or limit that is needed. */
   noAdapter: 3,
   deviceLost: 5,
+  /** A file of the user's that can't be read: weights, configuration of a model. */
+  badFile: 6,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
@@ -17,6 +20,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** The exit status for an error that ends a command. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoAdapterError) return exitCodes.noAdapter;
+  if (error instanceof ModelFileError) return exitCodes.badFile;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
   return exitCodes.bug;
 }
