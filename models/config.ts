@@ -26,3 +26,6 @@ export function checkConfig(
     () => `${network}: config ${key}: found ${JSON.stringify(found) ?? 'nothing'}, expected ${expected}`,
   );
 }
+
+/** A whole number of 1 or more. */
+export const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 1;
