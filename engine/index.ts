@@ -14,6 +14,7 @@ export * from './ops/attention.js';
 export * from './ops/conv2d.js';
 export * from './ops/create.js';
 export * from './ops/elementwise.js';
+export * from './ops/gate.js';
 export * from './ops/gaussian.js';
 export * from './ops/gaussian.js';
 export * from './ops/index.js';

@@ -2,7 +2,7 @@
  * What the blocks of diffusion transformers share (Peebles and Xie 2023, adaLN-zero): a vector of the timestep and the
  * prompt shifts and scales the normalised tokens, and gates what a branch adds to them.
  */
-import { add, type Linear, layerNorm, mul, reshape, split, type Tensor } from '../engine/index.js';
+import { addGated, type Linear, layerNorm, split, type Tensor } from '../engine/index.js';
 import { linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
@@ -20,12 +20,6 @@ export interface Modulation extends ShiftScale {
 /** LN(x) (1 + scale) + shift, without weights; x is [N, tokens, features]. */
 export const modulate = (x: Tensor, { shift, scale }: ShiftScale, eps = 1e-6): Tensor =>
   layerNorm(x, null, null, { eps, shift, scale });
-
-/** x + gate y: x and y are [N, tokens, features], gate is [N, features]. */
-export function addGated(x: Tensor, gate: Tensor, y: Tensor): Tensor {
-  const [samples, features] = gate.dims(2);
-  return add(x, mul(y, reshape(gate, [samples, 1, features])));
-}
 
 /** `count` vectors [N, features] by one layer, out of the conditioning [N, features] after its silu. */
 function vectors(layer: Linear, conditioning: Tensor, count: number): Tensor[] {

@@ -1,8 +1,18 @@
 /** DiTTransformer2DModel: the class-conditional diffusion transformer (Peebles and Xie 2023), as in diffusers. */
 import { check } from '../engine/errors.js';
-import { Attention, add, type Embedding, type Linear, silu, type Tensor, tensor, unpatchify } from '../engine/index.js';
+import {
+  Attention,
+  add,
+  addGated,
+  type Embedding,
+  type Linear,
+  silu,
+  type Tensor,
+  tensor,
+  unpatchify,
+} from '../engine/index.js';
 import { sameShape } from '../engine/shape.js';
-import { AdaLayerNorm, AdaLayerNormZero, addGated, FeedForward, modulate } from './ada_layer_norm.js';
+import { AdaLayerNorm, AdaLayerNormZero, FeedForward, modulate } from './ada_layer_norm.js';
 import { type ForwardOptions, runBlock } from './block.js';
 import { checkConfig, checkVariant } from './config.js';
 import { embedding, linear } from './layers.js';

@@ -2,6 +2,7 @@
 import { check } from '../engine/errors.js';
 import {
   add,
+  addGated,
   attention,
   concat,
   embedding,
@@ -18,7 +19,7 @@ import {
   unpatchify,
 } from '../engine/index.js';
 import { sameShape } from '../engine/shape.js';
-import { AdaLayerNorm, AdaLayerNormZero, addGated, FeedForward, modulate } from './ada_layer_norm.js';
+import { AdaLayerNorm, AdaLayerNormZero, FeedForward, modulate } from './ada_layer_norm.js';
 import { type Block, type ForwardOptions, runBlock } from './block.js';
 import { checkConfig } from './config.js';
 import { linear, rmsNorm } from './layers.js';

@@ -1,0 +1,33 @@
+/** Gated residuals, as in the blocks of diffusion transformers. */
+import { planElementwise } from '../../kernels/elementwise.js';
+import { check } from '../errors.js';
+import { defineOp, dispatch } from '../op.js';
+import { formatShape, type Shape, sameShape } from '../shape.js';
+import { emptyLike, Tensor } from '../tensor.js';
+import { mul } from './elementwise.js';
+import { reduce } from './sum_to.js';
+
+/**
+ * x + gate y in one kernel (Peebles and Xie 2023, adaLN-zero): x and y are [B, T, C], gate is [B, C], one for all tokens
+ * of a sample; all f32 or all f16.
+ */
+export const addGated = defineOp('addGated', (x: Tensor, gate: Tensor, y: Tensor) => {
+  const [samples, , features] = x.dims(3);
+  const expect = (name: string, found: Tensor, shape: Shape): void =>
+    check(
+      sameShape(found.shape, shape) && found.dtype === x.dtype,
+      () => `${name} is ${found}, expected ${formatShape(shape)} ${x.dtype}`,
+    );
+  check(x.dtype === 'f32' || x.dtype === 'f16', () => `expected f32 or f16, found ${x}`);
+  expect('gate', gate, [samples, features]);
+  expect('y', y, x.shape);
+  const rows = new Tensor(gate.device, gate.storage, [samples, 1, features], gate.dtype);
+  const result = emptyLike(x);
+  dispatch(planElementwise([x, y, rows], { expression: 'a + b * c', output: result }), {
+    a: x,
+    b: y,
+    c: rows,
+    y: result,
+  });
+  return [result, (dy) => [() => dy, () => reduce('sum', mul(dy, y), [1], gate.shape), () => mul(dy, rows)]];
+});
