@@ -22,14 +22,15 @@ export class PatchEmbedding {
 /**
  * Sinusoids of the patches of a square, [size * size, features] row by row: those of the column in the first half, of the
  * row in the second, each [sin(p w_k) | cos(p w_k)] with w_k = 10000^(-k / (features / 4)). The position p of column j is
- * j base / size: a table larger than the image the model was made for spans the same range more finely. `features` is a
- * multiple of 4.
+ * j base / size, rounded to f32 as in diffusers: a table larger than the image the model was made for spans the same range
+ * more finely. `features` is a multiple of 4.
  */
 export function sinCosPositions(size: number, base: number, features: number): Float32Array {
   const quarter = features / 4;
   const table = new Float32Array(size * size * features);
   const codes = Array.from({ length: size }, (_, j) => {
-    const angles = Array.from({ length: quarter }, (_, k) => (j / (size / base)) * 10000 ** (-k / quarter));
+    const position = Math.fround(j / (size / base));
+    const angles = Array.from({ length: quarter }, (_, k) => position * 10000 ** (-k / quarter));
     return [...angles.map(Math.sin), ...angles.map(Math.cos)];
   });
   for (let row = 0; row < size; row++) {

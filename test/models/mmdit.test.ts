@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Tensor } from '../../engine/index.js';
+import { capture, scope, type Tensor } from '../../engine/index.js';
 import { SD3Transformer2DModel } from '../../models/mmdit.js';
 import { Parameters } from '../../models/parameters.js';
 import { checkBatchInvariance, random, testDevice } from '../check.js';
@@ -88,6 +88,17 @@ test('a sample does not depend on its batch', async () => {
     inputs,
     { batched: [0, 1, 2, 3], wrt: [0, 2, 3] },
   );
+  dispose();
+});
+
+test('a captured step replays the same bits', async () => {
+  const { run, dispose } = setUp('tiny_sd3_transformer');
+  const eager = scope(device, () => run().sample);
+  const step = await capture(device, () => run().sample);
+  step.run();
+  expect(await step.outputs.data()).toEqual(await eager.data());
+  step.dispose();
+  eager.dispose();
   dispose();
 });
 
