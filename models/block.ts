@@ -1,8 +1,8 @@
 /** Blocks: the parts of a network that are kept or recomputed as a whole. */
-import { checkpoint, parameters, type Tensor } from '../engine/index.js';
+import { checkpoint, parameters, reshape, type Tensor } from '../engine/index.js';
 
 export interface Block {
-  forward(...inputs: Tensor[]): Tensor;
+  forward(...inputs: (Tensor | undefined)[]): Tensor;
 }
 
 export interface ForwardOptions {
@@ -13,8 +13,17 @@ export interface ForwardOptions {
   readonly checkpoint?: boolean;
 }
 
-/** block.forward(...inputs), recomputed in backward() where asked. Its weights are the tensors in its fields. */
-export function runBlock(block: Block, inputs: readonly Tensor[], options: ForwardOptions): Tensor {
-  if (!options.checkpoint) return block.forward(...inputs);
-  return checkpoint((...xs: Tensor[]) => block.forward(...xs), inputs, parameters(block));
+/**
+ * block.forward(...inputs), recomputed in backward() where asked. Its weights are the tensors in its fields. An input the
+ * block does not read is left undefined: with gradients, what a recomputed block gets must have a part in its result.
+ */
+export function runBlock(block: Block, inputs: readonly (Tensor | undefined)[], options: ForwardOptions): Tensor {
+  // Views, so that gradients to an input are summed within the block first, in the order of a recomputed block.
+  if (!options.checkpoint) return block.forward(...inputs.map((input) => input && reshape(input, input.shape)));
+  const present = inputs.filter((input) => input !== undefined);
+  const forward = (...xs: Tensor[]): Tensor => {
+    const next = xs.values();
+    return block.forward(...inputs.map((input) => input && next.next().value));
+  };
+  return checkpoint(forward, present, parameters(block));
 }

@@ -134,9 +134,14 @@ class UNetLayer {
     private readonly attention: Transformer2D | undefined,
   ) {}
 
-  forward(x: Tensor, time: Tensor, context: Tensor, skip?: Tensor): Tensor {
+  forward(x: Tensor, time: Tensor, context: Tensor | undefined, skip: Tensor | undefined): Tensor {
     const hidden = this.resnet.forward(skip ? concat([x, skip], 1) : x, time);
-    return this.attention?.forward(hidden, context) ?? hidden;
+    return this.attention && context ? this.attention.forward(hidden, context) : hidden;
+  }
+
+  /** Only layers with attention read the context. */
+  run(x: Tensor, time: Tensor, context: Tensor, skip: Tensor | undefined, options: ForwardOptions): Tensor {
+    return runBlock(this, [x, time, this.attention && context, skip], options);
   }
 }
 
@@ -242,16 +247,16 @@ export class UNet2DConditionModel {
     const skips = [x];
     for (const { layers, sampler } of this.down) {
       for (const layer of layers) {
-        x = runBlock(layer, [x, time, context], options);
+        x = layer.run(x, time, context, undefined, options);
         skips.push(x);
       }
       if (!sampler) continue;
       x = sampler.forward(x);
       skips.push(x);
     }
-    for (const layer of this.mid) x = runBlock(layer, [x, time, context], options);
+    for (const layer of this.mid) x = layer.run(x, time, context, undefined, options);
     for (const { layers, sampler } of this.up) {
-      for (const layer of layers) x = runBlock(layer, [x, time, context, skips.pop()!], options);
+      for (const layer of layers) x = layer.run(x, time, context, skips.pop()!, options);
       if (!sampler) continue;
       // To the size of the next skip: twice as large, or one less where the way down rounded up.
       const [, , height, width] = skips.at(-1)!.dims(4);
