@@ -8,18 +8,16 @@ import {
   Attention,
   add,
   type Conv2d,
-  checkpoint,
   concat,
   type Device,
+  type Embedding,
   exp,
   expand,
   indexSelect,
   type LayerNorm,
   type Linear,
-  type LinearOptions,
   matmul,
   mul,
-  parameters as parametersOf,
   reshape,
   rsqrt,
   slice,
@@ -29,6 +27,8 @@ import {
   tensor,
   transpose,
 } from '../engine/index.js';
+import { type ForwardOptions, runBlock } from './block.js';
+import { checkConfig, withDefaults } from './config.js';
 import { conv2d, embedding, layerNorm, linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
@@ -46,7 +46,6 @@ const textDefaults = {
   intermediate_size: 2048,
   num_attention_heads: 8,
   max_position_embeddings: 77,
-  eos_token_id: 49407,
 };
 
 const visionDefaults = {
@@ -60,7 +59,7 @@ const visionDefaults = {
 };
 
 /** config.json of a text encoder; what is absent has transformers' default. */
-export type CLIPTextConfig = Partial<typeof textDefaults>;
+export type CLIPTextConfig = Partial<typeof textDefaults> & { readonly eos_token_id?: number };
 
 /** config.json of an image encoder. */
 export type CLIPVisionConfig = Partial<typeof visionDefaults>;
@@ -72,11 +71,6 @@ export interface CLIPConfig {
   readonly vision_config?: CLIPVisionConfig;
   readonly vision_config_dict?: CLIPVisionConfig | null;
   readonly projection_dim?: number;
-}
-
-export interface CLIPForwardOptions {
-  /** Keep only each layer's input for backward() and run the layer again there. Default false. */
-  readonly checkpoint?: boolean;
 }
 
 export interface CLIPOutput {
@@ -105,7 +99,7 @@ export function pooledPosition(ids: readonly number[], eosTokenId: number): numb
 
 /** Uploads texts of one length. Throws for ids outside the vocabulary and for more tokens than positions. */
 export function clipTokens(device: Device, texts: readonly (readonly number[])[], config: CLIPTextConfig): CLIPTokens {
-  const { eos_token_id, max_position_embeddings: positions, vocab_size } = { ...textDefaults, ...config };
+  const { max_position_embeddings: positions, vocab_size } = withDefaults('CLIP', config, textDefaults);
   const length = texts[0]?.length ?? 0;
   check(length > 0 && length <= positions, `clipTokens: expected 1 to ${positions} tokens a text, found ${length}`);
   for (const [i, ids] of texts.entries()) {
@@ -117,7 +111,7 @@ export function clipTokens(device: Device, texts: readonly (readonly number[])[]
     ids: tensor(device, texts.flat(), [texts.length, length], 'u32'),
     pooled: tensor(
       device,
-      texts.map((ids, i) => i * length + pooledPosition(ids, eos_token_id)),
+      texts.map((ids, i) => i * length + pooledPosition(ids, config.eos_token_id ?? 49407)),
       [texts.length],
       'u32',
     ),
@@ -126,11 +120,9 @@ export function clipTokens(device: Device, texts: readonly (readonly number[])[]
 
 const activations = { quick_gelu: 'quickGelu', gelu: 'gelu', gelu_new: 'geluTanh' } as const;
 
-function activationOf(name: string): NonNullable<LinearOptions['activation']> {
-  const found = Object.entries(activations).find(([known]) => known === name)?.[1];
-  check(found !== undefined, `CLIP: hidden_act is ${name}; known are ${Object.keys(activations).join(', ')}`);
-  return found!;
-}
+type Activation = (typeof activations)[keyof typeof activations];
+
+const isActivation = (name: string): name is keyof typeof activations => name in activations;
 
 interface LayerConfig {
   readonly hidden_size: number;
@@ -148,13 +140,17 @@ class EncoderLayer {
   private readonly norm2: LayerNorm;
   private readonly fc1: Linear;
   private readonly fc2: Linear;
-  private readonly activation: NonNullable<LinearOptions['activation']>;
+  private readonly activation: Activation;
 
   constructor(
     parameters: Parameters,
     { hidden_size: width, intermediate_size: wide, num_attention_heads, hidden_act, layer_norm_eps: eps }: LayerConfig,
     private readonly causal: boolean,
   ) {
+    const known = Object.keys(activations).join(', ');
+    checkConfig(isActivation(hidden_act), 'CLIP', 'hidden_act', hidden_act, `one of ${known}`);
+    const divides = width % num_attention_heads === 0;
+    checkConfig(divides, 'CLIP', 'num_attention_heads', num_attention_heads, `a divisor of hidden_size ${width}`);
     const projection = (name: string): Linear => linear(parameters, `self_attn.${name}`, width, width);
     const [k, v, q] = [projection('k_proj'), projection('v_proj'), projection('q_proj')];
     this.attention = new Attention(q, k, v, [projection('out_proj')], num_attention_heads);
@@ -162,7 +158,7 @@ class EncoderLayer {
     this.fc1 = linear(parameters, 'mlp.fc1', width, wide);
     this.fc2 = linear(parameters, 'mlp.fc2', wide, width);
     this.norm2 = layerNorm(parameters, 'layer_norm2', width, eps);
-    this.activation = activationOf(hidden_act);
+    this.activation = activations[hidden_act];
   }
 
   forward(x: Tensor): Tensor {
@@ -184,25 +180,21 @@ class Encoder {
   }
 
   /** x and the output of each layer. */
-  forward(x: Tensor, { checkpoint: recompute = false }: CLIPForwardOptions): Tensor[] {
+  forward(x: Tensor, options: ForwardOptions): Tensor[] {
     const states = [x];
-    for (const layer of this.layers) {
-      const input = states.at(-1)!;
-      const run = (y: Tensor): Tensor => layer.forward(y);
-      states.push(recompute ? checkpoint(run, [input], parametersOf(layer)) : run(input));
-    }
+    for (const layer of this.layers) states.push(runBlock(layer, [states.at(-1)!], options));
     return states;
   }
 }
 
 class TextTransformer {
-  private readonly tokens: { forward(ids: Tensor): Tensor };
+  private readonly tokens: Embedding;
   private readonly positions: Tensor;
   private readonly encoder: Encoder;
   private readonly finalNorm: LayerNorm;
 
   constructor(parameters: Parameters, config: CLIPTextConfig) {
-    const full = { ...textDefaults, ...config };
+    const full = withDefaults('CLIP', config, textDefaults);
     const { hidden_size: width, vocab_size, max_position_embeddings, layer_norm_eps } = full;
     this.tokens = embedding(parameters, 'embeddings.token_embedding', vocab_size, width);
     this.positions = positionTable(parameters, max_position_embeddings, width);
@@ -210,7 +202,7 @@ class TextTransformer {
     this.finalNorm = layerNorm(parameters, 'final_layer_norm', width, layer_norm_eps);
   }
 
-  forward(ids: Tensor, options: CLIPForwardOptions): CLIPOutput {
+  forward(ids: Tensor, options: ForwardOptions): CLIPOutput {
     const [, length] = ids.dims(2);
     const [positions] = this.positions.dims(2);
     check(length <= positions, `CLIP: the texts have ${length} tokens; the model has ${positions} positions`);
@@ -239,7 +231,7 @@ export class CLIPTextModel {
   }
 
   /** ids are u32 [B, T]. */
-  forward(ids: Tensor, options: CLIPForwardOptions = {}): CLIPOutput {
+  forward(ids: Tensor, options: ForwardOptions = {}): CLIPOutput {
     return this.text.forward(ids, options);
   }
 }
@@ -250,13 +242,13 @@ export class CLIPTextModelWithProjection {
   private readonly projection: Linear;
 
   constructor(parameters: Parameters, config: CLIPTextConfig) {
-    const { hidden_size, projection_dim } = { ...textDefaults, ...config };
+    const { hidden_size, projection_dim } = withDefaults('CLIP', config, textDefaults);
     this.text = new TextTransformer(parameters.at('text_model'), config);
     this.projection = linear(parameters, 'text_projection', hidden_size, projection_dim, { bias: false });
   }
 
   /** textEmbeds is [B, projection_dim]. */
-  forward({ ids, pooled }: CLIPTokens, options: CLIPForwardOptions = {}): CLIPOutput & { readonly textEmbeds: Tensor } {
+  forward({ ids, pooled }: CLIPTokens, options: ForwardOptions = {}): CLIPOutput & { readonly textEmbeds: Tensor } {
     const output = this.text.forward(ids, options);
     return { ...output, textEmbeds: this.projection.forward(pool(output.lastHiddenState, pooled)) };
   }
@@ -272,7 +264,7 @@ class VisionTransformer {
   private readonly size: number;
 
   constructor(parameters: Parameters, config: CLIPVisionConfig) {
-    const full = { ...visionDefaults, ...config };
+    const full = withDefaults('CLIP', config, visionDefaults);
     const { hidden_size: width, image_size, patch_size: patch, num_channels, layer_norm_eps: eps } = full;
     this.size = image_size;
     this.classEmbedding = parameters.tensor('embeddings.class_embedding', [width]);
@@ -284,7 +276,7 @@ class VisionTransformer {
     this.postNorm = layerNorm(parameters, 'post_layernorm', width, eps);
   }
 
-  forward(pixels: Tensor, options: CLIPForwardOptions): CLIPOutput & { readonly pooled: Tensor } {
+  forward(pixels: Tensor, options: ForwardOptions): CLIPOutput & { readonly pooled: Tensor } {
     const [batch, , height, image] = pixels.dims(4);
     check(
       height === this.size && image === this.size,
@@ -308,13 +300,13 @@ export class CLIPVisionModelWithProjection {
   private readonly projection: Linear;
 
   constructor(parameters: Parameters, config: CLIPVisionConfig) {
-    const { hidden_size, projection_dim } = { ...visionDefaults, ...config };
+    const { hidden_size, projection_dim } = withDefaults('CLIP', config, visionDefaults);
     this.vision = new VisionTransformer(parameters.at('vision_model'), config);
     this.projection = linear(parameters, 'visual_projection', hidden_size, projection_dim, { bias: false });
   }
 
   /** pixels are [B, channels, image_size, image_size], normalised; imageEmbeds is [B, projection_dim]. */
-  forward(pixels: Tensor, options: CLIPForwardOptions = {}): CLIPOutput & { readonly imageEmbeds: Tensor } {
+  forward(pixels: Tensor, options: ForwardOptions = {}): CLIPOutput & { readonly imageEmbeds: Tensor } {
     const { pooled, ...output } = this.vision.forward(pixels, options);
     return { ...output, imageEmbeds: this.projection.forward(pooled) };
   }
@@ -340,12 +332,12 @@ export class CLIPModel {
   }
 
   /** The texts as unit vectors [B, projection_dim]. */
-  textFeatures(tokens: CLIPTokens, options: CLIPForwardOptions = {}): Tensor {
+  textFeatures(tokens: CLIPTokens, options: ForwardOptions = {}): Tensor {
     return normalise(this.text.forward(tokens, options).textEmbeds);
   }
 
   /** The images, [B, channels, image_size, image_size], normalised, as unit vectors [B, projection_dim]. */
-  imageFeatures(pixels: Tensor, options: CLIPForwardOptions = {}): Tensor {
+  imageFeatures(pixels: Tensor, options: ForwardOptions = {}): Tensor {
     return normalise(this.vision.forward(pixels, options).imageEmbeds);
   }
 

@@ -29,3 +29,17 @@ export function checkConfig(
 
 /** A whole number of 1 or more. */
 export const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 1;
+
+/**
+ * The keys of `defaults` with the config's values; an absent key and null stand for the default. Where the default is a
+ * count, the value must be one.
+ */
+export function withDefaults<C extends object>(network: string, config: Partial<C>, defaults: C): C {
+  const values: Readonly<Record<string, unknown>> = { ...config };
+  const full = Object.entries(defaults).map(([key, usual]): [string, unknown] => {
+    const found = values[key] ?? usual;
+    checkConfig(!isCount(usual) || isCount(found), network, key, found, 'a positive integer');
+    return [key, found];
+  });
+  return Object.fromEntries(full) as C; // of the same keys
+}

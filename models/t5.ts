@@ -1,16 +1,13 @@
 /** T5 v1.1's encoder (Raffel et al. 2020, Shazeer 2020): Stable Diffusion 3's third text encoder. Names are transformers'. */
 
-import { check } from '../engine/errors.js';
 import {
   add,
   attention,
-  checkpoint,
   type Embedding,
   Linear,
   matmul,
   mergeHeads,
   mul,
-  parameters as parametersOf,
   permute,
   type RMSNorm,
   softmax,
@@ -18,6 +15,8 @@ import {
   type Tensor,
   tensor,
 } from '../engine/index.js';
+import { type ForwardOptions, runBlock } from './block.js';
+import { checkVariant, withDefaults } from './config.js';
 import { embedding, linear, rmsNorm } from './layers.js';
 import type { Parameters } from './parameters.js';
 
@@ -31,12 +30,13 @@ const defaults = {
   relative_attention_num_buckets: 32,
   relative_attention_max_distance: 128,
   layer_norm_epsilon: 1e-6,
-  /** `gated-gelu` alone is known: T5 v1.1's. */
-  feed_forward_proj: 'relu',
 };
 
 /** config.json of the encoder; what is absent has transformers' default. */
-export type T5Config = Partial<typeof defaults>;
+export type T5Config = Partial<typeof defaults> & { readonly feed_forward_proj?: string };
+
+/** Keys of which one value is implemented. */
+const variant = { feed_forward_proj: 'gated-gelu', dense_act_fn: 'gelu_new', is_gated_act: true } as const;
 
 interface Buckets {
   readonly buckets: number;
@@ -116,11 +116,6 @@ function unscaledAttention(query: Tensor, key: Tensor, value: Tensor, bias: Tens
   return matmul(softmax(add(matmul(query, key, { transposeB: true }), bias)), value);
 }
 
-export interface T5ForwardOptions {
-  /** Keep only each block's input for backward() and run the block again there. Default false. */
-  readonly checkpoint?: boolean;
-}
-
 /** The encoder. The table of tokens is `shared.weight`; files may repeat it as `encoder.embed_tokens.weight`. */
 export class T5EncoderModel {
   private readonly tokens: Embedding;
@@ -130,12 +125,10 @@ export class T5EncoderModel {
   private readonly buckets: Buckets;
 
   constructor(parameters: Parameters, config: T5Config) {
-    const full = { ...defaults, ...config };
+    // The plain relu of T5 v1.0, which an absent key stands for, is none of Stable Diffusion's.
+    checkVariant('T5', { ...config, feed_forward_proj: config.feed_forward_proj ?? 'relu' }, variant);
+    const full = withDefaults('T5', config, defaults);
     const { d_model: width, num_layers, num_heads, relative_attention_num_buckets: buckets } = full;
-    check(
-      full.feed_forward_proj === 'gated-gelu',
-      `T5: feed_forward_proj is ${full.feed_forward_proj}; expected gated-gelu, as in T5 v1.1`,
-    );
     this.buckets = { buckets, maxDistance: full.relative_attention_max_distance };
     this.tokens = embedding(parameters, 'shared', full.vocab_size, width);
     const own = parameters.at('encoder');
@@ -146,15 +139,12 @@ export class T5EncoderModel {
   }
 
   /** ids u32 [B, T] -> the last hidden state [B, T, d_model]. Padding is attended to, as Stable Diffusion 3 does. */
-  forward(ids: Tensor, { checkpoint: recompute = false }: T5ForwardOptions = {}): Tensor {
+  forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const [, length] = ids.dims(2);
     const pairs = tensor(ids.device, relativeBuckets(length, this.buckets), [1, length, length], 'u32');
     const bias = permute(this.biases.forward(pairs), [0, 3, 1, 2]); // [1, heads, T, T]
     let x = this.tokens.forward(ids);
-    for (const block of this.blocks) {
-      const run = (y: Tensor, added: Tensor): Tensor => block.forward(y, added);
-      x = recompute ? checkpoint(run, [x, bias], parametersOf(block)) : run(x, bias);
-    }
+    for (const block of this.blocks) x = runBlock(block, [x, bias], options);
     return this.finalNorm.forward(x);
   }
 }
