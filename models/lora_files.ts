@@ -18,7 +18,8 @@ export interface SaveLoraOptions {
    * - `diffusers`: pytorch_lora_weights.safetensors for load_lora_weights(). It takes alpha for the rank, so "B" carries
    *   the factor alpha / rank.
    * - `peft`: adapter_model.safetensors and adapter_config.json for PeftModel.from_pretrained().
-   * - `kohya`: kohya_lora.safetensors, with alpha beside the weights, for ComfyUI and others.
+   * - `kohya`: kohya_lora.safetensors, with alpha beside the weights, for ComfyUI and others. diffusers reads that of a
+   *   UNet and passes over that of a transformer.
    */
   readonly format: 'diffusers' | 'peft' | 'kohya';
   readonly component: LoraComponent;
