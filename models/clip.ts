@@ -2,7 +2,6 @@
  * CLIP (Radford et al. 2021): the text encoders of Stable Diffusion and the image-text models of its rewards. Configs and
  * weight names are those of transformers.
  */
-
 import { check } from '../engine/errors.js';
 import {
   Attention,
@@ -31,6 +30,7 @@ import { type ForwardOptions, runBlock } from './block.js';
 import { checkConfig, withDefaults } from './config.js';
 import { conv2d, embedding, layerNorm, linear } from './layers.js';
 import type { Parameters } from './parameters.js';
+import { uploadTokenIds } from './token_ids.js';
 
 const towerDefaults = {
   num_hidden_layers: 12,
@@ -64,7 +64,7 @@ export type CLIPTextConfig = Partial<typeof textDefaults> & { readonly eos_token
 /** config.json of an image encoder. */
 export type CLIPVisionConfig = Partial<typeof visionDefaults>;
 
-/** config.json of a whole model. Old folders repeat the parts under `*_config_dict`, which then count. */
+/** config.json of a whole model. Old folders have the parts a second time under `*_config_dict`: these then count alone. */
 export interface CLIPConfig {
   readonly text_config?: CLIPTextConfig;
   readonly text_config_dict?: CLIPTextConfig | null;
@@ -99,23 +99,11 @@ export function pooledPosition(ids: readonly number[], eosTokenId: number): numb
 
 /** Uploads texts of one length. Throws for ids outside the vocabulary and for more tokens than positions. */
 export function clipTokens(device: Device, texts: readonly (readonly number[])[], config: CLIPTextConfig): CLIPTokens {
-  const { max_position_embeddings: positions, vocab_size } = withDefaults('CLIP', config, textDefaults);
-  const length = texts[0]?.length ?? 0;
-  check(length > 0 && length <= positions, `clipTokens: expected 1 to ${positions} tokens a text, found ${length}`);
-  for (const [i, ids] of texts.entries()) {
-    check(ids.length === length, `clipTokens: text ${i} has ${ids.length} tokens, text 0 has ${length}`);
-    const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocab_size);
-    check(wrong === undefined, () => `clipTokens: text ${i} has token ${wrong}; the vocabulary has ${vocab_size}`);
-  }
-  return {
-    ids: tensor(device, texts.flat(), [texts.length, length], 'u32'),
-    pooled: tensor(
-      device,
-      texts.map((ids, i) => i * length + pooledPosition(ids, config.eos_token_id ?? 49407)),
-      [texts.length],
-      'u32',
-    ),
-  };
+  const { max_position_embeddings: positions, vocab_size: vocabulary } = withDefaults('CLIP', config, textDefaults);
+  const ids = uploadTokenIds(device, texts, { vocabulary, positions });
+  const [, length] = ids.dims(2);
+  const rows = texts.map((text, i) => i * length + pooledPosition(text, config.eos_token_id ?? 49407));
+  return { ids, pooled: tensor(device, rows, [rows.length], 'u32') };
 }
 
 const activations = { quick_gelu: 'quickGelu', gelu: 'gelu', gelu_new: 'geluTanh' } as const;
@@ -317,6 +305,8 @@ const normalise = (x: Tensor): Tensor => mul(x, rsqrt(sum(square(x), -1, { keepD
 
 /** Text and images in one space. */
 export class CLIPModel {
+  /** That of the text encoder, for clipTokens. */
+  readonly textConfig: CLIPTextConfig;
   /** The logarithm of the factor of the logits. */
   private readonly logitScale: Tensor;
   private readonly text: CLIPTextModelWithProjection;
@@ -325,9 +315,9 @@ export class CLIPModel {
   constructor(parameters: Parameters, config: CLIPConfig) {
     const projection_dim = config.projection_dim ?? 512; // those inside the parts do not count
     this.logitScale = parameters.tensor('logit_scale', []);
-    const textConfig = { ...config.text_config, ...config.text_config_dict, projection_dim };
-    const visionConfig = { ...config.vision_config, ...config.vision_config_dict, projection_dim };
-    this.text = new CLIPTextModelWithProjection(parameters, textConfig);
+    this.textConfig = { ...(config.text_config_dict ?? config.text_config), projection_dim };
+    const visionConfig = { ...(config.vision_config_dict ?? config.vision_config), projection_dim };
+    this.text = new CLIPTextModelWithProjection(parameters, this.textConfig);
     this.vision = new CLIPVisionModelWithProjection(parameters, visionConfig);
   }
 

@@ -3,6 +3,7 @@
 import {
   add,
   attention,
+  type Device,
   type Embedding,
   Linear,
   matmul,
@@ -19,6 +20,7 @@ import { type ForwardOptions, runBlock } from './block.js';
 import { checkVariant, withDefaults } from './config.js';
 import { embedding, linear, rmsNorm } from './layers.js';
 import type { Parameters } from './parameters.js';
+import { uploadTokenIds } from './token_ids.js';
 
 const defaults = {
   vocab_size: 32128,
@@ -93,7 +95,8 @@ class Block {
     this.gate = linear(dense, 'wi_0', width, d_ff, { bias });
     this.value = linear(dense, 'wi_1', width, d_ff, { bias });
     // Files of 16 bits keep this one in f32, as transformers does: its products are the largest of the network.
-    this.out = new Linear(dense.tensor('wo.weight', [width, d_ff], { f32: true }), null);
+    const out = dense.tensor('wo.weight', [width, d_ff], { f32: true });
+    this.out = dense.addLinear('wo', new Linear(out, null));
     this.feedForwardNorm = rmsNorm(parameters, 'layer.1.layer_norm', width, eps);
     this.heads = num_heads;
   }
@@ -114,6 +117,11 @@ class Block {
 function unscaledAttention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor): Tensor {
   if (!bias.requiresGrad) return attention(query, key, value, { scale: 1, bias });
   return matmul(softmax(add(matmul(query, key, { transposeB: true }), bias)), value);
+}
+
+/** Uploads texts of one length as u32 [B, T]. Throws for ids outside the vocabulary. */
+export function t5Tokens(device: Device, texts: readonly (readonly number[])[], config: T5Config): Tensor {
+  return uploadTokenIds(device, texts, { vocabulary: withDefaults('T5', config, defaults).vocab_size });
 }
 
 /** The encoder. The table of tokens is `shared.weight`; files may repeat it as `encoder.embed_tokens.weight`. */

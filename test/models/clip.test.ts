@@ -70,7 +70,7 @@ function loadFull(options: ParameterOptions = {}): Loaded {
   const parameters = new Parameters(device, options);
   const model = new CLIPModel(parameters, config);
   fillByRule(parameters.all);
-  const tokens = clipTokens(device, idsOf(golden), config.text_config!);
+  const tokens = clipTokens(device, idsOf(golden), model.textConfig);
   const pixels = goldenInput(device, golden, 'pixel_values');
   return {
     parameters,
@@ -193,10 +193,28 @@ test('the pooled token is the first end of text, by its id or as the largest one
   expect(pooledPosition([62, 5, 4], 63)).toBe(0);
 });
 
+test('the parts of an old config count alone', () => {
+  const { text_config, vision_config, projection_dim } = readConfig('tiny_clip_full');
+  const names = (config: object): string[] => {
+    const parameters = new Parameters(device);
+    new CLIPModel(parameters, config);
+    parameters.dispose();
+    return parameters.all.map(({ name, shape }) => `${name} ${shape}`);
+  };
+  const wrong = { hidden_size: 8, num_hidden_layers: 1 };
+  const old = {
+    text_config: wrong,
+    text_config_dict: text_config,
+    vision_config: wrong,
+    vision_config_dict: vision_config,
+  };
+  expect(names({ ...old, projection_dim })).toEqual(names({ text_config, vision_config, projection_dim }));
+});
+
 test('tokens that the model cannot read are errors', () => {
   const config = readConfig('tiny_clip_text_gelu');
-  expect(() => clipTokens(device, [], config)).toThrow('expected 1 to 12 tokens a text, found 0');
-  expect(() => clipTokens(device, [[1, 2], [1]], config)).toThrow('text 1 has 1 tokens, text 0 has 2');
+  expect(() => clipTokens(device, [], config)).toThrow('expected 1 to 12 a text, found 0');
+  expect(() => clipTokens(device, [[1, 2], [1]], config)).toThrow('text 1 has 1, text 0 has 2');
   expect(() => clipTokens(device, [[1, 64]], config)).toThrow('token 64; the vocabulary has 64');
   const parameters = new Parameters(device);
   expect(() => new CLIPTextModel(parameters, { ...config, hidden_act: 'swish' })).toThrow('hidden_act: found "swish"');

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { scope } from '../../engine/scope.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { type ParameterOptions, Parameters } from '../../models/parameters.js';
-import { relativeBucket, T5EncoderModel } from '../../models/t5.js';
+import { relativeBucket, T5EncoderModel, t5Tokens } from '../../models/t5.js';
 import { checkBatchInvariance, expectClose, random, testDevice } from '../check.js';
 import { checkCheckpoint } from './checkpoint.js';
 import {
@@ -100,6 +100,10 @@ test('relative positions fall into the buckets of T5 at every edge', () => {
   const expected = [0, 1, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15, 15, 15];
   expect(distances.map((distance) => bucket(-distance))).toEqual(expected);
   expect(distances.slice(1).map(bucket)).toEqual(expected.slice(1).map((n) => n + 16));
+});
+
+test('tokens outside the vocabulary are an error', () => {
+  expect(() => t5Tokens(device, [[3, 64]], readConfig('tiny_t5'))).toThrow('token 64; the vocabulary has 64');
 });
 
 test('a feed-forward layer that is not gated is an error', () => {
