@@ -61,12 +61,15 @@ describe.each(['tiny_vae4', 'tiny_vae16'])('%s', (name) => {
     await checkGoldenGradients(device, golden, { parameters: parameters.all, inputs, run });
     dispose();
   });
+
+  test('weights of f16 give outputs within 2e-3 of the reference', async () => {
+    const { golden, parameters, inputs, run, dispose } = setUp(name, 'f16');
+    await checkGoldenOutputs(device, golden, { parameters: parameters.all, inputs, run, tolerance: 2e-3 });
+    dispose();
+  });
 });
 
-test('weights of f16 give outputs within 2e-3 of the reference', async () => {
-  const { golden, parameters, inputs, run, dispose } = setUp('tiny_vae4', 'f16');
-  await checkGoldenOutputs(device, golden, { parameters: parameters.all, inputs, run, tolerance: 2e-3 });
-  dispose();
+ dispose();
 });
 
 test('checkpointing gives the same bits', async () => {
