@@ -112,7 +112,7 @@ function match(
 /** Whether two shapes are equal after removing the ones at their ends. */
 function sameButForOnes(a: readonly number[], b: readonly number[]): boolean {
   const [longer, shorter] = a.length > b.length ? [a, b] : [b, a];
-  return shorter.length > 0 && longer.every((size, i) => size === (shorter[i] ?? 1));
+  return longer.every((size, i) => size === (shorter[i] ?? 1));
 }
 
 /** Bytes of a file read at once, and of writes that may wait for the GPU: bounds of the memory on the host. */
