@@ -86,34 +86,42 @@ export async function loadTokenizer(folder: string, { warn = toStderr }: Tokeniz
   const config = await optional('tokenizer_config.json');
   const { path, file } = await readTokenizerFile(folder, names);
   const byPairs = file.model.type === 'BPE';
-  const vocabulary = vocabularyOf(path, file);
+  const added = new Map(file.added_tokens.map((token) => [token.content, token]));
+  for (const token of listedTokens(config, await optional('added_tokens.json'))) {
+    added.set(token.content, { ...added.get(token.content), ...token });
+  }
+  const vocabulary = vocabularyOf(path, file, added.values());
 
   // Where the config lists its added tokens it is of the newer kind, which the map does not overrule.
   const map = 'added_tokens_decoder' in config ? {} : await optional('special_tokens_map.json');
   const special = (name: keyof typeof defaultTokens.clip): TokenEntry | undefined =>
     entryOf(map[name] ?? config[name] ?? (byPairs ? defaultTokens.clip : defaultTokens.t5)[name]);
   const [bos, eos, unk, pad] = (['bos_token', 'eos_token', 'unk_token', 'pad_token'] as const).map(special);
-  const extra = Object.entries(await optional('added_tokens.json')).map(([content, id]) => ({
-    content,
-    id: Number(id),
-  }));
-  for (const { content, id } of extra) if (!vocabulary.has(content)) vocabulary.set(content, id);
-
   const idOf = ({ content }: TokenEntry): number => {
     const id = vocabulary.get(content);
-    if (id === undefined)
-      throw new ModelFileError(path, [`the special token ${shown(content)} is not in the vocabulary`]);
-    return id;
+    if (id !== undefined) return id;
+    throw new ModelFileError(path, [`the special token ${shown(content)} is not in the vocabulary`]);
   };
-  // A special token is matched in the text too, `!` where it is the padding; of equal ones the last says how.
-  const added = new Map(file.added_tokens.map((token) => [token.content, token]));
-  for (const { content, id } of extra) added.set(content, added.get(content) ?? { content, id, special: false });
+  // A special token is matched in the text too, `!` where it is the padding: as listed, or else as the last of equals says.
+  const listed = new Map(added);
   for (const token of [...(byPairs ? [bos] : []), eos, unk, pad]) {
-    if (token) added.set(token.content, { normalized: false, ...token, id: idOf(token), special: true });
+    if (!token) continue;
+    const { content } = token;
+    added.set(content, { normalized: false, ...token, ...listed.get(content), id: idOf(token), special: true });
   }
   const library = build(path, { ...file, added_tokens: [...added.values()], post_processor: null }, eos!.content);
   const specials = { bos: byPairs ? idOf(bos!) : undefined, eos: idOf(eos!), pad: idOf(pad!) };
   return new Tokenizer(library, specials, lengthOf(config, byPairs), warn);
+}
+
+/** The tokens that a folder adds to its vocabulary: ids by text in added_tokens.json, or in the config with how they match. */
+function listedTokens({ added_tokens_decoder }: Record<string, unknown>, ids: Record<string, unknown>): AddedToken[] {
+  const older = Object.entries(ids).map(([content, id]) => ({ content, id: Number(id), special: false }));
+  const newer = Object.entries(added_tokens_decoder ?? {}).flatMap(([id, value]: [string, unknown]) => {
+    const entry = entryOf(value);
+    return entry ? [{ special: false, ...entry, id: Number(id) }] : [];
+  });
+  return [...older, ...newer];
 }
 
 const toStderr = (message: string): void => {
@@ -265,12 +273,12 @@ function t5File({ pieces, algorithm, normalizer }: SentencePieceModel): Tokenize
   };
 }
 
-/** Every token's id. Throws where the file has no vocabulary. */
-function vocabularyOf(path: string, { model, added_tokens }: TokenizerFile): Map<string, number> {
+/** Every token's id; what the vocabulary has, added tokens do not move. Throws where the file has no vocabulary. */
+function vocabularyOf(path: string, { model }: TokenizerFile, added: Iterable<AddedToken>): Map<string, number> {
   const { vocab } = model;
   const entries = Array.isArray(vocab)
     ? vocab.map((entry: unknown, id): [unknown, unknown] => [Array.isArray(entry) ? entry[0] : entry, id])
     : Object.entries(vocab ?? {});
   if (entries.length === 0) throw new ModelFileError(path, [`model.vocab is ${shown(vocab)}, expected a vocabulary`]);
-  return new Map([...entries, ...added_tokens.map(({ content, id }) => [content, id])] as [string, number][]);
+  return new Map([...Array.from(added, ({ content, id }) => [content, id]), ...entries] as [string, number][]);
 }

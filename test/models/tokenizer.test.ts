@@ -80,6 +80,18 @@ test('the map of special tokens yields to a config that lists added tokens', asy
   expect(tokenizer.encode('').ids.at(-1)).toBe(0);
 });
 
+test('a config that lists added tokens says how special ones match', async () => {
+  const ids = async (normalized: boolean): Promise<readonly number[]> => {
+    const entry = { content: '<|endoftext|>', lstrip: false, rstrip: false, single_word: false, special: true };
+    const config = { added_tokens_decoder: { 673: { ...entry, normalized } }, pad_token: '!', model_max_length: 77 };
+    const folder = await changed('clip', { 'tokenizer_config.json': JSON.stringify(config) });
+    return (await loadTokenizer(folder)).encode('a <|ENDOFTEXT|> wow!').ids;
+  };
+  expect((await ids(true)).slice(0, 8)).toEqual([672, 320, 673, 86, 553, 0, 673, 0]);
+  const letters = [27, 347, 68, 77, 67, 78, 69, 83, 68, 87, 339, 91, 285];
+  expect((await ids(false)).slice(0, 20)).toEqual([672, 320, ...letters, 86, 553, 0, 673, 0]);
+});
+
 test.each([
   ['no files', 'clip', { 'merges.txt': null }, 'no tokenizer: expected tokenizer.json'],
   ['a vocabulary that is no JSON', 'clip', { 'vocab.json': '{' }, 'not JSON'],
