@@ -79,9 +79,6 @@ describe.each(['tiny_unet_conv', 'tiny_unet_conv_odd', 'tiny_unet_linear', 'tiny
   });
 });
 
- dispose();
-});
-
 test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('checkpointing gives the same bits: %s', async (name) => {
   const { parameters, inputs, run, dispose } = setUp(name);
   const leaves = [inputs.sample!, inputs.encoder_hidden_states!, ...parameters.all.map(({ tensor: weight }) => weight)];

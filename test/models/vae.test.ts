@@ -69,9 +69,6 @@ describe.each(['tiny_vae4', 'tiny_vae16'])('%s', (name) => {
   });
 });
 
- dispose();
-});
-
 test('checkpointing gives the same bits', async () => {
   const { parameters, model, inputs, dispose } = setUp('tiny_vae4');
   const weightsOf = (...parts: string[]): Tensor[] =>
