@@ -111,6 +111,9 @@ test('16-bit patterns convert as the types say, subnormals included', () => {
   expect(new Uint32Array(brain.buffer)[0x3f81]).toBe(0x3f810000);
   expect([...convert(bytes, 'BF16', 'f16').slice(0x3f80, 0x3f83)]).toEqual([1, 1.0078125, 1.015625].map(toHalf));
   expect(convert(bytes, 'F16', 'f16')).toEqual(patterns);
+  const floats = random([1 << 16], 3, { low: -1e5, high: 1e5 }).data.map((value, i) => value * 2 ** -(i % 48));
+  const values = Float32Array.from(floats);
+  expect(convert(new Uint8Array(values.buffer), 'F32', 'f16')).toEqual(Uint16Array.from(values, toHalf));
 });
 
 test('an index leads to its shards, which may hold more', async () => {
