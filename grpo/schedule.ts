@@ -81,6 +81,8 @@ export interface DiffusionConfig {
   readonly betaSchedule?: 'scaled_linear' | 'linear';
   /** Added to every timestep: 1 in Stable Diffusion. Default. */
   readonly stepsOffset?: number;
+  /** The last step ends at the clean sample (product 1) instead of at timestep 0. Default false: Stable Diffusion's. */
+  readonly setAlphaToOne?: boolean;
 }
 
 /** The product of 1 - beta up to each of 1000 timesteps: betas in f32, their product in double precision, as in PyTorch. */
@@ -101,19 +103,20 @@ export function alphasCumprod({
 /** One step of a diffusion sampler. */
 export interface DiffusionStep {
   readonly timestep: number;
-  /** The product of 1 - beta at this timestep and at the next one; the last step ends at timestep 0's, not at 1. */
+  /** The product of 1 - beta at this timestep and at the next one. */
   readonly alpha: number;
   readonly alphaNext: number;
 }
 
-/** DDIM's steps with leading spacing (set_alpha_to_one false): 50 steps visit 981, 961, ..., 21, 1. */
+/** DDIM's steps with leading spacing: 50 of Stable Diffusion's visit 981, 961, ..., 21, 1. */
 export function ddimSchedule(steps: number, config: DiffusionConfig = {}): DiffusionStep[] {
   checkSteps(steps);
   check(steps <= trainTimesteps, `schedule: expected at most ${trainTimesteps} steps, found ${steps}`);
   const alphas = alphasCumprod(config);
   const stride = Math.floor(trainTimesteps / steps);
+  const final = config.setAlphaToOne ? 1 : alphas[0]!;
   return Array.from({ length: steps }, (_, i) => {
     const timestep = (steps - 1 - i) * stride + (config.stepsOffset ?? 1);
-    return { timestep, alpha: alphas[timestep]!, alphaNext: alphas[Math.max(timestep - stride, 0)]! };
+    return { timestep, alpha: alphas[timestep]!, alphaNext: alphas[timestep - stride] ?? final };
   });
 }

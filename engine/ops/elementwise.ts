@@ -186,4 +186,17 @@ export const expand = defineOp('expand', (x: Tensor, shape: Shape) => {
   return [elementwise([x], { expression: 'a', shape }), (dy) => [() => sumTo(dy, x.shape)]];
 });
 
+/**
+ * Overwrites `target` with the values of `source`, of the same shape and dtype: how a captured step hands its state to
+ * its next run. Not recorded: a target that needs a gradient is refused.
+ */
+export function assign(target: Tensor, source: Tensor): void {
+  check(!target.requiresGrad, () => `assign: ${target} needs a gradient; it can't be overwritten`);
+  check(
+    sameShape(target.shape, source.shape) && target.dtype === source.dtype,
+    () => `assign: the target is ${target}, the source ${source}`,
+  );
+  dispatch(planElementwise([source], { expression: 'a', output: target }), { a: source, b: null, c: null, y: target });
+}
+
 setAddGradients((a, b) => elementwise([a, b], { expression: 'a + b' }));

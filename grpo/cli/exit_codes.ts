@@ -15,11 +15,17 @@ export const exitCodes = {
   badFile: 6,
 } as const;
 
+/** Arguments that parse but make no sense together. */
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** The exit status for an error that ends a command. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoAdapterError) return exitCodes.noAdapter;
+  if (error instanceof UsageError) return exitCodes.usage;
   if (error instanceof ModelFileError) return exitCodes.badFile;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
   return exitCodes.bug;

@@ -1,8 +1,9 @@
 /** The commands of `winnow`. Facts go to stdout, progress and warnings to stderr. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
 import { diagnose, formatReport } from './doctor.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
+import { type SampleOptions, sample } from './sample.js';
 
 const warn = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -17,6 +18,24 @@ async function doctor({ json = false }: { json?: boolean }): Promise<ExitCode> {
   return report.device?.checks.every(({ ok }) => ok) ? exitCodes.done : exitCodes.bug;
 }
 
+/** Parses an option as a whole number of at least `least`. */
+const wholeNumber =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    return value;
+  };
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number of at least 0.');
+  return value;
+}
+
+const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+
 /** Each command hands its status to `finish`. */
 function makeProgram(finish: (code: ExitCode) => void): Command {
   const program = new Command('winnow')
@@ -30,6 +49,28 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     )
     .option('--json', 'print one JSON object and nothing else on stdout')
     .action(async (options) => finish(await doctor(options)));
+  program
+    .command('sample')
+    .description("make pictures from prompts with a model folder in diffusers' layout")
+    .argument('<folder>', 'the model: Stable Diffusion 1.x, 3.x, or a DiT')
+    .option('--prompt <text>', 'a prompt; may be given again', collect)
+    .option('--prompts <file>', 'a file of prompts, one a line')
+    .option('--n <count>', 'pictures for each prompt', wholeNumber(1), 1)
+    .option('--seed <number>', 'seed of the first picture; each next has one more', wholeNumber(0), 0)
+    .option('--steps <count>', 'sampling steps', wholeNumber(1), 28)
+    .option(
+      '--guidance <scale>',
+      'classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT)',
+      positive,
+    )
+    .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
+    .option('--out <folder>', 'where the pictures go, 0000.png and on', 'samples')
+    .option('--grid <file>', 'write one PNG with all pictures instead')
+    .option('--device <name>', "part of an adapter's name")
+    .action(async (folder: string, options: SampleOptions) => {
+      for (const path of await sample(folder, options)) process.stdout.write(`${path}\n`);
+      finish(exitCodes.done);
+    });
   return program;
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { capture } from '../../../engine/capture.js';
 import * as ops from '../../../engine/ops/elementwise.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
@@ -139,6 +140,18 @@ describe('where, comparisons, cast and expand', () => {
     await checkForward(device, (x) => ops.expand(x, [2, 3, 5, 4]), reference, inputs, { terms: 1 });
     await checkGradients(device, (x) => ops.expand(x, [2, 3, 5, 4]), reference, inputs, { terms: 10 });
   });
+});
+
+test('assign hands a captured step its own last value', async () => {
+  const state = tensor(device, [1, 2, 3]);
+  const step = await capture(device, () => ops.assign(state, ops.mul(state, 2)));
+  for (let i = 0; i < 3; i++) step.run();
+  expect([...(await state.data())]).toEqual([8, 16, 24]);
+  expect(() => ops.assign(state, state)).toThrow('elementwise.wgsl writes y and also binds it as a');
+  expect(() => scope(device, () => ops.assign(state, tensor(device, [1])))).toThrow(
+    'assign: the target is [3] f32, the source [1] f32',
+  );
+  for (const thing of [step, state]) thing.dispose();
 });
 
 test('a sample does not depend on its batch', async () => {

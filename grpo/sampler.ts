@@ -1,0 +1,151 @@
+/**
+ * Deterministic sampling: Euler's steps of a flow, DDIM's of a diffusion model, with classifier-free guidance. A policy is
+ * a function from latents, timestep and condition to the network's prediction.
+ */
+import { check } from '../engine/errors.js';
+import {
+  add,
+  assign,
+  capture,
+  concat,
+  type Device,
+  type GaussianCoefficients,
+  gaussianColumns,
+  gaussianMean,
+  mul,
+  noGrad,
+  normal,
+  packGaussianCoefficients,
+  type Step,
+  scope,
+  split,
+  sub,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../engine/index.js';
+import type { DiffusionStep, FlowSchedule } from './schedule.js';
+import { ddimCoefficients, eulerCoefficients } from './step.js';
+
+/** The network's prediction for latents [N, C, H, W] at a timestep [1], under a condition of tensors [N, ...]. */
+export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
+
+/** One deterministic step: what the network is fed, and the next latents as a mix of latents and prediction. */
+export interface OdeStep {
+  readonly timestep: number;
+  readonly coefficients: GaussianCoefficients;
+}
+
+/** Euler's steps along a flow's schedule. */
+export function flowSteps({ sigmas, timesteps }: FlowSchedule): OdeStep[] {
+  return timesteps.map((timestep, i) => ({
+    timestep,
+    coefficients: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
+  }));
+}
+
+/** DDIM's steps without noise. */
+export function ddimSteps(steps: readonly DiffusionStep[]): OdeStep[] {
+  return steps.map(({ timestep, alpha, alphaNext }) => ({
+    timestep,
+    coefficients: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
+  }));
+}
+
+/** Initial latents [seeds, ...shape]: sample i is a function of seeds[i] alone, whatever the others. */
+export function initialLatents(device: Device, seeds: readonly number[], shape: readonly number[]): Tensor {
+  return scope(device, () => {
+    const keys = tensor(
+      device,
+      seeds.flatMap((seed) => [seed, 0]),
+      [seeds.length, 2],
+      'u32',
+    );
+    return normal(keys, tensor(device, [0], [1], 'u32'), [seeds.length, ...shape]);
+  });
+}
+
+/**
+ * The prediction under guidance: u + g (c - u), with both halves in one batch, the unconditional first. (Ho and Salimans
+ * 2022.) A guidance of 1 asks the network only under the condition.
+ */
+export function guided(
+  policy: Policy,
+  latents: Tensor,
+  timestep: Tensor,
+  condition: readonly Tensor[],
+  guidance?: Guidance,
+): Tensor {
+  if (!guidance || guidance.scale === 1) return policy(latents, timestep, condition);
+  const samples = latents.shape[0]!;
+  const both = condition.map((part, i) => concat([guidance.unconditional[i]!, part], 0));
+  const [unconditional, conditional] = split(
+    policy(concat([latents, latents], 0), timestep, both),
+    [samples, samples],
+    0,
+  );
+  return add(unconditional!, mul(sub(conditional!, unconditional!), guidance.scale));
+}
+
+export interface Guidance {
+  readonly scale: number;
+  /** What the condition is for the empty prompt, of the same shapes. */
+  readonly unconditional: readonly Tensor[];
+}
+
+/** A sampler of one batch size: its step is captured once and replayed for every step of every batch. */
+export class OdeSampler {
+  private constructor(
+    private readonly latents: Tensor,
+    private readonly timestep: Tensor,
+    private readonly coefficients: Tensor,
+    private readonly condition: readonly Tensor[],
+    private readonly step: Step<void>,
+  ) {}
+
+  /** Captures a step. `condition` (and the guidance's) must be tensors made outside; sample() writes over the first. */
+  static async create(
+    device: Device,
+    policy: Policy,
+    shape: readonly number[],
+    condition: readonly Tensor[],
+    guidance?: Guidance,
+  ): Promise<OdeSampler> {
+    const latents = zeros(device, shape);
+    const timestep = tensor(device, [0]);
+    const coefficients = zeros(device, [shape[0]!, gaussianColumns]);
+    const step = await capture(device, () =>
+      noGrad(() => {
+        const prediction = guided(policy, latents, timestep, condition, guidance);
+        assign(latents, gaussianMean(latents, prediction, coefficients));
+      }),
+    );
+    return new OdeSampler(latents, timestep, coefficients, condition, step);
+  }
+
+  /** Runs all steps from the given latents; the result is the sampler's own tensor, overwritten by the next call. */
+  async sample(
+    initial: Tensor,
+    steps: readonly OdeStep[],
+    { condition, onStep }: { readonly condition?: readonly Tensor[]; readonly onStep?: (step: number) => void } = {},
+  ): Promise<Tensor> {
+    const samples = this.latents.shape[0]!;
+    check(steps.length > 0, 'sample: expected at least one step');
+    assign(this.latents, initial);
+    condition?.forEach((part, i) => {
+      assign(this.condition[i]!, part);
+    });
+    for (const [i, { timestep, coefficients }] of steps.entries()) {
+      this.timestep.write([timestep]);
+      this.coefficients.write(packGaussianCoefficients(Array(samples).fill(coefficients)));
+      this.step.run();
+      await this.latents.device.sync(); // the next write waits for nothing, but progress should be true
+      onStep?.(i + 1);
+    }
+    return this.latents;
+  }
+
+  dispose(): void {
+    for (const thing of [this.step, this.latents, this.timestep, this.coefficients]) thing.dispose();
+  }
+}
