@@ -34,7 +34,11 @@ export const isCount = (value: unknown): value is number => Number.isInteger(val
  * The keys of `defaults` with the config's values; an absent key and null stand for the default. Where the default is a
  * count, the value must be one.
  */
-export function withDefaults<C extends object>(network: string, config: Partial<C>, defaults: C): C {
+export function withDefaults<C extends object>(
+  network: string,
+  config: { readonly [K in keyof NoInfer<C>]?: NoInfer<C>[K] | null },
+  defaults: C,
+): C {
   const values: Readonly<Record<string, unknown>> = { ...config };
   const full = Object.entries(defaults).map(([key, usual]): [string, unknown] => {
     const found = values[key] ?? usual;

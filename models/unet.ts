@@ -4,7 +4,7 @@ import { check } from '../engine/errors.js';
 import { type Conv2d, concat, type GroupNorm, silu, type Tensor, upsampleNearest } from '../engine/index.js';
 import { formatShape } from '../engine/shape.js';
 import { type ForwardOptions, runBlock } from './block.js';
-import { checkConfig, checkVariant, isCount } from './config.js';
+import { checkConfig, checkVariant, isCount, withDefaults } from './config.js';
 import { conv2d, groupNorm } from './layers.js';
 import type { Parameters } from './parameters.js';
 import { ResnetBlock } from './resnet.js';
@@ -83,30 +83,19 @@ const network = 'UNet2DConditionModel';
 /** The config with its defaults, checked. */
 function resolve(config: UNet2DConditionConfig) {
   checkVariant(network, config, variant);
+  const counts = withDefaults(network, config, {
+    in_channels: 4,
+    out_channels: 4,
+    layers_per_block: 2,
+    transformer_layers_per_block: 1,
+    cross_attention_dim: 1280,
+    norm_num_groups: 32,
+  });
   const channels = config.block_out_channels ?? [320, 640, 1280, 1280];
-  const last = channels.length - 1;
+  const groups = counts.norm_num_groups;
   const headsOf = config.attention_head_dim ?? 8;
-  const full = {
-    inChannels: config.in_channels ?? 4,
-    outChannels: config.out_channels ?? 4,
-    channels,
-    layers: config.layers_per_block ?? 2,
-    transformerLayers: config.transformer_layers_per_block ?? 1,
-    contextFeatures: config.cross_attention_dim ?? 1280,
-    groups: config.norm_num_groups ?? 32,
-  };
-  for (const [key, found] of [
-    ['in_channels', full.inChannels],
-    ['out_channels', full.outChannels],
-    ['layers_per_block', full.layers],
-    ['transformer_layers_per_block', full.transformerLayers],
-    ['cross_attention_dim', full.contextFeatures],
-    ['norm_num_groups', full.groups],
-  ] as const) {
-    checkConfig(isCount(found), network, key, found, 'one positive integer');
-  }
-  const perLevel = channels.every((n) => isCount(n) && n % full.groups === 0) && channels[0]! % 2 === 0;
-  checkConfig(perLevel, network, 'block_out_channels', channels, `multiples of norm_num_groups ${full.groups}`);
+  const perLevel = channels.every((n) => isCount(n) && n % groups === 0) && channels[0]! % 2 === 0;
+  checkConfig(perLevel, network, 'block_out_channels', channels, `multiples of norm_num_groups ${groups}`);
   const heads = typeof headsOf === 'number' ? channels.map(() => headsOf) : headsOf;
   const fits = heads.length === channels.length && channels.every((n, i) => isCount(heads[i]!) && n % heads[i]! === 0);
   checkConfig(fits, network, 'attention_head_dim', headsOf, `numbers of heads that divide ${formatShape(channels)}`);
@@ -117,9 +106,15 @@ function resolve(config: UNet2DConditionConfig) {
     return types.map((type) => type === cross);
   };
   return {
-    ...full,
+    inChannels: counts.in_channels,
+    outChannels: counts.out_channels,
+    channels,
+    layers: counts.layers_per_block,
+    transformerLayers: counts.transformer_layers_per_block,
+    contextFeatures: counts.cross_attention_dim,
+    groups,
     heads,
-    downCross: isCross('down_block_types', 'DownBlock2D', 'CrossAttnDownBlock2D', last),
+    downCross: isCross('down_block_types', 'DownBlock2D', 'CrossAttnDownBlock2D', channels.length - 1),
     upCross: isCross('up_block_types', 'UpBlock2D', 'CrossAttnUpBlock2D', 0),
     linearProjection: config.use_linear_projection ?? false,
     eps: config.norm_eps ?? 1e-5,

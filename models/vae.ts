@@ -4,27 +4,21 @@ import { check } from '../engine/errors.js';
 import {
   add,
   type Conv2d,
-  checkpoint,
   clamp,
-  concat,
   exp,
   type GroupNorm,
-  type Linear,
-  matmul,
   mul,
-  slice,
-  softmax,
   split,
   type Tensor,
   upsampleNearest,
 } from '../engine/index.js';
 import { formatShape } from '../engine/shape.js';
 import { type ForwardOptions, runBlock } from './block.js';
-import { checkConfig, checkVariant, isCount } from './config.js';
-import { conv2d, groupNorm, linear } from './layers.js';
+import { checkConfig, checkVariant, isCount, withDefaults } from './config.js';
+import { ImageAttention } from './image_attention.js';
+import { conv2d, groupNorm } from './layers.js';
 import type { Parameters } from './parameters.js';
 import { ResnetBlock } from './resnet.js';
-import { toImage, toTokens } from './transformer_block.js';
 
 /** config.json of an AutoencoderKL. Absent keys and null stand for diffusers' defaults, given here. */
 export interface AutoencoderKLConfig {
@@ -64,29 +58,20 @@ const variant = { act_fn: 'silu', latents_mean: null, latents_std: null } as con
 /** The config with its defaults, checked. */
 function resolve(config: AutoencoderKLConfig) {
   checkVariant(network, config, variant);
-  const full = {
-    imageChannels: config.in_channels ?? 3,
-    outChannels: config.out_channels ?? 3,
-    channels: config.block_out_channels ?? [64],
-    layers: config.layers_per_block ?? 1,
-    latentChannels: config.latent_channels ?? 4,
-    groups: config.norm_num_groups ?? 32,
-    midAttention: config.mid_block_add_attention ?? true,
-    quantConv: config.use_quant_conv ?? true,
-    postQuantConv: config.use_post_quant_conv ?? true,
-    scale: config.scaling_factor ?? 0.18215,
-    shift: config.shift_factor ?? 0,
-  };
-  for (const [key, found] of [
-    ['in_channels', full.imageChannels],
-    ['out_channels', full.outChannels],
-    ['layers_per_block', full.layers],
-    ['latent_channels', full.latentChannels],
-    ['norm_num_groups', full.groups],
-  ] as const) {
-    checkConfig(isCount(found), network, key, found, 'one positive integer');
-  }
-  const { channels, groups } = full;
+  const full = withDefaults(network, config, {
+    in_channels: 3,
+    out_channels: 3,
+    layers_per_block: 1,
+    latent_channels: 4,
+    norm_num_groups: 32,
+    mid_block_add_attention: true,
+    use_quant_conv: true,
+    use_post_quant_conv: true,
+    scaling_factor: 0.18215,
+    shift_factor: 0,
+  });
+  const channels = config.block_out_channels ?? [64];
+  const groups = full.norm_num_groups;
   const divides = channels.length > 0 && channels.every((n) => isCount(n) && n % groups === 0);
   checkConfig(divides, network, 'block_out_channels', channels, `multiples of norm_num_groups ${groups}`);
   for (const [key, type] of [
@@ -97,72 +82,25 @@ function resolve(config: AutoencoderKLConfig) {
     const known = types.length === channels.length && types.every((found) => found === type);
     checkConfig(known, network, key, types, `${channels.length} times ${type}`);
   }
-  checkConfig(
-    Number.isFinite(full.scale) && full.scale !== 0,
-    network,
-    'scaling_factor',
-    full.scale,
-    'a number other than 0',
-  );
-  checkConfig(Number.isFinite(full.shift), network, 'shift_factor', full.shift, 'a number');
-  return full;
+  const { scaling_factor: scale, shift_factor: shift } = full;
+  checkConfig(Number.isFinite(scale) && scale !== 0, network, 'scaling_factor', scale, 'a number other than 0');
+  checkConfig(Number.isFinite(shift), network, 'shift_factor', shift, 'a number');
+  return {
+    imageChannels: full.in_channels,
+    outChannels: full.out_channels,
+    channels,
+    layers: full.layers_per_block,
+    latentChannels: full.latent_channels,
+    groups,
+    midAttention: full.mid_block_add_attention,
+    quantConv: full.use_quant_conv,
+    postQuantConv: full.use_post_quant_conv,
+    scale,
+    shift,
+  };
 }
 
 type Config = ReturnType<typeof resolve>;
-
-/** Bytes of the scores that attention keeps for one sample at a time; a larger image is attended to in parts. */
-const scoreBytes = 2 ** 26;
-
-/** x + to_out.0(attention(group_norm(x))): one head as wide as the image has channels. x is [N, C, H, W]. */
-export class ImageAttention {
-  private readonly norm: GroupNorm;
-  private readonly toQ: Linear;
-  private readonly toK: Linear;
-  private readonly toV: Linear;
-  private readonly toOut: Linear;
-
-  constructor(
-    parameters: Parameters,
-    private readonly channels: number,
-    norm: { readonly groups: number; readonly eps: number },
-    private readonly maxScoreBytes = scoreBytes,
-  ) {
-    this.norm = groupNorm(parameters, 'group_norm', channels, norm);
-    this.toQ = linear(parameters, 'to_q', channels, channels);
-    this.toK = linear(parameters, 'to_k', channels, channels);
-    this.toV = linear(parameters, 'to_v', channels, channels);
-    this.toOut = linear(parameters, 'to_out.0', channels, channels);
-  }
-
-  forward(x: Tensor): Tensor {
-    const tokens = toTokens(this.norm.forward(x));
-    const query = mul(this.toQ.forward(tokens), 1 / Math.sqrt(this.channels));
-    const attended = this.attend(query, this.toK.forward(tokens), this.toV.forward(tokens));
-    return add(toImage(this.toOut.forward(attended), x), x);
-  }
-
-  /**
-   * softmax(query key^T) value for [N, T, C]. The op attention ends at heads of 160 features and these have 512, so the
-   * scores lie in memory, for as many queries at a time as `maxScoreBytes` holds.
-   */
-  private attend(query: Tensor, key: Tensor, value: Tensor): Tensor {
-    const [samples, tokens] = query.dims(3);
-    const rows = Math.max(1, Math.min(tokens, Math.floor(this.maxScoreBytes / (4 * tokens))));
-    const rowsOf = (q: Tensor, k: Tensor, v: Tensor): Tensor => matmul(softmax(matmul(q, k, { transposeB: true })), v);
-    if (rows === tokens && samples === 1) return rowsOf(query, key, value);
-    const sampleOf = (x: Tensor, n: number): Tensor => (samples === 1 ? x : slice(x, 0, n, n + 1));
-    const parts = Array.from({ length: samples }, (_, n) => {
-      const [q, k, v] = [query, key, value].map((x) => sampleOf(x, n)) as [Tensor, Tensor, Tensor];
-      const starts = Array.from({ length: Math.ceil(tokens / rows) }, (_, i) => i * rows);
-      const made = starts.map((start) => {
-        const part = rows === tokens ? q : slice(q, 1, start, Math.min(start + rows, tokens));
-        return checkpoint(rowsOf, [part, k, v]);
-      });
-      return made.length === 1 ? made[0]! : concat(made, 1);
-    });
-    return samples === 1 ? parts[0]! : concat(parts, 0);
-  }
-}
 
 /** Residual block, attention, residual block. */
 function midBlocks(parameters: Parameters, channels: number, { groups, midAttention }: Config) {

@@ -133,8 +133,8 @@ describe('a config that asks for another network is refused by its key', () => {
     ['up_block_types', ['UpBlock2D'], /config up_block_types: found \["UpBlock2D"\], expected 2 times/],
     ['attention_head_dim', [2, 3], /config attention_head_dim: found \[2,3\], expected numbers of heads that divide/],
     ['block_out_channels', [8, 18], /config block_out_channels: found \[8,18\], expected multiples of/],
-    ['cross_attention_dim', [12, 12], /config cross_attention_dim: found \[12,12\], expected one positive integer/],
-    ['layers_per_block', 0, /config layers_per_block: found 0, expected one positive integer/],
+    ['cross_attention_dim', [12, 12], /config cross_attention_dim: found \[12,12\], expected a positive integer/],
+    ['layers_per_block', 0, /config layers_per_block: found 0, expected a positive integer/],
   ])('%s', (key, value, message) => {
     const config = { ...readConfig('tiny_unet_conv'), [key]: value };
     const parameters = new Parameters(device);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { backward, scope, square, sum, type Tensor, tensor } from '../../engine/index.js';
+import { ImageAttention } from '../../models/image_attention.js';
 import { Parameters } from '../../models/parameters.js';
-import { AutoencoderKL, ImageAttention, sampleLatents, splitMoments } from '../../models/vae.js';
+import { AutoencoderKL, sampleLatents, splitMoments } from '../../models/vae.js';
 import { checkBatchInvariance, checkForward, expectClose, random, testDevice } from '../check.js';
 import { checkCheckpoint } from './checkpoint.js';
 import {
@@ -88,12 +89,15 @@ test('a sample does not depend on its batch', async () => {
   dispose();
 });
 
-test('attention in parts, when the scores of all queries are too many, equals attention at once', async () => {
+test.each([
+  ['samples', 4 * 35 * 35], // one of 2 samples at a time
+  ['queries', 4 * 35 * 8], // 8 of 35 queries at a time
+])('attention in parts, when the scores of all %s are too many, equals attention at once', async (_, maxScoreBytes) => {
   const norm = { groups: 4, eps: 1e-6 };
   const wholes = new Parameters(device);
   const parts = new Parameters(device);
   const whole = new ImageAttention(wholes, 16, norm);
-  const inParts = new ImageAttention(parts, 16, norm, 4 * 35 * 8); // 8 of 35 queries at a time
+  const inParts = new ImageAttention(parts, 16, norm, maxScoreBytes);
   fillByRule(wholes.all);
   fillByRule(parts.all);
   const x = random([2, 16, 5, 7], 3);
