@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { capture, scope, type Tensor, tensor } from '../../engine/index.js';
+import { capture, scalar, scope, type Tensor, tensor } from '../../engine/index.js';
 import { Parameters } from '../../models/parameters.js';
 import { type UNet2DConditionConfig, UNet2DConditionModel } from '../../models/unet.js';
 import { checkBatchInvariance, host, random, testDevice } from '../check.js';
@@ -83,6 +83,19 @@ test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('checkpointing gives the s
   const { parameters, inputs, run, dispose } = setUp(name);
   const leaves = [inputs.sample!, inputs.encoder_hidden_states!, ...parameters.all.map(({ tensor: weight }) => weight)];
   await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, leaves);
+  dispose();
+});
+
+test('checkpointing reaches what LoRA adds to frozen weights', async () => {
+  const { parameters, run, dispose } = setUp('tiny_unet_linear');
+  const lora = {
+    down: tensor(device, random([2, 16], 1).data, [2, 16]),
+    up: tensor(device, random([16, 2], 2).data, [16, 2]),
+    scale: scalar(device, 0.5),
+  };
+  parameters.linears.get('mid_block.attentions.0.transformer_blocks.0.attn2.to_q')!.lora = lora;
+  await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, [lora.down, lora.up]);
+  for (const added of Object.values(lora)) added.dispose();
   dispose();
 });
 
