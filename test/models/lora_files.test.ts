@@ -81,6 +81,18 @@ test.each(components)('PEFT and diffusers load the adapters of a %s at full stre
   dispose();
 });
 
+test.each(['peft', 'diffusers'] as const)('what %s writes loads here at full strength', async (library) => {
+  const { parameters, forward, dispose } = tinyNetwork(device, 'transformer');
+  const lora = await loadLora(join(fixtures, 'python', library), parameters, { component: 'transformer' });
+  expect(lora).toMatchObject({ rank: 4, alpha: 8 });
+  const { outputs }: Outputs = JSON.parse(readFileSync(join(fixtures, 'outputs.json'), 'utf8'));
+  const y = scope(device, () => noGrad(forward));
+  expectClose(await y.data(), outputs.transformer![library]!, modelTolerance, 'sample');
+  y.dispose();
+  lora.dispose();
+  dispose();
+});
+
 test.each(['peft', 'diffusers'] as const)('what was saved for %s loads here at full strength', async (format) => {
   const { parameters, forward, dispose } = tinyNetwork(device, 'transformer');
   const lora = adaptersByRule(parameters, 'transformer');

@@ -1,5 +1,6 @@
 """Loads the adapters of test/fixtures/models/lora into diffusers and PEFT, the way a user does, and stores what the networks
-then put out in outputs.json beside them. Read by test/models/lora_files.test.ts.
+then put out in outputs.json beside them, and in python/ the same adapters as PEFT and diffusers write them. Read by
+test/models/lora_files.test.ts.
 
 The networks are the tiny ones of test/fixtures/models, their weights and inputs by the rule of test/models/golden.ts. Every
 output must also equal W + (alpha / rank) B A put into the plain network, and differ from the network without adapters.
@@ -14,6 +15,7 @@ import numpy as np
 import peft
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.training_utils import _collate_lora_metadata
 from safetensors.numpy import load_file
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "models"
@@ -102,6 +104,26 @@ def load(component, file_format, model, folder):
     return model
 
 
+def write_own(folder):
+    """Files as PEFT and diffusers write them, of the same adapters on the transformer: alpha in the config, in the header."""
+    source = FOLDER / "lora" / "transformer"
+    model = network(SD3Transformer2DModel, "tiny_sd3_transformer").float()
+    adapted = peft.PeftModel.from_pretrained(model, source, is_trainable=True)
+    adapted.save_pretrained(folder / "peft")
+    (folder / "peft" / "README.md").unlink()
+
+    model = network(SD3Transformer2DModel, "tiny_sd3_transformer").float()
+    model.add_adapter(peft.LoraConfig(r=4, lora_alpha=8, target_modules=adapted.peft_config["default"].target_modules))
+    state = load_file(source / "adapter_model.safetensors")
+    state = {key.removeprefix("base_model.model."): torch.from_numpy(value) for key, value in state.items()}
+    peft.set_peft_model_state_dict(model, state)
+    StableDiffusion3Pipeline.save_lora_weights(
+        folder / "diffusers",
+        transformer_lora_layers=peft.get_peft_model_state_dict(model),
+        **_collate_lora_metadata({"transformer": model}),
+    )
+
+
 NETWORKS = {
     # diffusers passes over the kohya file of an SD3 transformer.
     "transformer": (SD3Transformer2DModel, "tiny_sd3_transformer", ["peft", "diffusers"]),
@@ -124,6 +146,7 @@ def main():
             print(f"{component} {file_format}: {error:.1e} from the fused weights, {effect:.2f} from no adapter")
             assert error < 1e-6 and effect > 0.1
             outputs[component][file_format] = [float(np.float32(value)) for value in sample.flatten()]
+    write_own(FOLDER / "lora" / "python")
     versions = {module.__name__: module.__version__ for module in (diffusers, peft, torch)}
     (FOLDER / "lora" / "outputs.json").write_text(json.dumps({"versions": versions, "outputs": outputs}) + "\n")
 
