@@ -55,6 +55,10 @@ test('what is written is read back, with shapes, metadata and aligned data', asy
   expect(await file.read('none')).toEqual(new Float32Array(0));
   expect(await file.read('mask')).toEqual(new Uint8Array([1, 0, 1]));
   expect(await file.readBytes('half')).toEqual(new Uint8Array(half.buffer));
+  expect(await file.readBytes('half', { start: 2, bytes: 4 })).toEqual(new Uint8Array(half.buffer).slice(2));
+  await expect(file.readBytes('half', { start: 4, bytes: 4 })).rejects.toThrow(
+    /: half: has 6 bytes, asked for 4 from 4/,
+  );
   await expect(file.read('absent')).rejects.toThrow(/file\.safetensors: no tensor absent among its 9/);
   await file.close();
 
