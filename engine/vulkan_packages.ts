@@ -43,7 +43,8 @@ const uncommented = (text: string): string => text.replace(/^#.*\n?/gm, '');
 
 /**
  * The source that adds `suite` (`bookworm-backports`) from the mirror the machine already uses; undefined when a source
- * file has the suite. `files` are the texts of the source files by path, in both of apt's formats.
+ * file has the suite. `files` are the texts of the source files by path, in both of apt's formats. Throws when none of them
+ * has the release itself.
  */
 export function suiteSource(suite: string, files: ReadonlyMap<string, string>): AptSource | undefined {
   const base = suite.replace(/-backports$/, '');
@@ -58,8 +59,7 @@ export function suiteSource(suite: string, files: ReadonlyMap<string, string>): 
     const line = new RegExp(`^(deb\\s+(?:\\[[^\\]]*\\]\\s+)?\\S+)\\s+${base}\\s+main\\b`, 'm').exec(text);
     if (line) return { text: `${line[1]} ${suite} main\n`, extension: 'list' };
   }
-  const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-  return { text: `deb [signed-by=${keyring}] http://deb.debian.org/debian ${suite} main\n`, extension: 'list' };
+  throw new Error(`apt has no source of ${base} that ${suite} could be read from`);
 }
 
 /** What to install by hand, for the message of a machine without an adapter. */

@@ -75,9 +75,7 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
   expect(
     source({ 'sources.list': `${list}# deb http://mirror.example/debian bookworm-backports main\n` }),
   ).toBeDefined();
-  expect(source({})!.text).toMatch(
-    /^deb \[signed-by=\S+\] http:\/\/deb\.debian\.org\/debian bookworm-backports main\n$/,
-  );
+  expect(() => source({})).toThrow('apt has no source of bookworm that bookworm-backports could be read from');
 });
 
 test('the hint names the packages of the system, or of all when it is unknown', () => {
