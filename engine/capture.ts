@@ -2,7 +2,7 @@
 import { packParams } from '../kernels/kernel.js';
 import type { Device } from './device.js';
 import type { Dispatch, Encoded } from './encoder.js';
-import { CheckError, check } from './errors.js';
+import { CheckError, check, withPrefix } from './errors.js';
 import { type Lifetime, planSlots, type Storage } from './memory.js';
 import { type DispatchTimes, formatDispatches, timeDispatches } from './profiler.js';
 import { tensorsIn } from './scope.js';
@@ -117,7 +117,7 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
   } catch (error) {
     device.recorder = undefined;
     abandon();
-    if (error instanceof CheckError) throw new CheckError(`capture: ${error.message}`, { cause: error });
+    if (error instanceof CheckError) throw withPrefix('capture', error);
     throw error;
   }
   device.recorder = undefined;

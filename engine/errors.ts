@@ -3,6 +3,17 @@ export class CheckError extends Error {
   override name = 'CheckError';
 }
 
+/** A tensor that does not fit into the memory budget or into the device's buffers. */
+export class OutOfMemoryError extends CheckError {
+  override name = 'OutOfMemoryError';
+}
+
+/** The same error, of the same class, with where it arose in front of its message. */
+export function withPrefix(prefix: string, error: CheckError): CheckError {
+  const kind = error.constructor as new (message: string, options: ErrorOptions) => CheckError;
+  return new kind(`${prefix}: ${error.message}`, { cause: error });
+}
+
 /** Throws a CheckError with `message` unless `condition` holds. */
 export function check(condition: boolean, message: string | (() => string)): asserts condition {
   if (!condition) throw new CheckError(typeof message === 'string' ? message : message());

@@ -5,7 +5,7 @@ export { capture, type Step } from './capture.js';
 export { checkpoint } from './checkpoint.js';
 export { Device, type DeviceOptions } from './device.js';
 export { EMA, type EMAOptions, emaDecay } from './ema.js';
-export { CheckError } from './errors.js';
+export { CheckError, OutOfMemoryError } from './errors.js';
 export * from './layers.js';
 export type { MemoryReport } from './memory.js';
 export * from './module.js';

@@ -1,5 +1,5 @@
 /** GPU memory: storages, the pool of buffers behind them, scopes that free them, and the slot plan of captured steps. */
-import { check, formatBytes } from './errors.js';
+import { formatBytes, OutOfMemoryError } from './errors.js';
 
 /** The bytes of one tensor (and of its reshaped views). Under capture `buffer` stays empty until the plan assigns a slot. */
 export class Storage {
@@ -107,17 +107,19 @@ export class BufferPool {
 
   private create(size: number, label: string, bufferUsage = usage): GPUBuffer {
     const used = (): number => this.liveBytes + this.plannedBytes;
-    check(used() + size <= this.budgetBytes, () => {
+    if (used() + size > this.budgetBytes) {
       const top = this.report().largest[0];
-      return (
+      throw new OutOfMemoryError(
         `${label} needs ${formatBytes(size)}, ${formatBytes(used())} of the budget of ${formatBytes(this.budgetBytes)} ` +
-        `are in use${top ? `, most by ${top.label} (${formatBytes(top.bytes)})` : ''}`
+          `are in use${top ? `, most by ${top.label} (${formatBytes(top.bytes)})` : ''}`,
       );
-    });
-    check(
-      size <= this.gpu.limits.maxBufferSize,
-      `${label} needs ${formatBytes(size)}; this device's buffers end at ${formatBytes(this.gpu.limits.maxBufferSize)}`,
-    );
+    }
+    const most = this.gpu.limits.maxBufferSize;
+    if (size > most) {
+      throw new OutOfMemoryError(
+        `${label} needs ${formatBytes(size)}; this device's buffers end at ${formatBytes(most)}`,
+      );
+    }
     if (used() + this.poolBytes + size > this.budgetBytes) this.trim();
     return this.gpu.createBuffer({ label, size, usage: bufferUsage });
   }

@@ -2,7 +2,7 @@
 import type { Plan } from '../kernels/kernel.js';
 import type { Device } from './device.js';
 import type { BufferRange } from './encoder.js';
-import { CheckError, check } from './errors.js';
+import { CheckError, check, withPrefix } from './errors.js';
 import { watchFinite } from './finite.js';
 import { formatShape } from './shape.js';
 import { isGradEnabled, nextNodeId, noGrad } from './tape.js';
@@ -43,7 +43,7 @@ export function defineOp<A extends readonly unknown[], R extends Tensor | readon
       return finish(name, device, inputs, result, made);
     } catch (error) {
       if (!(error instanceof CheckError) || outer) throw error;
-      throw new CheckError(`${name}: ${error.message}`, { cause: error });
+      throw withPrefix(name, error);
     } finally {
       device.opLabel = outer;
     }

@@ -1,5 +1,5 @@
 /** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and checkpoint(). */
-import { CheckError, check } from './errors.js';
+import { CheckError, check, withPrefix } from './errors.js';
 import { formatShape, sameShape } from './shape.js';
 import { type Node, Tensor, tensor } from './tensor.js';
 
@@ -62,7 +62,7 @@ export function backward(output: Tensor, wrt: readonly Tensor[], { seed }: Backw
     for (const storage of made) if (!survivors.has(storage)) device.release(storage);
     return result;
   } catch (error) {
-    if (error instanceof CheckError) throw new CheckError(`backward: ${error.message}`, { cause: error });
+    if (error instanceof CheckError) throw withPrefix('backward', error);
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** Whole model folders in diffusers' layout: Stable Diffusion 1.x and 3.x, and class-conditional DiT. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CheckError } from '../engine/errors.js';
+import { CheckError, OutOfMemoryError } from '../engine/errors.js';
 import { concat, type Device, noGrad, pad, scope, slice, type Tensor, tensor, zeros } from '../engine/index.js';
 import type { ForwardOptions } from './block.js';
 import { type CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, clipTokens } from './clip.js';
@@ -107,7 +107,7 @@ class Loader {
     try {
       network = new Network(parameters, config);
     } catch (error) {
-      if (!(error instanceof CheckError)) throw error;
+      if (!(error instanceof CheckError) || error instanceof OutOfMemoryError) throw error;
       throw new ModelFileError(join(this.folder, name, 'config.json'), [error.message], { cause: error });
     }
     const { variant } = this.options;

@@ -1,5 +1,6 @@
 /** What the commands' exit status means. */
 import { NoAdapterError } from '../../engine/adapter.js';
+import { OutOfMemoryError } from '../../engine/errors.js';
 import { ModelFileError } from '../../models/errors.js';
 
 export const exitCodes = {
@@ -10,6 +11,8 @@ export const exitCodes = {
   usage: 2,
   /** No adapter, or one without a feature or limit that is needed. */
   noAdapter: 3,
+  /** A tensor that does not fit into the GPU's memory or its budget. */
+  outOfMemory: 4,
   deviceLost: 5,
   /** A file of the user's that can't be read: weights, configuration of a model. */
   badFile: 6,
@@ -27,6 +30,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoAdapterError) return exitCodes.noAdapter;
   if (error instanceof UsageError) return exitCodes.usage;
   if (error instanceof ModelFileError) return exitCodes.badFile;
+  if (error instanceof OutOfMemoryError) return exitCodes.outOfMemory;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
   return exitCodes.bug;
 }

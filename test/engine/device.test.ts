@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { capture } from '../../engine/capture.js';
 import { Device } from '../../engine/device.js';
+import { OutOfMemoryError } from '../../engine/errors.js';
 import { dispatch } from '../../engine/op.js';
 import { add, mul } from '../../engine/ops/elementwise.js';
 import { scope } from '../../engine/scope.js';
@@ -143,6 +144,8 @@ describe('refused tensors', () => {
     expect(() => empty(small, [100_000])).toThrow(
       /empty -> \[100000\] f32 needs 400 kB, 800 kB of the budget of 1\.00 MB are in use, most by tensor \[200000\] f32 \(800 kB\)/,
     );
+    expect(() => empty(small, [100_000])).toThrow(OutOfMemoryError);
+    expect(() => scope(small, () => add(held, 1))).toThrow(OutOfMemoryError); // also from within an op
     held.dispose();
     empty(small, [100_000]).dispose(); // the pool makes room
     expect(small.memory().liveBytes).toBe(0);
