@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
 import { diagnose, formatReport } from './doctor.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
+import { type PretrainOptions, pretrain, pretrainable } from './pretrain.js';
 import { type SampleOptions, sample } from './sample.js';
 
 const warn = (line: string): void => {
@@ -69,6 +70,19 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     .option('--device <name>', "part of an adapter's name")
     .action(async (folder: string, options: SampleOptions) => {
       for (const path of await sample(folder, options)) process.stdout.write(`${path}\n`);
+      finish(exitCodes.done);
+    });
+  program
+    .command('pretrain')
+    .description('train one of the small models that ship, on scenes, from random weights')
+    .argument('<model>', pretrainable.join(', '))
+    .option('--steps <count>', 'optimizer steps', wholeNumber(1), 1100)
+    .option('--seed <number>', 'seed of weights, scenes and noise', wholeNumber(0), 1)
+    .option('--batch <count>', 'pictures a step', wholeNumber(1), 8)
+    .requiredOption('--out <folder>', 'the model folder to write')
+    .option('--device <name>', "part of an adapter's name")
+    .action(async (model: string, options: PretrainOptions) => {
+      for (const line of await pretrain(model, options)) process.stdout.write(`${line}\n`);
       finish(exitCodes.done);
     });
   return program;

@@ -1,4 +1,6 @@
 /** Pretraining of the autoencoder on scenes. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   AdamW,
   add,
@@ -14,9 +16,11 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { readConfig, vaeConfig } from '../config_file.js';
 import { initializeParameters } from '../initialize.js';
 import { Parameters } from '../parameters.js';
 import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments } from '../vae.js';
+import { loadWeights, saveWeights } from '../weights.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
 
@@ -104,35 +108,54 @@ export async function pretrainVae(
   return { vae, parameters };
 }
 
-/** Peak signal-to-noise ratio in dB of reconstructions from the latents' means, over held-out scenes. */
-export async function reconstructionPsnr(
+/** Held-out scenes and what becomes of them: by the means of their latents, encoded and decoded. */
+export async function reconstructions(
   device: Device,
   vae: AutoencoderKL,
-  seed: number,
   count: number,
+  seed = 1,
 ): Promise<{ psnr: number; pictures: Float32Array[]; latentStd: number }> {
   const image = tensor(device, new Float32Array(3 * sceneSize ** 2), [1, 3, sceneSize, sceneSize]);
   const step = await capture(device, () => {
     const { mean: latents } = splitMoments(vae.encode(image));
     return { latents, decoded: vae.decode(latents) };
   });
-  let squares = 0;
-  let latentSquares = 0;
-  let latentCount = 0;
+  let error = 0;
+  let power = 0;
   const pictures: Float32Array[] = [];
   for (let i = 0; i < count; i++) {
     const { pixels } = makeScene(seed, i, 'heldOut');
     image.write(toNetwork(pixels));
     step.run();
-    const decoded = Float32Array.from(await step.outputs.decoded.data(), (value) =>
+    const latents = await step.outputs.latents.data();
+    const shown = Float32Array.from(await step.outputs.decoded.data(), (value) =>
       Math.min(1, Math.max(0, (value + 1) / 2)),
     );
-    squares += decoded.reduce((sum, value, j) => sum + (value - pixels[j]!) ** 2, 0) / decoded.length;
-    const latents = Float32Array.from(await step.outputs.latents.data());
-    latentSquares += latents.reduce((sum, value) => sum + value * value, 0);
-    latentCount += latents.length;
-    pictures.push(pixels, decoded);
+    for (let j = 0; j < shown.length; j++) error += (shown[j]! - pixels[j]!) ** 2 / shown.length;
+    for (let j = 0; j < latents.length; j++) power += latents[j]! ** 2 / latents.length;
+    pictures.push(pixels, shown);
   }
   for (const thing of [step, image]) thing.dispose();
-  return { psnr: -10 * Math.log10(squares / count), pictures, latentStd: Math.sqrt(latentSquares / latentCount) };
+  return { psnr: -10 * Math.log10(error / count), pictures, latentStd: Math.sqrt(power / count) };
+}
+
+/** Writes a folder as diffusers does, f16, with the scaling factor that gives the latents of scenes a deviation of 1. */
+export async function saveVae(
+  device: Device,
+  folder: string,
+  vae: AutoencoderKL,
+  parameters: Parameters,
+): Promise<void> {
+  const { latentStd } = await reconstructions(device, vae, 64);
+  const config = { ...scenesVaeConfig, scaling_factor: Number((1 / latentStd).toPrecision(5)) };
+  await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await saveWeights(folder, parameters, { dtype: 'F16' });
+}
+
+/** Loads such a folder. */
+export async function loadVae(device: Device, folder: string): Promise<{ vae: AutoencoderKL; parameters: Parameters }> {
+  const parameters = new Parameters(device);
+  const vae = new AutoencoderKL(parameters, await readConfig(folder, vaeConfig));
+  await loadWeights(folder, parameters);
+  return { vae, parameters };
 }
