@@ -24,28 +24,36 @@ const at = (pixels: ArrayLike<number>, channel: number, i: number): number =>
 /** A 3 x 3 box blur, which takes most of the noise before objects are told from the background. */
 function smooth(pixels: ArrayLike<number>): Float32Array {
   const out = new Float32Array(pixels.length);
+  const last = sceneSize - 1;
   for (let c = 0; c < 3; c++) {
     for (let y = 0; y < sceneSize; y++) {
       for (let x = 0; x < sceneSize; x++) {
         let sum = 0;
-        let count = 0;
-        for (let v = Math.max(0, y - 1); v <= Math.min(sceneSize - 1, y + 1); v++) {
-          for (let u = Math.max(0, x - 1); u <= Math.min(sceneSize - 1, x + 1); u++) {
-            sum += at(pixels, c, v * sceneSize + u);
-            count++;
-          }
+        for (let v = y - 1; v <= y + 1; v++) {
+          const row = Math.min(Math.max(v, 0), last) * sceneSize;
+          for (let u = x - 1; u <= x + 1; u++) sum += at(pixels, c, row + Math.min(Math.max(u, 0), last));
         }
-        out[c * sceneSize * sceneSize + y * sceneSize + x] = sum / count;
+        out[c * sceneSize * sceneSize + y * sceneSize + x] = sum / 9;
       }
     }
   }
   return out;
 }
 
+/** The distance of each pixel from the background, in RGB. */
+function strengthOf(pixels: ArrayLike<number>): Float32Array {
+  const strength = new Float32Array(sceneSize * sceneSize);
+  for (let i = 0; i < strength.length; i++) {
+    let squares = 0;
+    for (let c = 0; c < 3; c++) squares += (at(pixels, c, i) - background[c]!) ** 2;
+    strength[i] = Math.sqrt(squares);
+  }
+  return strength;
+}
+
 /** Pixels of each connected region (of eight neighbours) that differs from the background. */
-function regions(pixels: Float32Array): number[][] {
-  const differs = (i: number): boolean =>
-    Math.hypot(...[0, 1, 2].map((c) => at(pixels, c, i) - background[c]!)) > threshold;
+function regions(strength: Float32Array): number[][] {
+  const differs = (i: number): boolean => strength[i]! > threshold;
   const seen = new Uint8Array(sceneSize * sceneSize);
   const found: number[][] = [];
   for (let start = 0; start < seen.length; start++) {
@@ -68,11 +76,10 @@ function regions(pixels: Float32Array): number[][] {
   return found;
 }
 
-/** The palette's colour along whose direction from the background the region lies best. */
-function colorOf(pixels: ArrayLike<number>, region: readonly number[]): ObjectWords['color'] {
-  // The most different third of the pixels: the others are mixed with the background at the edge.
-  const strength = (i: number): number => Math.hypot(...[0, 1, 2].map((c) => at(pixels, c, i) - background[c]!));
-  const core = [...region].sort((a, b) => strength(b) - strength(a)).slice(0, Math.ceil(region.length / 3));
+/** The palette's colour nearest to the region's, taken where it is most different from the background. */
+function colorOf(pixels: ArrayLike<number>, region: readonly number[], strength: Float32Array): ObjectWords['color'] {
+  // A third of the pixels: the others are mixed with the background at the edge.
+  const core = [...region].sort((a, b) => strength[b]! - strength[a]!).slice(0, Math.ceil(region.length / 3));
   const mean = [0, 1, 2].map((c) => core.reduce((sum, i) => sum + at(pixels, c, i), 0) / core.length);
   const distance = (name: ObjectWords['color']): number =>
     Math.hypot(...[0, 1, 2].map((c) => mean[c]! - palette[name][c]!));
@@ -97,7 +104,8 @@ function alphaOf(pixels: ArrayLike<number>, region: readonly number[], color: Ob
   const cells: Cell[] = [];
   for (let y = top; y <= bottom; y++) {
     for (let x = left; x <= right; x++) {
-      const along = direction.reduce((sum, d, c) => sum + d * (at(pixels, c, y * sceneSize + x) - background[c]!), 0);
+      let along = 0;
+      for (let c = 0; c < 3; c++) along += direction[c]! * (at(pixels, c, y * sceneSize + x) - background[c]!);
       cells.push({ x, y, alpha: Math.min(1, Math.max(0, along / squared)) });
     }
   }
@@ -163,7 +171,7 @@ function fitShape(pixels: ArrayLike<number>, region: readonly number[], color: O
   let best: FoundObject = { shape: 'circle', color, size: 'large', x: middleX, y: middleY, fit: 0 };
   for (const shape of shapes) {
     for (const size of sizes) {
-      if (Math.abs(radii[size] - extent) > 4.5) continue;
+      if (Math.abs(radii[size] - extent) > 3) continue; // of the box around the region
       for (const dy of shifts) {
         for (const dx of shifts) {
           const [x, y] = [middleX + dx, middleY + dy];
@@ -178,7 +186,10 @@ function fitShape(pixels: ArrayLike<number>, region: readonly number[], color: O
 
 /** The objects of a picture [3, 64, 64] in [0, 1]; what fits no shape of the world is left out of none, but has a low `fit`. */
 export function readScene(pixels: ArrayLike<number>): FoundObject[] {
-  return regions(smooth(pixels)).map((region) => fitShape(pixels, region, colorOf(pixels, region)));
+  const strength = strengthOf(pixels);
+  return regions(strengthOf(smooth(pixels))).map((region) =>
+    fitShape(pixels, region, colorOf(pixels, region, strength)),
+  );
 }
 
 export interface SceneScore {
