@@ -49,8 +49,10 @@ export const log = unary('log', 'log(a)', 'log_grad(a, b)');
 export const sqrt = unary('sqrt', 'sqrt(a)', 'sqrt_grad(a, b)');
 /** 1 / sqrt(x). */
 export const rsqrt = unary('rsqrt', 'reciprocal_sqrt(a)', 'reciprocal_sqrt_grad(a, b)');
-export const sin = unary('sin', 'sin(a)', 'sin_grad(a, b)');
-export const cos = unary('cos', 'cos(a)', 'cos_grad(a, b)');
+/** Sine of x in radians, for |x| up to 1e4. */
+export const sin = unary('sin', 'sine(a)', 'sin_grad(a, b)');
+/** Cosine of x in radians, for |x| up to 1e4. */
+export const cos = unary('cos', 'cosine(a)', 'cos_grad(a, b)');
 export const square = unary('square', 'square(a)', 'square_grad(a, b)');
 export const abs = unary('abs', 'abs(a)', 'abs_grad(a, b)');
 export const floor = unary('floor', 'floor(a)');

@@ -69,8 +69,16 @@ fn log_grad(x: F, dy: F) -> F { return dy / x; }
 fn sqrt_grad(x: F, dy: F) -> F { return dy * F(0.5) / sqrt(x); }
 fn reciprocal_sqrt(x: F) -> F { return F(1.0) / sqrt(x); }
 fn reciprocal_sqrt_grad(x: F, dy: F) -> F { return dy * F(-0.5) / (x * sqrt(x)); }
-fn sin_grad(x: F, dy: F) -> F { return dy * cos(x); }
-fn cos_grad(x: F, dy: F) -> F { return -dy * sin(x); }
+// x less whole turns, in about [-pi, pi]: WGSL bounds the error of sin and cos only there. 2 pi in three parts, the first of
+// few bits, so that its multiples are exact and the differences cancel without loss (Cody and Waite). For |x| up to 1e4.
+fn within_turn(x: F) -> F {
+  let turns = round(x * F(0.15915494309189535));
+  return ((x - turns * F(6.28125)) - turns * F(0.0019350051879882812)) - turns * F(3.0199159819567529e-7);
+}
+fn sine(x: F) -> F { return sin(within_turn(x)); }
+fn cosine(x: F) -> F { return cos(within_turn(x)); }
+fn sin_grad(x: F, dy: F) -> F { return dy * cosine(x); }
+fn cos_grad(x: F, dy: F) -> F { return -dy * sine(x); }
 fn square(x: F) -> F { return x * x; }
 fn square_grad(x: F, dy: F) -> F { return dy * F(2.0) * x; }
 fn abs_grad(x: F, dy: F) -> F { return dy * sign(x); }

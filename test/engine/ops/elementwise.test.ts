@@ -47,6 +47,19 @@ describe('unary functions', () => {
     for (let i = 0; i < 6; i++) expectClose([actual[i]!], [expected.data[i]!], 2e-5, `gelu(${x.data[i]})`);
   });
 
+  test('sine and cosine of many turns keep their precision', async () => {
+    const x = host(
+      [256],
+      Array.from({ length: 256 }, (_, i) => Math.fround(-1000 + 7.8431 * i)),
+    );
+    for (const [run, reference] of [
+      [ops.sin, Math.sin],
+      [ops.cos, Math.cos],
+    ] as const) {
+      await checkForward(device, run, (a) => elementwise(reference, a), [x], { terms: 1 });
+    }
+  });
+
   test('arguments far outside the usual range give finite values', async () => {
     for (const run of [ops.sigmoid, ops.tanh, ops.silu, ops.gelu, ops.geluTanh, ops.quickGelu]) {
       const y = scope(device, () => run(tensor(device, [-1e4, -300, -100, 100, 300, 1e4])));
