@@ -16,6 +16,8 @@ export interface ElementwiseOptions {
 }
 
 const workgroupSize = 256;
+/** A lane of a large tensor computes several vectors: fewer workgroups to start (add of 4M on lavapipe: 8.7 to 5.8 ms). */
+const longRun = { from: 2 ** 16, run: 8 };
 const maxRank = 5;
 
 /**
@@ -89,6 +91,7 @@ export function planElementwise(
   types.FY = result.F;
   sizes[0]! /= width;
   const count = sizes.reduce((product, size) => product * size, 1);
+  const run = count >= longRun.from ? longRun.run : 1; // a parameter, so that the kernel is the same
   return {
     kernel: 'elementwise',
     variant: {
@@ -96,7 +99,15 @@ export function planElementwise(
       constants: { INPUTS: inputs.length, RANK: rank },
       declarations: [`fn apply(a: FA, b: FB, c: FC) -> FY { return ${expression}; }`],
     },
-    params: { ...params, count, size0: sizes[0]!, size1: sizes[1] ?? 1, size2: sizes[2] ?? 1, size3: sizes[3] ?? 1 },
-    grid: linearGrid(Math.ceil(count / workgroupSize)),
+    params: {
+      ...params,
+      count,
+      run,
+      size0: sizes[0]!,
+      size1: sizes[1] ?? 1,
+      size2: sizes[2] ?? 1,
+      size3: sizes[3] ?? 1,
+    },
+    grid: linearGrid(Math.ceil(count / (workgroupSize * run))),
   };
 }

@@ -1,5 +1,5 @@
 // y = apply(a, b, c), element by element, the inputs broadcast to y's shape.
-// One lane computes one Y (4 elements when the innermost axis allows). y is contiguous; axes are merged on the host, so
+// One lane computes `run` Y (of 4 elements when the innermost axis allows), 256 apart. y is contiguous; axes are merged on the host, so
 // that most calls have RANK 1. An input that repeats along the innermost axis is bound as scalars and splat into F.
 // The variant gives: alias A, B, C, Y (storage), FA, FB, FC, FY (arithmetic),
 // SA, SB, SC (one element of it), const INPUTS, RANK, and fn apply.
@@ -8,6 +8,7 @@
 
 struct Params {
   count: u32,  // of Y
+  run: u32,
   size0: u32, size1: u32, size2: u32, size3: u32,  // sizes of the merged axes, innermost first, in units of Y
   a0: u32, a1: u32, a2: u32, a3: u32, a4: u32,  // strides of each input, in its own units
   b0: u32, b1: u32, b2: u32, b3: u32, b4: u32,
@@ -38,14 +39,16 @@ fn input_offsets(i: u32) -> vec3u {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(workgroup, grid) * 256u + lane;
-  if (i >= params.count) { return; }
-  let at = input_offsets(i);
-  var va: FA;
-  var vb: FB;
-  var vc: FC;
-  if (INPUTS > 0u) { va = FA(a[at.x]); }
-  if (INPUTS > 1u) { vb = FB(b[at.y]); }
-  if (INPUTS > 2u) { vc = FC(c[at.z]); }
-  y[i] = Y(apply(va, vb, vc));
+  let first = workgroup_index(workgroup, grid) * 256u * params.run + lane;
+  let end = min(first + 256u * params.run, params.count);
+  for (var i = first; i < end; i += 256u) {
+    let at = input_offsets(i);
+    var va = FA();
+    var vb = FB();
+    var vc = FC();
+    if (INPUTS > 0u) { va = FA(a[at.x]); }
+    if (INPUTS > 1u) { vb = FB(b[at.y]); }
+    if (INPUTS > 2u) { vc = FC(c[at.z]); }
+    y[i] = Y(apply(va, vb, vc));
+  }
 }

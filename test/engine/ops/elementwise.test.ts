@@ -82,6 +82,16 @@ describe('binary functions', () => {
     });
   }
 
+  test('large tensors, of which a lane computes several vectors, are whole to the last element', async () => {
+    for (const [a, b] of [
+      [[300_001], [300_001]],
+      [[3, 100_004], [100_004]],
+    ] as const) {
+      const inputs = [random(a, 1), random(b, 2)];
+      await checkForward(device, ops.add, (x, y) => elementwise((p, q) => p + q, x, y), inputs, { terms: 1 });
+    }
+  });
+
   test('maximum shares the gradient of a tie', async () => {
     const gradients = scope(device, () => {
       const a = tensor(device, [1, 2, 3]).requireGrad();
