@@ -126,11 +126,9 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
     await device.pipelines.compile(dispatches.map(({ plan }) => plan)).finally(() => device.throwFailure());
     const kept = new Set(tensorsIn(outputs).map(({ storage }) => storage));
     for (const storage of kept) {
-      const written = !owned.has(storage) || storage.buffer || dispatches.some((d) => uses(d, storage));
-      check(
-        written !== false && written !== undefined,
-        () => `capture: ${storage.label} is returned but never written`,
-      );
+      const unwritten =
+        owned.has(storage) && !storage.buffer && !dispatches.some((dispatch) => uses(dispatch, storage));
+      check(!unwritten, () => `capture: ${storage.label} is returned but never written`);
     }
     return assemble(device, outputs, dispatches, owned, kept);
   } catch (error) {

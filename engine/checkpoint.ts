@@ -13,14 +13,15 @@ export const checkpoint = defineOp(
   'checkpoint',
   (block: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], parameters: readonly Tensor[] = []) => {
     const { device } = inputs[0]!;
-    const y = withoutLabel(inputs[0]!, () => scope(device, () => block(...inputs)));
+    // No label around the block: the ops inside carry their own and name their own errors.
+    const y = device.withLabel('', () => scope(device, () => block(...inputs)));
     return [
       y,
       (dy) => {
         // One recomputation serves all gradients; it runs when the first of them is wanted.
         let gradients: ReadonlyMap<Tensor, Tensor> | undefined;
         const recompute = (): ReadonlyMap<Tensor, Tensor> =>
-          withoutLabel(dy, () => {
+          device.withLabel('', () => {
             const leaves = inputs.map((input) => (input.requiresGrad ? input.detach().requireGrad() : input));
             const moving = [...inputs, ...parameters].filter(({ requiresGrad }) => requiresGrad);
             const wrt = [...leaves, ...parameters].filter(({ requiresGrad }) => requiresGrad);
@@ -42,14 +43,3 @@ export const checkpoint = defineOp(
     ];
   },
 );
-
-/** Lets the ops inside carry their own labels and name their own errors. */
-function withoutLabel<R>({ device }: Tensor, body: () => R): R {
-  const label = device.opLabel;
-  device.opLabel = '';
-  try {
-    return body();
-  } finally {
-    device.opLabel = label;
-  }
-}

@@ -132,6 +132,17 @@ export class Device {
     }
   }
 
+  /** Runs `body` under a label of its own, and puts the one before back, also after an error. */
+  withLabel<R>(label: string, body: () => R): R {
+    const before = this.opLabel;
+    this.opLabel = label;
+    try {
+      return body();
+    } finally {
+      this.opLabel = before;
+    }
+  }
+
   /** Hands storages to the enclosing scope, or makes them persistent where there is none. */
   keep(storages: Iterable<Storage>): void {
     this.scopes.at(-1)?.push(...storages);

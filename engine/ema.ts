@@ -72,14 +72,10 @@ export class EMA {
 
   private run(operation: EmaOperation, parameters: readonly Tensor[], averages: readonly Tensor[]): void {
     const { device, decay } = this;
-    const outer = device.opLabel;
-    device.opLabel = `EMA ${operation}`;
-    try {
+    device.withLabel(`EMA ${operation}`, () => {
       for (const [i, parameter] of parameters.entries()) {
         dispatch(planEma(operation, parameter.size), { average: averages[i]!, parameter, decay });
       }
-    } finally {
-      device.opLabel = outer;
-    }
+    });
   }
 }

@@ -3,7 +3,7 @@ import { planFinite } from '../kernels/finite.js';
 import type { Device } from './device.js';
 import { arrayOf, toBytes } from './dtype.js';
 import { Storage } from './memory.js';
-import type { Tensor } from './tensor.js';
+import { isFloat, type Tensor } from './tensor.js';
 
 const none = 0xffffffff;
 
@@ -33,7 +33,7 @@ class FiniteWatch {
 
   /** Adds the check of an op's output after it. */
   observe(x: Tensor): void {
-    if (x.dtype !== 'f32' && x.dtype !== 'f16') return;
+    if (!isFloat(x)) return;
     const label = `${this.device.opLabel} -> ${x}`;
     const index = this.labels.push(label) - 1;
     const ranges = {

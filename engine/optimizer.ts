@@ -86,9 +86,7 @@ export class AdamW {
       gradients.length === parameters.length,
       () => `AdamW: ${gradients.length} gradients for ${parameters.length} parameters`,
     );
-    const outer = device.opLabel;
-    device.opLabel = 'AdamW';
-    try {
+    device.withLabel('AdamW', () => {
       let start = 0;
       for (const [i, gradient] of gradients.entries()) {
         const { shape } = parameters[i]!;
@@ -109,9 +107,7 @@ export class AdamW {
           lr,
         });
       }
-    } finally {
-      device.opLabel = outer;
-    }
+    });
   }
 
   /** The state a checkpoint needs, by name; restore it with `write`. */

@@ -25,10 +25,6 @@ export class PipelineCache {
 
   constructor(private readonly gpu: GPUDevice) {}
 
-  get size(): number {
-    return this.ready.size;
-  }
-
   /** The pipeline of a plan, compiled now if it is new. */
   get(plan: Plan, key = kernelKey(plan)): Pipeline {
     const known = this.ready.get(key);

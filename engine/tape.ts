@@ -119,22 +119,22 @@ function propagate(order: readonly Node[], output: Tensor, seed: Tensor, wrt: re
     const dys = node.outputs.map((tensor) => gradients.get(tensor));
     for (const tensor of node.outputs) if (!wanted.has(tensor)) gradients.delete(tensor);
     if (dys.every((dy) => dy === undefined)) continue;
-    const { opLabel } = output.device;
-    output.device.opLabel = `gradient of ${node.name} ${node.outputs.map(({ shape }) => formatShape(shape)).join(' ')}`;
-    const thunks = node.pullback!(dys);
-    node.inputs.forEach((input, i) => {
-      if (!isTensor(input) || !leadsTo(input, wanted, onPath)) return;
-      const thunk = thunks[i];
-      check(thunk !== undefined, `${node.name} has no gradient for its input ${i} (${input})`);
-      const gradient = thunk();
-      check(
-        sameShape(gradient.shape, input.shape) && gradient.dtype === input.dtype,
-        `${node.name} gave a gradient of ${gradient} for its input ${i} of ${input}`,
-      );
-      const before = gradients.get(input);
-      gradients.set(input, before ? addGradients(before, gradient) : gradient);
+    const label = `gradient of ${node.name} ${node.outputs.map(({ shape }) => formatShape(shape)).join(' ')}`;
+    output.device.withLabel(label, () => {
+      const thunks = node.pullback!(dys);
+      node.inputs.forEach((input, i) => {
+        if (!isTensor(input) || !leadsTo(input, wanted, onPath)) return;
+        const thunk = thunks[i];
+        check(thunk !== undefined, `${node.name} has no gradient for its input ${i} (${input})`);
+        const gradient = thunk();
+        check(
+          sameShape(gradient.shape, input.shape) && gradient.dtype === input.dtype,
+          `${node.name} gave a gradient of ${gradient} for its input ${i} of ${input}`,
+        );
+        const before = gradients.get(input);
+        gradients.set(input, before ? addGradients(before, gradient) : gradient);
+      });
     });
-    output.device.opLabel = opLabel;
     for (const storage of node.saved) output.device.release(storage);
   }
   return wrt.map((tensor, i) => {

@@ -99,14 +99,14 @@ export class Tensor {
   /** Marks a leaf as one whose gradient is wanted. */
   requireGrad(): this {
     check(!this.node, () => `requireGrad(): ${this} is the output of ${this.node?.name}, not a leaf`);
-    check(this.dtype === 'f32' || this.dtype === 'f16', () => `requireGrad(): ${this} is not of a float type`);
+    check(isFloat(this), () => `requireGrad(): ${this} is not of a float type`);
     this.requiresGrad = true;
     return this;
   }
 
   /** The same values, cut off from the tape. */
   detach(): Tensor {
-    return new Tensor(this.device, this.storage, this.shape, this.dtype);
+    return viewOf(this, this.shape);
   }
 
   /** Frees the memory, also of every view of it. A second call does nothing. */
@@ -120,6 +120,13 @@ export class Tensor {
     return `${formatShape(this.shape)} ${this.dtype}`;
   }
 }
+
+/** Whether a tensor holds f32 or f16: what can have a gradient. */
+export const isFloat = ({ dtype }: Pick<Tensor, 'dtype'>): boolean => dtype === 'f32' || dtype === 'f16';
+
+/** The same memory under another shape of as many elements, off the tape. */
+export const viewOf = ({ device, storage, dtype }: Tensor, shape: Shape): Tensor =>
+  new Tensor(device, storage, shape, dtype);
 
 /** A tensor with the given values. `shape` defaults to one axis. Throws when the number of values does not match. */
 export function tensor(

@@ -10,7 +10,7 @@ import {
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape } from '../shape.js';
-import { empty, emptyLike, type Tensor } from '../tensor.js';
+import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
 
 export interface AttentionOptions {
   /** Factor of the scores. Default 1 / sqrt(headDim). */
@@ -41,7 +41,7 @@ function checkShapes(query: Tensor, key: Tensor, value: Tensor): Shapes {
   }
   check(headDim <= maxHeadDim, `head dimension ${headDim}; expected 1 to ${maxHeadDim}`);
   check(
-    [query, key, value].every(({ dtype }) => dtype === query.dtype) && ['f32', 'f16'].includes(query.dtype),
+    [query, key, value].every(({ dtype }) => dtype === query.dtype) && isFloat(query),
     () => `expected query, key and value all f32 or all f16, found ${query.dtype}, ${key.dtype} and ${value.dtype}`,
   );
   return { batch, heads, queries, keys, headDim };

@@ -14,7 +14,7 @@ import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { scope } from '../scope.js';
 import { formatShape, sameShape } from '../shape.js';
-import { empty, emptyLike, type Tensor } from '../tensor.js';
+import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
 import { cast } from './elementwise.js';
 import { sum } from './reduce.js';
 
@@ -63,7 +63,6 @@ const convolve = defineOp(
   },
 );
 
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 const castTo = (x: Tensor, like: Tensor): Tensor => (x.dtype === like.dtype ? x : cast(x, like.dtype));
 
 /** The sizes of a convolution, after checking that its window fits. */

@@ -5,10 +5,9 @@ import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { broadcastShapes, formatShape, type Shape, sameShape } from '../shape.js';
 import { setAddGradients } from '../tape.js';
-import { emptyLike, type Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 import { sumTo } from './sum_to.js';
 
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 const bindings = ['a', 'b', 'c'] as const;
 
 interface Row {

@@ -3,7 +3,7 @@ import { planElementwise } from '../../kernels/elementwise.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape, type Shape, sameShape } from '../shape.js';
-import { emptyLike, Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor.js';
 import { mul } from './elementwise.js';
 import { reduce } from './sum_to.js';
 
@@ -18,10 +18,10 @@ export const addGated = defineOp('addGated', (x: Tensor, gate: Tensor, y: Tensor
       sameShape(found.shape, shape) && found.dtype === x.dtype,
       () => `${name} is ${found}, expected ${formatShape(shape)} ${x.dtype}`,
     );
-  check(x.dtype === 'f32' || x.dtype === 'f16', () => `expected f32 or f16, found ${x}`);
+  check(isFloat(x), () => `expected f32 or f16, found ${x}`);
   expect('gate', gate, [samples, features]);
   expect('y', y, x.shape);
-  const rows = new Tensor(gate.device, gate.storage, [samples, 1, features], gate.dtype);
+  const rows = viewOf(gate, [samples, 1, features]);
   const result = emptyLike(x);
   dispatch(planElementwise([x, y, rows], { expression: 'a + b * c', output: result }), {
     a: x,

@@ -5,9 +5,7 @@ import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import type { Shape } from '../shape.js';
-import { emptyLike, type Tensor } from '../tensor.js';
-
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 
 /** The rows of `table` named by `ids`, as a tensor of `shape`; with `widen`, f16 becomes f32. */
 function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, widen: boolean): Tensor {

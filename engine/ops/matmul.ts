@@ -12,9 +12,9 @@ import {
 } from '../../kernels/matmul.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch, type TensorRange } from '../op.js';
-import { broadcastShapes, formatShape, type Shape, sizeOf } from '../shape.js';
+import { broadcastShapes, formatShape, sizeOf } from '../shape.js';
 import { isGradEnabled } from '../tape.js';
-import { emptyLike, Tensor } from '../tensor.js';
+import { emptyLike, isFloat, Tensor, viewOf } from '../tensor.js';
 import { expand, inDtype } from './elementwise.js';
 import { sumTo } from './sum_to.js';
 
@@ -33,15 +33,9 @@ export interface LinearOptions {
   readonly tuning?: MatmulTuning | undefined;
 }
 
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
-
 /** The same elements as a matrix of `columns` columns. */
 function asMatrix(x: Tensor, columns: number): Tensor {
-  return view(x, [x.size / columns, columns]);
-}
-
-function view({ device, storage, dtype }: Tensor, shape: Shape): Tensor {
-  return new Tensor(device, storage, shape, dtype);
+  return viewOf(x, [x.size / columns, columns]);
 }
 
 interface Operands {
@@ -144,7 +138,7 @@ export const matmul = defineOp('matmul', (a: Tensor, b: Tensor, options: MatmulO
         const db = transposeB
           ? product(right, left, b.dtype, { transposeA: true, transposeB: transposeA, tuning })
           : product(left, right, b.dtype, { transposeA: !transposeA, tuning });
-        return sharedB ? view(db, b.shape) : sumTo(db, b.shape);
+        return sharedB ? viewOf(db, b.shape) : sumTo(db, b.shape);
       },
     ],
   ];

@@ -4,13 +4,13 @@ import * as layers from '../../kernels/layer_norm.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape, type Shape, sameShape } from '../shape.js';
-import { empty, emptyLike, type Tensor } from '../tensor.js';
+import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
 import { add, cast, mul } from './elementwise.js';
 import { sum } from './reduce.js';
 
 /** Float types may differ among the arguments. */
 function checkFloat(name: string, x: Tensor): void {
-  check(x.dtype === 'f32' || x.dtype === 'f16', () => `${name} is ${x}, expected f32 or f16`);
+  check(isFloat(x), () => `${name} is ${x}, expected f32 or f16`);
   check(x.dtype === 'f32' || x.device.features.f16, () => `${name} is ${x}, but this adapter has no shader-f16`);
 }
 

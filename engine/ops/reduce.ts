@@ -3,7 +3,7 @@ import { type AxisView, axisView, cumsumChunk, planCumsum, planPass } from '../.
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { resolveAxes, resolveAxis, type Shape, sizeOf } from '../shape.js';
-import { emptyLike, type Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 import { add, cast, div, equal, exp, expand, inDtype, log, mul, square, sub } from './elementwise.js';
 import { reshape } from './shape.js';
 import { reduce } from './sum_to.js';
@@ -19,8 +19,6 @@ type Axes = number | readonly number[];
 function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
   return keepDims ? shape.map((n, i) => (axes.includes(i) ? 1 : n)) : shape.filter((_, i) => !axes.includes(i));
 }
-
-const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 
 function checkFloat(x: Tensor): void {
   check(isFloat(x), () => `expected f32 or f16, found ${x}`);

@@ -2,14 +2,11 @@
 import { type ImageSize, planPatch, planResample, type ResampleOptions } from '../../kernels/resample.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
-import { emptyLike, type Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 
 /** The image's sizes, after the checks that all ops here share. */
 function imageDims(x: Tensor): [number, number, number, number] {
-  check(
-    x.rank === 4 && (x.dtype === 'f32' || x.dtype === 'f16'),
-    () => `expected an image [N, C, H, W] of f32 or f16, found ${x}`,
-  );
+  check(x.rank === 4 && isFloat(x), () => `expected an image [N, C, H, W] of f32 or f16, found ${x}`);
   return x.dims(4);
 }
 
@@ -110,6 +107,6 @@ export const unpatchify = defineOp('unpatchify', (x: Tensor, { patch, channels, 
     x.rank === 3 && x.shape[1] === tokens && x.shape[2] === patch * patch * channels,
     () => `expected patches of [N, ${tokens}, ${patch * patch * channels}], found ${x}`,
   );
-  check(x.dtype === 'f32' || x.dtype === 'f16', () => `expected f32 or f16, found ${x}`);
+  check(isFloat(x), () => `expected f32 or f16, found ${x}`);
   return [toImage(x, patch, [x.shape[0]!, channels, height, width]), (dy) => [() => toPatches(dy, patch)]];
 });

@@ -4,11 +4,9 @@ import { planFill } from '../../kernels/fill.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape, resolveAxis, type Shape, sameShape, sizeOf, stridesOf } from '../shape.js';
-import { emptyLike, Tensor } from '../tensor.js';
+import { emptyLike, type Tensor, viewOf } from '../tensor.js';
 
 /** A tensor of another shape over the same memory. */
-const view = (x: Tensor, shape: Shape): Tensor => new Tensor(x.device, x.storage, shape, x.dtype);
-
 /** The same elements in another shape, over the same memory. One size may be -1: it follows from the others. */
 export const reshape = defineOp('reshape', (x: Tensor, shape: Shape) => {
   const open = shape.indexOf(-1);
@@ -18,7 +16,7 @@ export const reshape = defineOp('reshape', (x: Tensor, shape: Shape) => {
     sizeOf(full) === x.size && full.every((n) => Number.isInteger(n) && n > 0),
     () => `${x} has ${x.size} elements; expected a shape of as many, found ${formatShape(shape)}`,
   );
-  return [view(x, full), (dy) => [() => view(dy, x.shape)]];
+  return [viewOf(x, full), (dy) => [() => viewOf(dy, x.shape)]];
 });
 
 /** The box of `shape` that starts at `start` along `axis`. */

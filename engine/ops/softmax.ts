@@ -4,11 +4,11 @@ import { planSoftmax, planSoftmaxGrad } from '../../kernels/softmax.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { resolveAxis } from '../shape.js';
-import { emptyLike, type Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 
 function softmaxOp(name: string, log: boolean): (x: Tensor, axis?: number) => Tensor {
   return defineOp(name, (x: Tensor, axis = -1) => {
-    check(x.dtype === 'f32' || x.dtype === 'f16', () => `expected f32 or f16, found ${x}`);
+    check(isFloat(x), () => `expected f32 or f16, found ${x}`);
     const view = axisView(x.shape, resolveAxis(axis, x.rank));
     const { features } = x.device;
     const y = emptyLike(x);

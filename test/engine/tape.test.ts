@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { defineOp } from '../../engine/op.js';
 import { add, cast, floor, mul, square } from '../../engine/ops/elementwise.js';
 import { sum } from '../../engine/ops/reduce.js';
 import { scope } from '../../engine/scope.js';
@@ -97,6 +98,29 @@ describe('refused by backward', () => {
       const other = tensor(device, [1, 2, 3]).requireGrad();
       backward(sum(square(x)), [x, other]);
     }, 'backward: tensor 1 of those asked for, [3], is not reached from the loss'));
+
+  test('and the ops after a failed backward still name their own errors', () => {
+    refused((x) => {
+      const frozen = defineOp('frozen', (a: Tensor) => [add(a, 1), () => [undefined]]);
+      expect(() => backward(sum(frozen(x)), [x])).toThrow('frozen has no gradient for its input 0');
+      add(x, tensor(device, [1, 2, 3]));
+    }, 'add: shapes [2] and [3] do not broadcast');
+  });
+
+  test('a gradient that fails inside its pullback leaves no label behind', () => {
+    refused((x) => {
+      const failing = defineOp('failing', (a: Tensor) => [
+        add(a, 1),
+        () => [
+          () => {
+            throw new Error('stop');
+          },
+        ],
+      ]);
+      expect(() => backward(sum(failing(x)), [x])).toThrow('stop');
+      add(x, tensor(device, [1, 2, 3]));
+    }, 'add: shapes [2] and [3] do not broadcast');
+  });
 
   test('requireGrad on something that is no leaf, or no float', () => {
     refused((x) => square(x).requireGrad(), 'requireGrad(): [2] f32 is the output of square, not a leaf');
