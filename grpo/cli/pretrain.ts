@@ -3,64 +3,132 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Device } from '../../engine/index.js';
 import { encodePng, gridOf, pictureOf } from '../../models/png.js';
+import { pretrainClip, retrieval, saveClip } from '../../models/pretrain/clip.js';
 import { sceneSize } from '../../models/pretrain/scenes.js';
+import type { TrainingOptions } from '../../models/pretrain/training.js';
 import { loadVae, pretrainVae, reconstructions, saveVae } from '../../models/pretrain/vae.js';
 import { UsageError } from './exit_codes.js';
 
 export interface PretrainOptions {
-  readonly steps: number;
+  /** Optimizer steps and pictures a step; each model has its usual ones. */
+  readonly steps?: number;
+  readonly batch?: number;
   readonly seed: number;
-  readonly batch: number;
-  /** The folder of the model; its parent gets the picture of reconstructions. */
+  /** The folder of the model. While it is trained, its checkpoint lies there too. */
   readonly out: string;
+  /** Go on from the checkpoint. */
+  readonly resume?: boolean;
   readonly device?: string;
 }
 
+interface Job {
+  readonly device: Device;
+  readonly out: string;
+  readonly training: TrainingOptions & { readonly batch: number };
+}
+
+/** What a training leaves: how many steps were taken, and lines that say what came out (none when it was stopped). */
+interface Outcome {
+  readonly done: number;
+  readonly lines: readonly string[];
+}
+
+interface Recipe {
+  readonly steps: number;
+  readonly batch: number;
+  run(job: Job): Promise<Outcome>;
+}
+
+const recipes: Readonly<Record<string, Recipe>> = {
+  'scenes-vae': { steps: 1100, batch: 8, run: runVae },
+  'scenes-clip': { steps: 1000, batch: 96, run: runClip },
+};
+
 /** Models that can be pretrained. */
-export const pretrainable = ['scenes-vae'] as const;
+export const pretrainable = Object.keys(recipes);
 
 const everySteps = 25; // a line of progress
+const checkpointEvery = 100;
 
 /** Trains one model and saves its folder. Returns the lines that say what came out. */
 export async function pretrain(
   model: string,
-  { steps, seed, batch, out, device: name }: PretrainOptions,
+  { steps, batch, seed, out, resume = false, device: name }: PretrainOptions,
 ): Promise<string[]> {
-  if (model !== 'scenes-vae')
-    throw new UsageError(`pretrain: ${model} is not known; expected ${pretrainable.join(', ')}`);
+  const recipe = recipes[model];
+  if (!recipe) throw new UsageError(`pretrain: ${model} is not known; expected ${pretrainable.join(', ')}`);
   const device = await Device.create(name ? { name } : {});
+  const interruption = new AbortController();
+  const interrupt = (): void => interruption.abort();
+  process.once('SIGINT', interrupt);
   try {
-    const start = performance.now();
-    let sum = 0;
-    const onStep = (step: number, loss: number): void => {
-      sum += loss;
-      if (step % everySteps !== 0 && step !== steps) return;
-      const count = step % everySteps || everySteps;
-      const left = ((performance.now() - start) / 1000 / step) * (steps - step);
-      process.stderr.write(`step ${step}/${steps}  loss ${(sum / count).toFixed(5)}  ${left.toFixed(0)} s left\n`);
-      sum = 0;
-    };
-    const { vae, parameters } = await pretrainVae(device, { steps, seed, batch, onStep });
     await mkdir(out, { recursive: true });
-    await saveVae(device, out, vae, parameters);
-    parameters.dispose();
-    return await examine(device, out, start);
+    const start = performance.now();
+    const total = steps ?? recipe.steps;
+    const path = join(out, 'checkpoint.safetensors');
+    const { done, lines } = await recipe.run({
+      device,
+      out,
+      training: {
+        steps: total,
+        batch: batch ?? recipe.batch,
+        seed,
+        onStep: progress(total),
+        checkpoint: { path, resume, every: checkpointEvery },
+        signal: interruption.signal,
+      },
+    });
+    if (done < total) return [`stopped after step ${done} of ${total}; go on with --resume (${path})`];
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    return [`done  ${out}  ${seconds} s  ${lines[0]}`, ...lines.slice(1)];
   } finally {
+    process.off('SIGINT', interrupt);
     device.close();
   }
 }
 
-/** Loads the folder again and measures what a user gets: f16 weights, held-out scenes. */
-async function examine(device: Device, folder: string, start: number): Promise<string[]> {
-  const { vae, parameters } = await loadVae(device, folder);
-  const { psnr, pictures } = await reconstructions(device, vae, 64);
+/** Prints the mean loss of the last steps and the time that is left. */
+function progress(steps: number): (step: number, loss: number) => void {
+  const start = performance.now();
+  let first: number | undefined;
+  let losses: number[] = [];
+  return (step, loss) => {
+    first ??= step - 1;
+    losses.push(loss);
+    if (step % everySteps !== 0 && step !== steps) return;
+    const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    const left = ((performance.now() - start) / 1000 / (step - first)) * (steps - step);
+    process.stderr.write(`step ${step}/${steps}  loss ${mean.toFixed(5)}  ${left.toFixed(0)} s left\n`);
+    losses = [];
+  };
+}
+
+async function runVae({ device, out, training }: Job): Promise<Outcome> {
+  const { vae, parameters, done } = await pretrainVae(device, training);
+  if (done === training.steps) await saveVae(device, out, vae, parameters);
   parameters.dispose();
+  if (done < training.steps) return { done, lines: [] };
+  // Loaded again, to measure what a user gets: f16 weights, held-out scenes.
+  const saved = await loadVae(device, out);
+  const { psnr, pictures } = await reconstructions(device, saved.vae, 64);
+  saved.parameters.dispose();
   const grid = gridOf(
     pictures.slice(0, 32).map((pixels) => pictureOf(pixels, sceneSize, sceneSize)),
     8,
   );
-  const path = join(folder, 'reconstructions.png');
+  const path = join(out, 'reconstructions.png');
   await writeFile(path, encodePng(grid, { title: 'held-out scenes, each beside its reconstruction' }));
-  const seconds = ((performance.now() - start) / 1000).toFixed(0);
-  return [`done  ${folder}  ${seconds} s  PSNR ${psnr.toFixed(2)} dB on 64 held-out scenes`, `look  ${path}`];
+  return { done, lines: [`PSNR ${psnr.toFixed(2)} dB on 64 held-out scenes`, `look  ${path}`] };
+}
+
+async function runClip({ device, out, training }: Job): Promise<Outcome> {
+  const { done, ...model } = await pretrainClip(device, out, training);
+  if (done === training.steps) await saveClip(out, model.parameters);
+  const { top1, twins } = await retrieval(device, model);
+  model.parameters.dispose();
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  return {
+    done,
+    lines: [`retrieval among 64 held-out captions ${percent(top1)}, caption before its twin ${percent(twins)}`],
+  };
 }

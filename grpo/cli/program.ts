@@ -76,9 +76,10 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     .command('pretrain')
     .description('train one of the small models that ship, on scenes, from random weights')
     .argument('<model>', pretrainable.join(', '))
-    .option('--steps <count>', 'optimizer steps', wholeNumber(1), 1100)
+    .option('--steps <count>', "optimizer steps (default: the model's own)", wholeNumber(1))
     .option('--seed <number>', 'seed of weights, scenes and noise', wholeNumber(0), 1)
-    .option('--batch <count>', 'pictures a step', wholeNumber(1), 8)
+    .option('--batch <count>', "pictures a step (default: the model's own)", wholeNumber(1))
+    .option('--resume', 'go on from the checkpoint in the folder')
     .requiredOption('--out <folder>', 'the model folder to write')
     .option('--device <name>', "part of an adapter's name")
     .action(async (model: string, options: PretrainOptions) => {

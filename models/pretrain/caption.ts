@@ -36,10 +36,14 @@ export interface SceneWords {
 
 const counts = ['', 'a', 'two', 'three'] as const;
 
-const sameObject = (a: ObjectWords, b: ObjectWords): boolean =>
+/** Whether two objects can't be told apart by words. */
+export const sameObject = (a: ObjectWords, b: ObjectWords): boolean =>
   a.shape === b.shape && a.color === b.color && a.size === b.size;
 
 const plural = (shape: ShapeName): string => (shape === 'cross' ? 'crosses' : `${shape}s`);
+
+/** The shapes as a count has them. */
+export const plurals: readonly string[] = shapes.map(plural);
 
 function describe({ shape, color, size }: ObjectWords): string {
   const words = size === 'medium' ? `${color} ${shape}` : `${size} ${color} ${shape}`;
@@ -64,7 +68,7 @@ const one = `(?:an? )?(?:(small|large) )?(${colors.join('|')}) (${shapes.join('|
 const related = new RegExp(`^${one} (${relations.join('|')}) ${one}$`);
 const list = new RegExp(`^${one}(?:, ${one})? and ${one}$`);
 const single = new RegExp(`^${one}$`);
-const counted = new RegExp(`^(two|three) (?:(small|large) )?(${colors.join('|')}) (${shapes.map(plural).join('|')})$`);
+const counted = new RegExp(`^(two|three) (?:(small|large) )?(${colors.join('|')}) (${plurals.join('|')})$`);
 
 function object(size: string | undefined, color: string, shape: string): ObjectWords {
   return { shape: shape as ShapeName, color: color as ColorName, size: (size as SizeName | undefined) ?? 'medium' };
@@ -116,3 +120,40 @@ export function drawWords(random: Random): SceneWords {
 
 /** One caption in eight, by its hash, is never trained on. */
 export const isHeldOut = (caption: string): boolean => hashText(caption) % 8 === 0;
+
+const opposite: Readonly<Record<Relation, Relation>> = {
+  above: 'below',
+  below: 'above',
+  'left of': 'right of',
+  'right of': 'left of',
+};
+
+/** Other words with one thing changed: a colour, shape or size, the count, the relation, or which object has which colour. */
+export function varyWords(words: SceneWords, random: Random): SceneWords {
+  const { objects, relation } = words;
+  const [first] = objects;
+  const alike = objects.length > 1 && objects.every((object) => sameObject(object, first!));
+  const at = random.below(objects.length);
+  const change = (part: Partial<ObjectWords>): SceneWords => ({
+    ...words,
+    objects: objects.map((object, i) => (alike || i === at ? { ...object, ...part } : object)),
+  });
+  const swapColors = (): SceneWords => {
+    const other = (at + 1) % objects.length;
+    const color = (i: number): ColorName => objects[i === at ? other : i === other ? at : i]!.color;
+    return { ...words, objects: objects.map((object, i) => ({ ...object, color: color(i) })) };
+  };
+  const ways: (() => SceneWords)[] = [
+    () => change({ color: random.pick(colors) }),
+    () => change({ shape: random.pick(shapes) }),
+    () => change({ size: random.pick(objects.length === 3 ? ['small', 'medium'] : sizes) }),
+  ];
+  if (alike) ways.push(() => ({ objects: Array(5 - objects.length).fill({ ...first!, size: 'medium' }) }));
+  else if (objects.length > 1) ways.push(swapColors);
+  if (relation) ways.push(() => ({ objects, relation: opposite[relation] }));
+  const varied = random.pick(ways)();
+  const isSame = writeCaption(varied) === writeCaption(words);
+  const unclear =
+    !alike && objects.length > 1 && varied.objects.every((object) => sameObject(object, varied.objects[0]!));
+  return isSame || unclear ? varyWords(words, random) : varied;
+}

@@ -23,6 +23,7 @@ import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments } 
 import { loadWeights, saveWeights } from '../weights.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
+import { runTraining, type TrainingOptions } from './training.js';
 
 /** The embedded autoencoder: 64 x 64 RGB to latents of 16 x 16 x 4. */
 export const scenesVaeConfig = {
@@ -40,29 +41,18 @@ export const scenesVaeConfig = {
   sample_size: sceneSize,
 } as const satisfies AutoencoderKLConfig & Record<string, unknown>;
 
-export interface PretrainVaeOptions {
-  readonly steps: number;
-  readonly seed: number;
+export interface PretrainVaeOptions extends TrainingOptions {
   /** Pictures a step. Default 8. */
   readonly batch?: number;
   /** Peak learning rate; it rises over the first 2 % of the steps and falls to zero like a cosine. Default 2e-3. */
   readonly lr?: number;
   /** Weight of the latents' divergence from a standard normal, per latent element. Default 1e-5. */
   readonly kl?: number;
-  /** Called after every step with the loss of a recent one. */
-  readonly onStep?: (step: number, loss: number) => void;
 }
 
 /** Values in [-1, 1], as the network sees them, of pictures in [0, 1]. */
 export const toNetwork = (pixels: ArrayLike<number>): Float32Array =>
   Float32Array.from(pixels, (value) => 2 * value - 1);
-
-/** The learning rate of a step: a linear rise, then a cosine. */
-export function scheduledRate(step: number, steps: number, peak: number): number {
-  const rise = Math.max(1, Math.round(0.02 * steps));
-  if (step < rise) return (peak * (step + 1)) / rise;
-  return 0.5 * peak * (1 + Math.cos((Math.PI * (step - rise)) / Math.max(1, steps - rise)));
-}
 
 /** How far the latents' Gaussians are from the standard normal, per element: (mean^2 + var - 1 - ln var) / 2. */
 function divergence(moments: Tensor): Tensor {
@@ -74,8 +64,8 @@ function divergence(moments: Tensor): Tensor {
 export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
-): Promise<{ vae: AutoencoderKL; parameters: Parameters }> {
-  const { steps, seed, batch = 8, lr = 2e-3, kl = 1e-5, onStep } = options;
+): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
+  const { steps, seed, batch = 8, lr = 2e-3, kl = 1e-5 } = options;
   const parameters = new Parameters(device);
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
   await initializeParameters(parameters, seed);
@@ -92,20 +82,22 @@ export async function pretrainVae(
     return { loss };
   });
 
-  const random = randomStream(seed);
-  let loss = Number.NaN;
-  for (let i = 0; i < steps; i++) {
+  const random = randomStream(seed); // one stream of noise through all steps
+  let drawn = 0;
+  const draw = (): Float32Array => {
+    drawn++;
+    return Float32Array.from({ length: noise.size }, () => random.normal());
+  };
+  const feed = (i: number): void => {
+    while (drawn < i) draw(); // a resumed training passes over what was used
     const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
-    if (i > 0) loss = await step.outputs.loss.item(); // of the step before, which ran while the scenes were drawn
-    if (i > 0) onStep?.(i, loss);
     image.write(Float32Array.from(scenes.flatMap(({ pixels }) => [...toNetwork(pixels)])));
-    noise.write(Float32Array.from({ length: noise.size }, () => random.normal()));
-    optimizer.lr.write([scheduledRate(i, steps, lr)]);
-    step.run();
-  }
-  onStep?.(steps, await step.outputs.loss.item());
+    noise.write(draw());
+  };
+  const identity = { model: 'scenes-vae', seed, steps, batch, lr, kl };
+  const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
   for (const thing of [step, optimizer, image, noise]) thing.dispose();
-  return { vae, parameters };
+  return { vae, parameters, done };
 }
 
 /** Held-out scenes and what becomes of them: by the means of their latents, encoded and decoded. */

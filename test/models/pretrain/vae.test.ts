@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadVae, pretrainVae, reconstructions, saveVae, scheduledRate } from '../../../models/pretrain/vae.js';
+import { scheduledRate } from '../../../models/pretrain/training.js';
+import { loadVae, pretrainVae, reconstructions, saveVae } from '../../../models/pretrain/vae.js';
 import { testDevice } from '../../check.js';
 
 const device = await testDevice();
