@@ -47,7 +47,7 @@ export function groupAdvantages(
   const all = globalStd ? momentsOf(finite.flat(), correction).std : undefined;
   return groups.map((rewards, g) => {
     const own = momentsOf(finite[g]!, correction);
-    const moments = all === undefined || own.std === 0 ? own : { mean: own.mean, std: all };
+    const moments = { mean: own.mean, std: all ?? own.std };
     return rewards.map((reward) =>
       Number.isFinite(reward) ? Math.min(Math.max(standardise(reward, moments, eps), -max), max) : 0,
     );

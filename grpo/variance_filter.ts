@@ -11,9 +11,9 @@ function checkCount(name: string, count: number, size: number): void {
 
 const ascending = (indices: readonly number[]): number[] => [...indices].sort((a, b) => a - b);
 
-/** Indices by rising reward; equal rewards by index. */
+/** Indices by rising reward. The sort is stable: equal rewards stay in order. */
 const byReward = (rewards: ArrayLike<number>, indices: readonly number[]): number[] =>
-  [...indices].sort((a, b) => rewards[a]! - rewards[b]! || a - b);
+  [...indices].sort((a, b) => rewards[a]! - rewards[b]!);
 
 /**
  * Optimal variance filtering: the `count` samples whose rewards have the largest population variance (Pro-GRPO, eq. 10 and
