@@ -66,6 +66,29 @@ export function planGather(
   });
 }
 
+/**
+ * The inverse: `count` rows of 4-byte elements written over those of a table. One dispatch for each part of the table that
+ * fits a binding.
+ */
+export function planAssignRows(
+  { rows, width, count }: GatherSize,
+  dtype: 'f32' | 'u32',
+  limits: BindingLimits,
+): GatherPart[] {
+  const unit = width % 4 === 0 ? 4 : 1;
+  const part = rowsOfPart(rows, width * 4, limits);
+  return Array.from({ length: Math.ceil(rows / part) }, (_, i) => {
+    const size = { firstRow: i * part, rows: Math.min(part, rows - i * part) };
+    const plan: Plan = {
+      kernel: 'assign_rows',
+      variant: { types: { V: elementTypes(dtype, unit).V } },
+      params: { count: (count * width) / unit, width: width / unit, ...size },
+      grid: linearGrid(Math.ceil((count * width) / unit / 256)),
+    };
+    return { plan, ...size };
+  });
+}
+
 /** A plan that chains equal ids, for the gradient. */
 export function planGatherLinks({ rows, count }: GatherSize): Plan {
   return {

@@ -1,4 +1,5 @@
 /** Elementwise ops. Each is a row: its expression in WGSL (kernels/lib/elementwise.wgsl) and that of its gradients. */
+import { planAccumulate } from '../../kernels/accumulate.js';
 import { planElementwise } from '../../kernels/elementwise.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
@@ -198,6 +199,16 @@ export function assign(target: Tensor, source: Tensor): void {
     () => `assign: the target is ${target}, the source ${source}`,
   );
   dispatch(planElementwise([source], { expression: 'a', output: target }), { a: source, b: null, c: null, y: target });
+}
+
+/** Adds `part` to `total` in place, both f32 of one shape: how gradients gather over micro-batches. Not recorded. */
+export function accumulate(total: Tensor, part: Tensor): void {
+  check(!total.requiresGrad, () => `accumulate: ${total} needs a gradient; it can't be overwritten`);
+  check(
+    sameShape(total.shape, part.shape) && total.dtype === 'f32' && part.dtype === 'f32',
+    () => `accumulate: the total is ${total}, the part ${part}; expected f32 of one shape`,
+  );
+  dispatch(planAccumulate(total.size), { total, part });
 }
 
 setAddGradients((a, b) => elementwise([a, b], { expression: 'a + b' }));

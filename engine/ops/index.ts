@@ -1,26 +1,40 @@
 /** Rows by index: embedding tables, and picking samples out of a batch. */
 import { planFill } from '../../kernels/fill.js';
-import { type GatherSize, planGather, planGatherGrad, planGatherLinks } from '../../kernels/gather.js';
+import {
+  type BindingLimits,
+  type GatherPart,
+  type GatherSize,
+  planAssignRows,
+  planGather,
+  planGatherGrad,
+  planGatherLinks,
+} from '../../kernels/gather.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import type { Shape } from '../shape.js';
+import { defineOp, dispatch, type TensorRange } from '../op.js';
+import { type Shape, sameShape } from '../shape.js';
 import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 
 /** The rows of `table` named by `ids`, as a tensor of `shape`; with `widen`, f16 becomes f32. */
 function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, widen: boolean): Tensor {
-  const { limits, offsetAlignment } = table.device;
   const y = emptyLike(table, shape, widen ? 'f32' : table.dtype);
-  const parts = planGather(size, table.dtype, widen, {
-    bytes: limits.maxStorageBufferBindingSize,
-    alignment: offsetAlignment,
-  });
-  for (const { plan, firstRow, rows } of parts) {
-    const part = { tensor: table, start: firstRow * size.width, size: rows * size.width };
-    dispatch(plan, { ids, table: part, y });
+  for (const part of planGather(size, table.dtype, widen, bindingLimits(table))) {
+    dispatch(part.plan, { ids, table: rowsOf(table, part, size), y });
   }
   return y;
 }
+
+const bindingLimits = ({ device }: Tensor): BindingLimits => ({
+  bytes: device.limits.maxStorageBufferBindingSize,
+  alignment: device.offsetAlignment,
+});
+
+/** The rows of a table that one dispatch binds. */
+const rowsOf = (tensor: Tensor, { firstRow, rows }: GatherPart, { width }: GatherSize): TensorRange => ({
+  tensor,
+  start: firstRow * width,
+  size: rows * width,
+});
 
 /** The sum of the rows of dy that came from each row of the table. */
 function gatherGrad(ids: Tensor, dy: Tensor, size: GatherSize, shape: Shape, dtype: DType): Tensor {
@@ -58,3 +72,24 @@ export const indexSelect = defineOp('indexSelect', (x: Tensor, indices: Tensor) 
   const y = gather(indices, x, size, [indices.size, ...rest], false);
   return isFloat(x) ? [y, (dy) => [() => gatherGrad(indices, dy, size, x.shape, x.dtype)]] : [y];
 });
+
+/**
+ * Overwrites rows of `target` [n, ...] in place: target[indices[i]] = source[i], for indices u32 [m] that differ and source
+ * [m, ...] of the same dtype, f32 or u32. Indices past the end write nothing. How a captured step keeps what it makes
+ * under a place that only the GPU knows. Not recorded: a target that needs a gradient is refused.
+ */
+export function assignRows(target: Tensor, indices: Tensor, source: Tensor): void {
+  const [rows, ...rest] = target.shape;
+  const { dtype } = target;
+  check(indices.dtype === 'u32' && indices.rank === 1, () => `assignRows: expected indices [m] u32, found ${indices}`);
+  check(
+    rows !== undefined && source.dtype === dtype && sameShape(source.shape, [indices.size, ...rest]),
+    () => `assignRows: the target is ${target}, the source ${source}, expected ${indices.size} rows of the target's`,
+  );
+  check(dtype === 'f32' || dtype === 'u32', () => `assignRows: the target is ${target}, expected f32 or u32`);
+  check(!target.requiresGrad, () => `assignRows: ${target} needs a gradient; it can't be overwritten`);
+  const size = { rows, width: target.size / rows, count: indices.size };
+  for (const part of planAssignRows(size, dtype, bindingLimits(target))) {
+    dispatch(part.plan, { ids: indices, source, target_rows: rowsOf(target, part, size) });
+  }
+}

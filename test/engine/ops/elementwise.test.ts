@@ -182,6 +182,20 @@ test('a sample does not depend on its batch', async () => {
   await checkBatchInvariance(device, (a, b) => ops.silu(ops.mul(a, b)), inputs, { batched: [0] });
 });
 
+test('accumulate adds in place', async () => {
+  for (const size of [4096, 7]) {
+    const [a, b] = [random([size], 1), random([size], 2)];
+    const total = upload(device, a);
+    scope(device, () => {
+      for (let i = 0; i < 2; i++) ops.accumulate(total, upload(device, b));
+    });
+    const twice = a.data.map((value, i) => Math.fround(Math.fround(value + b.data[i]!) + b.data[i]!));
+    expect(Array.from(await total.data())).toEqual(Array.from(twice));
+    expect(() => scope(device, () => ops.accumulate(total, tensor(device, [1])))).toThrow('accumulate: the total is');
+    total.dispose();
+  }
+});
+
 describe('refused inputs', () => {
   test('shapes that do not broadcast', () => {
     expect(() => scope(device, () => ops.add(tensor(device, [1, 2, 3]), tensor(device, [1, 2])))).toThrow(

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { embedding, indexSelect } from '../../../engine/ops/index.js';
+import { assignRows, embedding, indexSelect } from '../../../engine/ops/index.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import { tensor } from '../../../engine/tensor.js';
@@ -119,4 +119,41 @@ test('refused arguments are named', () => {
       'indexSelect: expected indices of u32 in one axis, found [2, 2] f32',
     );
   });
+});
+
+test('assignRows writes the named rows and leaves the others, also in parts of a binding', async () => {
+  const limits = { ...limitsOf(), maxStorageBufferBindingSize: 1024 };
+  for (const [width, dtype] of [
+    [8, 'f32'],
+    [7, 'f32'],
+    [1, 'u32'],
+  ] as const) {
+    const [before, source] = [
+      random([300, width], 1, { dtype, low: 0, high: 99 }),
+      random([4, width], 2, { dtype, low: 0, high: 99 }),
+    ];
+    const places = [299, 0, 130, 4_000_000_000]; // the last names no row
+    const expected = Array.from(before.data);
+    for (const [i, place] of places.slice(0, 3).entries())
+      for (let k = 0; k < width; k++) expected[place * width + k] = source.data[i * width + k]!;
+    for (const small of [false, true]) {
+      const spy = vi.spyOn(device, 'limits', 'get');
+      if (small) spy.mockReturnValue(limits as GPUSupportedLimits);
+      const target = upload(device, before, dtype);
+      scope(device, () => assignRows(target, tensor(device, places, [4], 'u32'), upload(device, source, dtype)));
+      spy.mockRestore();
+      expect(Array.from(await target.data()), `${width} ${dtype}`).toEqual(expected);
+      target.dispose();
+    }
+  }
+});
+
+test('assignRows refuses rows of another shape or dtype', () => {
+  const rowsOfFour = tensor(device, Array(8).fill(0), [2, 4]);
+  const one = tensor(device, [0], [1], 'u32');
+  const wrong = tensor(device, [1, 2, 3], [1, 3]);
+  expect(() => assignRows(rowsOfFour, one, wrong)).toThrow(
+    "assignRows: the target is [2, 4] f32, the source [1, 3] f32, expected 1 rows of the target's",
+  );
+  for (const each of [rowsOfFour, one, wrong]) each.dispose();
 });
