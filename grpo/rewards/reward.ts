@@ -1,4 +1,5 @@
 /** What a reward is: pictures in, one number each out. Previews in the middle of sampling and final pictures use the same door. */
+import { momentsOf, standardise } from '../advantage.js';
 
 /** A picture as every reward sees it: rounded and clamped to bytes, as in Flow-GRPO. */
 export interface RewardImage {
@@ -59,7 +60,7 @@ export function checkScores(
   const list = scores as readonly unknown[];
   if (list.length !== images) fail(`returned ${list.length} scores`);
   const wrong = list.findIndex((score) => !Number.isFinite(score));
-  if (wrong >= 0) fail(`returned ${describe(list[wrong])} for image ${wrong} (from 0)`);
+  if (wrong >= 0) fail(`returned ${describe(list[wrong])} as score ${wrong + 1}`);
 }
 
 const describe = (value: unknown): string =>
@@ -84,13 +85,6 @@ export interface CombinedScores {
   readonly total: number[];
   /** Raw scores of each reward, by name. */
   readonly parts: Readonly<Record<string, number[]>>;
-}
-
-/** (x - mean) / (population deviation + eps). */
-function normalised(scores: readonly number[], eps: number): number[] {
-  const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
-  const variance = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0) / scores.length;
-  return scores.map((score) => (score - mean) / (Math.sqrt(variance) + eps));
 }
 
 /** Several rewards at once. */
@@ -132,7 +126,9 @@ export class CombinedReward {
     let start = 0;
     return groups.flatMap((size) => {
       start += size;
-      return normalised(scores.slice(start - size, start), eps);
+      const group = scores.slice(start - size, start);
+      const moments = momentsOf(group);
+      return group.map((score) => standardise(score, moments, eps));
     });
   }
 }
