@@ -6,6 +6,7 @@ import { Command, Option } from 'commander';
 import { Device } from '../engine/device.js';
 import { measurePeaks, type Peaks } from '../engine/peak.js';
 import { cases } from './cases.js';
+import { formatTable4 } from './cost.js';
 import { type BenchCase, runCase, type ShapeSet, shapeSets } from './harness.js';
 import { measureHost } from './host.js';
 import {
@@ -29,7 +30,11 @@ interface Options {
 
 const options = new Command('bench')
   .description('Checks each op against a reference, then times it.')
-  .option('--filter <text>', 'only cases whose "op shape dtype" contains this; "host" for the costs of the host', '')
+  .option(
+    '--filter <text>',
+    'only cases whose "op shape dtype" contains this; "host" for the costs of the host, "cost" for table 4 of the paper',
+    '',
+  )
   .addOption(new Option('--shapes <set>', 'which shapes').choices([...shapeSets, 'all']).default('all'))
   .option('--json <file>', 'store the results')
   .option(
@@ -55,56 +60,74 @@ async function bestPeaks(device: Device): Promise<Peaks> {
   return { fma, copy };
 }
 
-const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
-const device = await Device.create();
-try {
-  const { fma, copy } = await bestPeaks(device);
-  const { info: adapter } = device;
-  console.log(`${adapter.device} (${adapter.description}), node ${process.version}`);
-  console.log(`peaks: ${formatPeaks({ fma, copy })}`);
-
-  const results: Result[] = [];
-  for (const entry of cases.filter(wanted)) {
-    try {
-      const result = await runCase(device, entry);
-      results.push(result);
-      console.log(formatResult(result, { fma, copy }, adapter));
-    } catch (error) {
-      process.exitCode = 1;
-      console.error(`FAILED  ${entry.op} ${entry.shape} ${entry.dtype}: ${(error as Error).message}`);
-    }
+/** Table 4 of the paper needs no device. */
+function printCosts(): void {
+  const { lines, agrees } = formatTable4();
+  for (const line of lines) console.log(line);
+  if (!agrees) {
+    process.exitCode = 1;
+    console.error('FAILED  cost: the totals are not those of the paper');
   }
-  const host: HostResult[] = 'host'.includes(options.filter) ? await measureHost(device) : [];
-  for (const { name, mean, margin } of host)
-    console.log(`host  ${name.padEnd(50)} ${mean.toFixed(1).padStart(7)} us +- ${margin.toFixed(0)} %`);
-
-  const after = await bestPeaks(device);
-  const busy = Math.max(after.fma / fma, after.copy / copy, fma / after.fma, copy / after.copy);
-  if (busy > slowdownLimit) {
-    console.log(`the machine was busy: now the peaks are ${formatPeaks(after)}; times and shares are uncertain`);
-  }
-  const [cpu] = cpus();
-  const report: Report = {
-    date: new Date().toISOString(),
-    node: process.version,
-    cpu: `${cpus().length} x ${cpu?.model.trim()}`,
-    adapter,
-    peaks: { fma, copy },
-    results,
-    host,
-  };
-  if (options.json) {
-    mkdirSync(dirname(options.json), { recursive: true });
-    writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
-  }
-  if (stored) {
-    const { changes, slower, sameAdapter } = compareReports(stored, report);
-    console.log(`\nagainst ${options.compare} (${stored.date}): time before, now, now / before`);
-    for (const change of changes) console.log(formatChange(change));
-    if (!sameAdapter)
-      console.log(`stored on ${stored.adapter.device} (${stored.adapter.description}): no verdict on another adapter`);
-    if (slower.length > 0) process.exitCode ||= slowdownStatus; // a wrong result is worse
-  }
-} finally {
-  device.close();
 }
+
+/** Checks and times every wanted case. */
+async function measure(): Promise<void> {
+  const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
+  const device = await Device.create();
+  try {
+    const { fma, copy } = await bestPeaks(device);
+    const { info: adapter } = device;
+    console.log(`${adapter.device} (${adapter.description}), node ${process.version}`);
+    console.log(`peaks: ${formatPeaks({ fma, copy })}`);
+
+    const results: Result[] = [];
+    for (const entry of cases.filter(wanted)) {
+      try {
+        const result = await runCase(device, entry);
+        results.push(result);
+        console.log(formatResult(result, { fma, copy }, adapter));
+      } catch (error) {
+        process.exitCode = 1;
+        console.error(`FAILED  ${entry.op} ${entry.shape} ${entry.dtype}: ${(error as Error).message}`);
+      }
+    }
+    const host: HostResult[] = 'host'.includes(options.filter) ? await measureHost(device) : [];
+    for (const { name, mean, margin } of host)
+      console.log(`host  ${name.padEnd(50)} ${mean.toFixed(1).padStart(7)} us +- ${margin.toFixed(0)} %`);
+
+    const after = await bestPeaks(device);
+    const busy = Math.max(after.fma / fma, after.copy / copy, fma / after.fma, copy / after.copy);
+    if (busy > slowdownLimit) {
+      console.log(`the machine was busy: now the peaks are ${formatPeaks(after)}; times and shares are uncertain`);
+    }
+    const [cpu] = cpus();
+    const report: Report = {
+      date: new Date().toISOString(),
+      node: process.version,
+      cpu: `${cpus().length} x ${cpu?.model.trim()}`,
+      adapter,
+      peaks: { fma, copy },
+      results,
+      host,
+    };
+    if (options.json) {
+      mkdirSync(dirname(options.json), { recursive: true });
+      writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
+    }
+    if (stored) {
+      const { changes, slower, sameAdapter } = compareReports(stored, report);
+      console.log(`\nagainst ${options.compare} (${stored.date}): time before, now, now / before`);
+      for (const change of changes) console.log(formatChange(change));
+      if (!sameAdapter)
+        console.log(
+          `stored on ${stored.adapter.device} (${stored.adapter.description}): no verdict on another adapter`,
+        );
+      if (slower.length > 0) process.exitCode ||= slowdownStatus; // a wrong result is worse
+    }
+  } finally {
+    device.close();
+  }
+}
+
+if ('cost'.includes(options.filter)) printCosts();
+if (options.filter !== 'cost') await measure();

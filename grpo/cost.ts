@@ -1,0 +1,138 @@
+/** What a run costs, counted before it runs: network calls, decodes, trained steps, and their arithmetic (Pro-GRPO, table 4). */
+import { check } from '../engine/errors.js';
+import type { Prune, RunConfig } from './config.js';
+import { trainedStepCount } from './timesteps.js';
+
+/** How one group is sampled and trained, as far as that costs anything. */
+export interface GroupPlan {
+  /** Denoising steps of a trajectory, T. */
+  readonly steps: number;
+  /** Size of the group, then survivors after each selection. */
+  readonly keep: readonly number[];
+  /** 0-based steps of the selections in the middle of sampling; none where the choice is made at the end. */
+  readonly pruneAt: readonly number[];
+  readonly prune: Prune;
+  /** Steps of each survivor that are trained. */
+  readonly trainedSteps: number;
+}
+
+/** The plan that a run's configuration stands for. */
+export function groupPlanOf({ sampler, grpo }: Pick<RunConfig, 'sampler' | 'grpo'>): GroupPlan {
+  return {
+    steps: sampler.steps,
+    keep: grpo.keep,
+    pruneAt: grpo.prune_at,
+    prune: grpo.prune,
+    trainedSteps: trainedStepCount({
+      steps: sampler.steps,
+      fraction: grpo.timestep_fraction,
+      trainLast: grpo.train_last_step,
+    }),
+  };
+}
+
+/** The same group without selection: every trajectory runs to its end and is trained. */
+export const fullGroup = (plan: GroupPlan): GroupPlan => ({
+  ...plan,
+  keep: [plan.keep[0]!],
+  pruneAt: [],
+  prune: 'none',
+});
+
+/** Counts for one group. A call is one sample at one step; guidance's second half is not counted apart. */
+export interface GroupCalls {
+  /** Network calls of sampling. A preview costs none: it uses the prediction that its step makes anyway. */
+  readonly network: number;
+  /** Pictures decoded and scored in the middle of sampling, and at its end. */
+  readonly previews: number;
+  readonly finals: number;
+  /** Trajectories that are trained. */
+  readonly survivors: number;
+  /** Steps of trajectories that are trained: survivors x steps of each. */
+  readonly trained: number;
+}
+
+/**
+ * Counts a group's calls. Those who stop at a checkpoint have had that step's call and take no further one: with
+ * checkpoints 5 and 7 of 10, 24 -> 16 -> 12 makes 24 x 6 + 16 x 2 + 12 x 2 = 200 calls.
+ */
+export function groupCalls({ steps, keep, pruneAt, prune, trainedSteps }: GroupPlan): GroupCalls {
+  check(
+    pruneAt.length === 0 || pruneAt.length === keep.length - 1,
+    `cost: ${pruneAt.length} checkpoints need ${pruneAt.length + 1} counts, found ${keep.length}`,
+  );
+  let network = 0;
+  for (let step = 0; step < steps; step++) network += keep[pruneAt.filter((at) => at < step).length]!;
+  const previews = prune === 'ovf' ? keep.slice(0, pruneAt.length).reduce((sum, count) => sum + count, 0) : 0;
+  const survivors = keep.at(-1)!;
+  return { network, previews, finals: keep[pruneAt.length]!, survivors, trained: survivors * trainedSteps };
+}
+
+/** Arithmetic of the parts, all in one unit. */
+export interface AtomicCosts {
+  /** One network call for one sample; with guidance both halves. */
+  readonly network: number;
+  /** Decoding and scoring one picture. */
+  readonly decode: number;
+}
+
+export interface GroupCost {
+  readonly sampling: number;
+  readonly decoding: number;
+  readonly training: number;
+  readonly total: number;
+}
+
+/** A trained step in network calls: the forward, a backward of twice its arithmetic, and the reference's forward. */
+const trainingCalls = (reference: boolean): number => 3 + (reference ? 1 : 0);
+
+/** The arithmetic of one group. `reference`: whether the loss has a divergence from the reference policy. */
+export function groupCost(plan: GroupPlan, { network, decode }: AtomicCosts, reference: boolean): GroupCost {
+  const calls = groupCalls(plan);
+  const sampling = calls.network * network;
+  const decoding = (calls.previews + calls.finals) * decode;
+  const training = calls.trained * trainingCalls(reference) * network;
+  return { sampling, decoding, training, total: sampling + decoding + training };
+}
+
+/**
+ * Atomic costs of Stable Diffusion 3.5 Medium at 512 x 512 in TFLOP (Pro-GRPO, table 4): a network call is printed as
+ * 3.88; the decode with its reward is what the printed totals allow, 2.82039, and not the sum 2.83 of its printed parts.
+ */
+export const paperCosts: AtomicCosts = { network: 3.88, decode: 2.82039 };
+
+/** Groups that table 4 counts. */
+export const paperGroups = 96;
+
+const tenSteps = { steps: 10, trainedSteps: 10 };
+
+/** The methods of table 4. */
+export const paperMethods: readonly { readonly name: string; readonly plan: GroupPlan }[] = [
+  { name: 'Flow-GRPO', plan: { ...tenSteps, keep: [24], pruneAt: [], prune: 'none' } },
+  { name: 'Pro-GRPO Standard', plan: { ...tenSteps, keep: [48, 24, 12], pruneAt: [5, 7], prune: 'ovf' } },
+  { name: 'Pro-GRPO Flash', plan: { ...tenSteps, keep: [24, 16, 12], pruneAt: [5, 7], prune: 'ovf' } },
+];
+
+/** One method of table 4. */
+export interface CostRow {
+  readonly name: string;
+  readonly calls: GroupCalls;
+  /** TFLOP for all groups. */
+  readonly total: number;
+  /** The first method's total over this one's. */
+  readonly ratio: number;
+  /** 1 + the share saved, which the paper prints as a speed-up. */
+  readonly printedRatio: number;
+}
+
+/** Table 4, computed: `paperGroups` groups of each method with every step trained and a reference policy. */
+export function table4(costs: AtomicCosts = paperCosts): CostRow[] {
+  const totals = paperMethods.map(({ plan }) => paperGroups * groupCost(plan, costs, true).total);
+  return paperMethods.map(({ name, plan }, i) => ({
+    name,
+    calls: groupCalls(plan),
+    total: totals[i]!,
+    ratio: totals[0]! / totals[i]!,
+    printedRatio: 2 - totals[i]! / totals[0]!,
+  }));
+}
