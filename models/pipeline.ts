@@ -54,7 +54,7 @@ export interface PipelineOptions {
   readonly storage?: 'f32' | 'f16';
   /** Prefer files of this variant, such as `fp16`. */
   readonly variant?: string;
-  /** Tokens of T5's part of the condition, zeros where the folder has no T5. Default 256, as in diffusers. */
+  /** Tokens of T5's part of the condition, zeros where the folder has no T5. Default: model_index.json's, or diffusers' 256. */
   readonly maxSequenceLength?: number;
 }
 
@@ -183,7 +183,8 @@ const loadParts: Readonly<Record<PipelineKind, (loader: Loader, context: LoadCon
 
   async sd3(loader, { index, options }) {
     const { device } = loader;
-    const length = options.maxSequenceLength ?? 256;
+    const { max_sequence_length: usual } = index;
+    const length = options.maxSequenceLength ?? (typeof usual === 'number' ? usual : 256);
     const encoders: (Part<CLIPTextConfig, CLIPTextModelWithProjection> & { readonly tokenizer: Tokenizer })[] = [];
     for (const suffix of ['', '_2']) {
       const tokenizer = await loader.tokenizer(`tokenizer${suffix}`);
@@ -238,9 +239,9 @@ const loadParts: Readonly<Record<PipelineKind, (loader: Loader, context: LoadCon
                   t5.config,
                 ),
               )
-            : zeros(device, [prompts.length, length, width]);
+            : length > 0 && zeros(device, [prompts.length, length, width]);
           return [
-            concat([padded, below], 1),
+            below ? concat([padded, below], 1) : padded,
             concat(
               outputs.map(({ textEmbeds }) => textEmbeds),
               1,

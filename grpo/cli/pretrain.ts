@@ -2,12 +2,19 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Device } from '../../engine/index.js';
-import { encodePng, gridOf, pictureOf } from '../../models/png.js';
+import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
+import { encodePng, gridOf, type Picture, pictureOf } from '../../models/png.js';
+import { readCaption } from '../../models/pretrain/caption.js';
 import { pretrainClip, retrieval, saveClip } from '../../models/pretrain/clip.js';
-import { sceneSize } from '../../models/pretrain/scenes.js';
+import { type NoiseLevel, pretrainGenerator } from '../../models/pretrain/generator.js';
+import type { GeneratorName } from '../../models/pretrain/generator_folder.js';
+import { checkScene } from '../../models/pretrain/scene_checker.js';
+import { makeScene, sceneSize } from '../../models/pretrain/scenes.js';
 import type { TrainingOptions } from '../../models/pretrain/training.js';
 import { loadVae, pretrainVae, reconstructions, saveVae } from '../../models/pretrain/vae.js';
+import { alphasCumprod, shiftSigma } from '../schedule.js';
 import { UsageError } from './exit_codes.js';
+import { draw } from './sample.js';
 
 export interface PretrainOptions {
   /** Optimizer steps and pictures a step; each model has its usual ones. */
@@ -41,7 +48,9 @@ interface Recipe {
 
 const recipes: Readonly<Record<string, Recipe>> = {
   'scenes-vae': { steps: 1100, batch: 8, run: runVae },
-  'scenes-clip': { steps: 1000, batch: 96, run: runClip },
+  'scenes-clip': { steps: 500, batch: 96, run: runClip },
+  'scenes-flow': { steps: 4000, batch: 32, run: (job) => runGenerator('scenes-flow', job) },
+  'scenes-diffusion': { steps: 4000, batch: 32, run: (job) => runGenerator('scenes-diffusion', job) },
 };
 
 /** Models that can be pretrained. */
@@ -131,4 +140,75 @@ async function runClip({ device, out, training }: Job): Promise<Outcome> {
     done,
     lines: [`retrieval among 64 held-out captions ${percent(top1)}, caption before its twin ${percent(twins)}`],
   };
+}
+
+const alphas = alphasCumprod();
+
+/** The levels of training, by a uniform number: those at which samplers of the model's schedule stop are equally likely. */
+const levels: Readonly<Record<GeneratorName, (uniform: number) => NoiseLevel>> = {
+  'scenes-flow': (uniform) => {
+    const sigma = shiftSigma(uniform, 3);
+    return { timestep: 1000 * sigma, data: 1 - sigma, noise: sigma };
+  },
+  'scenes-diffusion': (uniform) => {
+    const timestep = Math.floor(1000 * uniform);
+    const alpha = alphas[timestep]!;
+    return { timestep, data: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
+  },
+};
+
+async function runGenerator(name: GeneratorName, { device, out, training }: Job): Promise<Outcome> {
+  const onScenes = (done: number, scenes: number): void => {
+    if (done % 2048 === 0 || done === scenes) process.stderr.write(`encoded ${done}/${scenes} scenes\n`);
+  };
+  const onSample = async (pipeline: Pipeline, step: number): Promise<void> => {
+    const { accuracy, path } = await examineGenerator(pipeline, out, { count: 64, name: `samples-${step}` });
+    process.stderr.write(`step ${step}  scene checker ${(100 * accuracy).toFixed(1)} %  ${path}\n`);
+  };
+  const done = await pretrainGenerator(device, name, out, {
+    ...training,
+    levelOf: levels[name],
+    onScenes,
+    onSample,
+    sampleEvery: 500,
+  });
+  if (done < training.steps) return { done, lines: [] };
+  const pipeline = await loadPipeline(device, out); // f16, as a user gets it
+  const { accuracy, score, path } = await examineGenerator(pipeline, out, { count: 256, name: 'samples' });
+  pipeline.dispose();
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  return {
+    done,
+    lines: [
+      `scene checker ${percent(accuracy)} right, mean score ${score.toFixed(3)}, on 256 held-out captions`,
+      `look  ${path}`,
+    ],
+  };
+}
+
+/** Draws held-out captions by the usual sampler (20 steps, guidance 3) and has the scene checker read the pictures. */
+async function examineGenerator(
+  pipeline: Pipeline,
+  folder: string,
+  { count, name }: { readonly count: number; readonly name: string },
+): Promise<{ readonly accuracy: number; readonly score: number; readonly path: string }> {
+  const jobs = Array.from({ length: count }, (_, i) => ({ prompt: makeScene(1, i, 'heldOut').caption, seed: i }));
+  const pictures = await draw(pipeline, jobs, { steps: 20, guidance: 3, batch: 32 });
+  const scores = pictures.map((picture, i) => checkScene(planesOf(picture), readCaption(jobs[i]!.prompt)!));
+  const path = join(folder, `${name}.png`);
+  const shown = jobs.slice(0, 64);
+  const text = { prompts: shown.map(({ prompt }) => prompt).join('\n'), seeds: '0 and on' };
+  await writeFile(path, encodePng(gridOf(pictures.slice(0, 64), 8), text));
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / count;
+  return {
+    accuracy: mean(scores.map(({ correct }) => Number(correct))),
+    score: mean(scores.map(({ score }) => score)),
+    path,
+  };
+}
+
+/** The picture as the checker takes it: [3, height, width] in [0, 1]. */
+function planesOf({ rgb, width, height }: Picture): Float32Array {
+  const plane = width * height;
+  return Float32Array.from({ length: 3 * plane }, (_, i) => rgb[(i % plane) * 3 + Math.floor(i / plane)]! / 255);
 }

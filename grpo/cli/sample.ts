@@ -32,7 +32,7 @@ export interface SampleOptions {
 const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
 
 /** One picture to make. */
-interface Job {
+export interface Job {
   readonly prompt: string;
   readonly seed: number;
 }
@@ -81,7 +81,7 @@ export async function sample(folder: string, options: SampleOptions): Promise<st
   const device = await Device.create(options.device ? { name: options.device } : {});
   try {
     const pipeline = await loadPipeline(device, folder);
-    const pictures = await draw(pipeline, jobs, options);
+    const pictures = await draw(pipeline, jobs, { ...options, onStep: progress(jobs.length) });
     const guidance = String(options.guidance ?? usualGuidance[pipeline.kind]);
     const common = { model: folder, steps: String(options.steps), guidance };
     if (options.grid) {
@@ -108,12 +108,22 @@ async function save(path: string, picture: Picture, text: Readonly<Record<string
   return path;
 }
 
-async function draw(pipeline: Pipeline, jobs: readonly Job[], options: SampleOptions): Promise<Picture[]> {
+export interface DrawOptions {
+  readonly steps: number;
+  /** Default by the kind of model. */
+  readonly guidance?: number;
+  /** Pictures computed at once. */
+  readonly batch: number;
+  /** Called after each step of a batch, with the pictures done before it. */
+  readonly onStep?: (done: number, step: number, steps: number) => void;
+}
+
+/** Makes pictures; each depends on its prompt and seed alone. */
+export async function draw(pipeline: Pipeline, jobs: readonly Job[], options: DrawOptions): Promise<Picture[]> {
   const { device, latentChannels: channels, latentSize: side } = pipeline;
   const steps = stepsOf(pipeline, options.steps);
   const scale = options.guidance ?? usualGuidance[pipeline.kind];
   const batch = Math.min(options.batch, jobs.length);
-  const show = progress(jobs.length);
   const pictures: Picture[] = [];
   const unconditional = pipeline.encode(Array(batch).fill(''));
   const condition = pipeline.encode(Array(batch).fill(jobs[0]!.prompt));
@@ -130,7 +140,7 @@ async function draw(pipeline: Pipeline, jobs: readonly Job[], options: SampleOpt
         [channels, side, side],
       );
       const next = pipeline.encode(group.map(({ prompt }) => prompt));
-      const onStep = (step: number): void => show(start, step, steps.length);
+      const onStep = (step: number): void => options.onStep?.(start, step, steps.length);
       const latents = await sampler.sample(initial, steps, { condition: next, onStep });
       for (const thing of [initial, ...next]) thing.dispose();
       const wanted = Math.min(batch, jobs.length - start);

@@ -18,7 +18,7 @@ export interface TrainingOptions {
   readonly steps: number;
   readonly seed: number;
   /** Called after every step with its loss. */
-  readonly onStep?: (step: number, loss: number) => void;
+  readonly onStep?: (step: number, loss: number) => void | Promise<void>;
   readonly checkpoint?: CheckpointOptions;
   /** Ends the training after the step at hand, its checkpoint written. */
   readonly signal?: AbortSignal;
@@ -58,7 +58,7 @@ export async function runTraining(training: Training, options: TrainingOptions):
     done++;
     const loss = await step.outputs.loss.item();
     if (!Number.isFinite(loss)) throw new CheckError(`pretrain: the loss of step ${done} is ${loss}`);
-    onStep?.(done, loss);
+    await onStep?.(done, loss);
     if (checkpoint && (done % checkpoint.every === 0 || done === steps || signal?.aborted)) {
       await writeCheckpoint(training, checkpoint.path, done);
     }

@@ -20,7 +20,12 @@ test('the same seed trains the same autoencoder, better than none, and its folde
   const folder = await mkdtemp(join(tmpdir(), 'winnow-vae-'));
   const train = async (): Promise<{ losses: number[]; trained: Awaited<ReturnType<typeof pretrainVae>> }> => {
     const losses: number[] = [];
-    const trained = await pretrainVae(device, { steps: 8, seed: 3, batch: 2, onStep: (_, loss) => losses.push(loss) });
+    const trained = await pretrainVae(device, {
+      steps: 8,
+      seed: 3,
+      batch: 2,
+      onStep: (_, loss) => void losses.push(loss),
+    });
     return { losses, trained };
   };
   const first = await train();

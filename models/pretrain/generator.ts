@@ -1,0 +1,178 @@
+/** Pretraining of the generators on scenes: rectified flow (Liu et al. 2023) and noise prediction (Ho et al. 2020). */
+import { join } from 'node:path';
+import {
+  AdamW,
+  add,
+  assign,
+  backward,
+  capture,
+  type Device,
+  EMA,
+  indexSelect,
+  mse,
+  mul,
+  noGrad,
+  normal,
+  reshape,
+  scope,
+  sub,
+  type Tensor,
+  tensor,
+} from '../../engine/index.js';
+import { loadPipeline, type Pipeline } from '../pipeline.js';
+import { splitMoments } from '../vae.js';
+import { saveWeights } from '../weights.js';
+import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
+import { randomStream } from './random.js';
+import { makeScene, sceneSize } from './scenes.js';
+import { runTraining, type TrainingOptions } from './training.js';
+import { toNetwork } from './vae.js';
+
+/**
+ * A noise level: the network's timestep, and the noisy latents as data and noise weigh in them. The target is the noise
+ * minus the data for a flow, the noise for diffusion.
+ */
+export interface NoiseLevel {
+  readonly timestep: number;
+  readonly data: number;
+  readonly noise: number;
+}
+
+export interface PretrainGeneratorOptions extends TrainingOptions {
+  /** The noise level for a uniform number in [0, 1): the model's schedule. */
+  readonly levelOf: (uniform: number) => NoiseLevel;
+  /** Pictures a step. Default 32. */
+  readonly batch?: number;
+  /** Peak learning rate. Default 1e-3. */
+  readonly lr?: number;
+  /** Training scenes, encoded once before the first step. Default 16384. */
+  readonly scenes?: number;
+  /** Share of captions replaced by the empty one, for classifier-free guidance. Default 0.1. */
+  readonly dropout?: number;
+  /** Decay of the weights' average, which is what is saved. Default 0.999. */
+  readonly emaDecay?: number;
+  /** Called while the scenes are encoded. */
+  readonly onScenes?: (done: number, scenes: number) => void;
+  /** Called with the averaged weights in place, every `sampleEvery` steps. */
+  readonly onSample?: (pipeline: Pipeline, step: number) => Promise<void>;
+  readonly sampleEvery?: number;
+}
+
+/**
+ * Trains from random weights into `folder`, an ordinary pipeline folder whose other parts are taken from the embedded
+ * scenes-vae and scenes-clip. Returns the steps taken; when they are all, the folder has the averaged weights, f16.
+ */
+export async function pretrainGenerator(
+  device: Device,
+  name: GeneratorName,
+  folder: string,
+  options: PretrainGeneratorOptions,
+): Promise<number> {
+  const { seed, steps, levelOf, batch = 32, lr = 1e-3, scenes = 16384, dropout = 0.1, emaDecay = 0.999 } = options;
+  await writeGeneratorFolder(device, name, folder, seed);
+  const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
+  const { network } = pipeline;
+  const trained = network.all.filter((parameter) => parameter.name !== positionTable);
+  const weights = trained.map(({ tensor: weight }) => weight.requireGrad());
+  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-2, maxGradNorm: 1 });
+  const average = new EMA(weights, { decay: emaDecay });
+
+  const pool = await encodeScenes(pipeline, seed, scenes, options.onScenes);
+  const { latentChannels: channels, latentSize: side } = pipeline;
+  const condition = pipeline.encode(Array(batch).fill(''));
+  const rows = tensor(device, new Uint32Array(batch), [batch], 'u32');
+  const timestep = tensor(device, new Float32Array(batch));
+  const [dataShare, noiseShare] = [0, 1].map(() => tensor(device, new Float32Array(batch), [batch, 1, 1, 1])) as [
+    Tensor,
+    Tensor,
+  ];
+  const keys = tensor(
+    device,
+    Uint32Array.from({ length: 2 * batch }, (_, i) => (i % 2 ? seed : i / 2)),
+    [batch, 2],
+    'u32',
+  );
+  const counter = tensor(device, [0], [1], 'u32');
+  const step = await capture(device, () => {
+    const data = reshape(indexSelect(pool.latents, rows), [batch, channels, side, side]);
+    const noise = normal(keys, counter, data.shape);
+    const noisy = add(mul(data, dataShare), mul(noise, noiseShare));
+    const target = name === 'scenes-flow' ? sub(noise, data) : noise;
+    const loss = mse(pipeline.predict(noisy, timestep, condition), target);
+    optimizer.step(backward(loss, weights));
+    average.update();
+    return { loss };
+  });
+  const feed = (i: number): void => {
+    const random = randomStream(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca77));
+    const drawn = Array.from({ length: batch }, () => random.below(scenes));
+    const next = pipeline.encode(drawn.map((row) => (random.next() < dropout ? '' : pool.captions[row]!)));
+    for (const [j, part] of next.entries()) {
+      assign(condition[j]!, part);
+      part.dispose();
+    }
+    // Stratified: one level in each of `batch` equal parts of the range.
+    const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch));
+    rows.write(Uint32Array.from(drawn));
+    timestep.write(levels.map((level) => level.timestep));
+    dataShare.write(levels.map(({ data }) => data));
+    noiseShare.write(levels.map(({ noise }) => noise));
+    counter.write([i]);
+  };
+  const onStep = async (done: number, loss: number): Promise<void> => {
+    await options.onStep?.(done, loss);
+    if (!options.onSample || done % (options.sampleEvery ?? 500) !== 0) return;
+    average.swap();
+    await options.onSample(pipeline, done);
+    average.swap();
+  };
+  try {
+    const identity = { model: name, seed, steps, batch, lr, scenes, dropout, emaDecay };
+    const training = { identity, parameters: network, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
+    const done = await runTraining(training, { ...options, onStep });
+    if (done === steps) {
+      average.swap();
+      await saveWeights(join(folder, networkFolder(name)), network, { dtype: 'F16' });
+    }
+    return done;
+  } finally {
+    const inputs = [rows, timestep, dataShare, noiseShare, keys, counter, pool.latents, ...condition];
+    for (const thing of [step, optimizer, average, pipeline, ...inputs]) thing.dispose();
+  }
+}
+
+const encodedAtOnce = 32;
+
+/** The latents of training scenes, [scenes, elements], and their captions. */
+async function encodeScenes(
+  { device, vae }: Pipeline,
+  seed: number,
+  scenes: number,
+  onScenes?: (done: number, scenes: number) => void,
+): Promise<{ readonly latents: Tensor; readonly captions: readonly string[] }> {
+  const image = tensor(device, new Float32Array(encodedAtOnce * 3 * sceneSize ** 2), [
+    encodedAtOnce,
+    3,
+    sceneSize,
+    sceneSize,
+  ]);
+  const step = await capture(device, () =>
+    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
+  );
+  const captions: string[] = [];
+  const size = step.outputs.latents.size / encodedAtOnce;
+  const values = new Float32Array(scenes * size);
+  for (let start = 0; start < scenes; start += encodedAtOnce) {
+    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
+    const pixels = new Float32Array(image.size);
+    for (const [i, scene] of batch.entries()) pixels.set(toNetwork(scene.pixels), i * scene.pixels.length);
+    image.write(pixels);
+    step.run();
+    const count = Math.min(encodedAtOnce, scenes - start);
+    values.set((await step.outputs.latents.data()).subarray(0, count * size) as Float32Array, start * size);
+    captions.push(...batch.slice(0, count).map(({ caption }) => caption));
+    onScenes?.(start + count, scenes);
+  }
+  for (const thing of [step, image]) thing.dispose();
+  return { latents: scope(device, () => tensor(device, values, [scenes, size])), captions };
+}

@@ -1,0 +1,37 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { drawWords, writeCaption } from '../../../models/pretrain/caption.js';
+import { randomStream } from '../../../models/pretrain/random.js';
+import { captionLength, captionVocabulary, learnMerges, saveTokenizer } from '../../../models/pretrain/vocabulary.js';
+import { loadTokenizer } from '../../../models/tokenizer.js';
+
+test('merges follow the counts: the commonest pair first, ties by the alphabet', () => {
+  expect(learnMerges(['abc', 'abd'])).toEqual([
+    ['a', 'b'],
+    ['ab', 'c</w>'],
+    ['ab', 'd</w>'],
+  ]);
+});
+
+test('every word of every caption is one token, and the longest caption fits', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'winnow-vocabulary-'));
+  await saveTokenizer(folder);
+  const tokenizer = await loadTokenizer(folder);
+  const { bos, eos } = captionVocabulary();
+  const random = randomStream(1);
+  let longest = 0;
+  for (let i = 0; i < 2000; i++) {
+    const caption = writeCaption(drawWords(random));
+    const words = caption.replaceAll(',', ' ,').split(' ').length;
+    const { ids, cut } = tokenizer.encode(caption);
+    expect(cut).toBe('');
+    expect(ids).toHaveLength(captionLength);
+    expect(ids[0]).toBe(bos);
+    expect(ids.indexOf(eos), caption).toBe(words + 1);
+    longest = Math.max(longest, words + 2);
+  }
+  expect(longest).toBe(captionLength);
+  await rm(folder, { recursive: true });
+});
