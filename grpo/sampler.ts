@@ -27,7 +27,7 @@ import {
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
 import { ddimCoefficients, eulerCoefficients } from './step.js';
 
-/** The network's prediction for latents [N, C, H, W] at a timestep [1], under a condition of tensors [N, ...]. */
+/** The network's prediction for latents [N, C, H, W] at timesteps [N] or [1], under a condition of tensors [N, ...]. */
 export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
 
 /** One deterministic step: what the network is fed, and the next latents as a mix of latents and prediction. */
@@ -77,20 +77,34 @@ export function guided(
   guidance?: Guidance,
 ): Tensor {
   if (!guidance || guidance.scale === 1) return policy(latents, timestep, condition);
+  const [unconditional, conditional] = bothHalves(policy, latents, timestep, condition, guidance);
+  return add(unconditional, mul(sub(conditional, unconditional), guidance.scale));
+}
+
+function bothHalves(
+  policy: Policy,
+  latents: Tensor,
+  timestep: Tensor,
+  condition: readonly Tensor[],
+  { unconditional, detached }: Guidance,
+): [unconditional: Tensor, conditional: Tensor] {
+  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first keeps nothing.
+  if (detached) {
+    return [noGrad(() => policy(latents, timestep, unconditional)), policy(latents, timestep, condition)];
+  }
   const samples = latents.shape[0]!;
-  const both = condition.map((part, i) => concat([guidance.unconditional[i]!, part], 0));
-  const [unconditional, conditional] = split(
-    policy(concat([latents, latents], 0), timestep, both),
-    [samples, samples],
-    0,
-  );
-  return add(unconditional!, mul(sub(conditional!, unconditional!), guidance.scale));
+  const both = condition.map((part, i) => concat([unconditional[i]!, part], 0));
+  const times = timestep.shape[0] === 1 ? timestep : concat([timestep, timestep], 0);
+  const [first, second] = split(policy(concat([latents, latents], 0), times, both), [samples, samples], 0);
+  return [first!, second!];
 }
 
 export interface Guidance {
   readonly scale: number;
   /** What the condition is for the empty prompt, of the same shapes. */
   readonly unconditional: readonly Tensor[];
+  /** No gradient flows through the unconditional half (Flow-GRPO), which then costs a pass without a backward. Default false. */
+  readonly detached?: boolean;
 }
 
 /** A sampler of one batch size: its step is captured once and replayed for every step of every batch. */

@@ -1,0 +1,138 @@
+/** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CheckError, type Device, type Tensor } from '../../engine/index.js';
+import { packageRoot } from '../../kernels/kernel.js';
+import { Lora, loraTargets } from '../../models/lora.js';
+import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline.js';
+import type { RunConfig, StepKind } from '../config.js';
+import type { GenerativeModel } from '../model.js';
+import { ddimSchedule, flowMatchSchedule, shiftedLinearSchedule } from '../schedule.js';
+import type { NoiseSchedule } from '../transitions.js';
+
+/** A model folder that learns. */
+export interface LoadedModel extends GenerativeModel {
+  readonly folder: string;
+  readonly pipeline: Pipeline;
+  /** The adapter; null where every weight learns. */
+  readonly lora: Lora | null;
+  /** Frees every weight. */
+  dispose(): void;
+}
+
+/**
+ * The noise levels that a folder's scheduler visits in `steps` steps. DanceGRPO's steps take its own levels: the folder's
+ * shift on even ones, without the tiny last step of the scheduler's.
+ */
+export function scheduleOf(
+  { kind, scheduler }: Pick<Pipeline, 'kind' | 'scheduler'>,
+  steps: number,
+  step?: StepKind,
+): NoiseSchedule {
+  if (kind === 'sd3') {
+    const make = step === 'dance' ? shiftedLinearSchedule : flowMatchSchedule;
+    return { kind: 'flow', levels: make(steps, Number(scheduler.shift ?? 1)) };
+  }
+  const { beta_start, beta_end, beta_schedule, steps_offset, set_alpha_to_one } = scheduler;
+  return {
+    kind: 'diffusion',
+    steps: ddimSchedule(steps, {
+      betaStart: Number(beta_start ?? 0.0001),
+      betaEnd: Number(beta_end ?? 0.02),
+      betaSchedule: beta_schedule === 'scaled_linear' ? 'scaled_linear' : 'linear',
+      stepsOffset: Number(steps_offset ?? 0),
+      setAlphaToOne: set_alpha_to_one !== false,
+    }),
+  };
+}
+
+/** The folder that `model.path` means: itself, or the embedded model of that name. */
+export async function modelFolder(path: string): Promise<string> {
+  const isFolder = (folder: string): Promise<boolean> =>
+    stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+  const embedded = join(packageRoot(), 'models', 'embedded', path);
+  const isName = /^[\w-]+$/.test(path);
+  return isName && !(await isFolder(path)) && (await isFolder(embedded)) ? embedded : path;
+}
+
+/** What of the configuration concerns the model. */
+export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
+  readonly sampler?: Pick<RunConfig['sampler'], 'resolution'>;
+  readonly train?: Pick<RunConfig['train'], 'checkpointing'>;
+};
+
+/** Loads a model folder and gives it a fresh adapter, or has every weight learn. Throws a ModelFileError for files that do not fit. */
+export async function loadModel(
+  device: Device,
+  config: ModelConfig,
+  options: Pick<PipelineOptions, 'maxSequenceLength'> = {},
+): Promise<LoadedModel> {
+  const { model, lora: wanted, sampler, train } = config;
+  if (!wanted && model.weights !== 'f32')
+    throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
+  const folder = await modelFolder(model.path);
+  const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
+  try {
+    const { vae, latentChannels } = pipeline;
+    const side = latentSide(pipeline, sampler?.resolution);
+    const lora = wanted && adapterOf(pipeline, wanted, config.seed);
+    const trainable = lora ? adapterTensors(lora) : networkTensors(pipeline);
+    const forward = { checkpoint: train?.checkpointing ?? false };
+    return {
+      device,
+      folder,
+      pipeline,
+      lora,
+      kind: pipeline.kind === 'sd3' ? 'flow' : 'diffusion',
+      latentShape: [latentChannels, side, side],
+      pictureSize: [side * vae.factor, side * vae.factor],
+      schedule: (steps, step) => scheduleOf(pipeline, steps, step),
+      encode: (prompts) => pipeline.encode(prompts),
+      predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
+      decode: (latents) => vae.decode(vae.unscaled(latents)),
+      trainable,
+      ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
+      dispose: () => {
+        lora?.dispose();
+        pipeline.dispose();
+      },
+    };
+  } catch (error) {
+    pipeline.dispose();
+    throw error;
+  }
+}
+
+function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: number): number {
+  if (resolution === undefined) return latentSize;
+  if (resolution % factor !== 0)
+    throw new CheckError(
+      `sampler.resolution is ${resolution}, expected a multiple of ${factor}, as the decoder has it`,
+    );
+  return resolution / factor;
+}
+
+function adapterOf(
+  { kind, network }: Pipeline,
+  { rank, alpha, targets }: NonNullable<RunConfig['lora']>,
+  seed: number,
+): Lora {
+  const usual = kind === 'sd3' ? loraTargets.jointAttention : loraTargets.attention;
+  const names = targets === 'attention' ? usual : [targets].flat();
+  return Lora.inject(network, { targets: names, rank, alpha, seed });
+}
+
+/** An adapter's tensors under PEFT's names. */
+export const adapterTensors = ({ modules }: Lora): Map<string, Tensor> =>
+  new Map(
+    modules.flatMap(({ name, down, up }): [string, Tensor][] => [
+      [`${name}.lora_A.weight`, down],
+      [`${name}.lora_B.weight`, up],
+    ]),
+  );
+
+const networkTensors = ({ network }: Pipeline): Map<string, Tensor> =>
+  new Map(network.all.map(({ name, tensor }): [string, Tensor] => [name, tensor.requireGrad()]));

@@ -1,0 +1,73 @@
+/** From latents to the pictures that rewards see. */
+import { assignRows, capture, indexSelect, noGrad, type Step, type Tensor, zeros } from '../engine/index.js';
+import type { GenerativeModel, Prompt } from './model.js';
+import type { RewardImage } from './rewards/reward.js';
+
+/** A picture that was sampled. */
+export interface Picture extends RewardImage {
+  /** Whether every value the decoder gave was finite. Bytes of those that were not are 0. */
+  readonly finite: boolean;
+}
+
+/** Latent pixels decoded at once: a decoder at full size needs some 0.5 GB for one picture of 512 x 512. */
+const decodedAtOnce = 4096;
+
+/** Decodes batches of `count` latents, in parts that are captured once. */
+export class PictureDecoder {
+  private constructor(
+    /** [count, ...]: what pictures() decodes. The caller writes it. */
+    readonly latents: Tensor,
+    private readonly picks: Tensor,
+    private readonly decoded: Tensor,
+    private readonly step: Step<void>,
+  ) {}
+
+  static async create(model: GenerativeModel, count: number): Promise<PictureDecoder> {
+    const { device, latentShape, pictureSize, decode } = model;
+    const [, height, width] = latentShape;
+    const parts = Math.ceil(count / Math.max(1, Math.floor(decodedAtOnce / (height * width))));
+    const latents = zeros(device, [count, ...latentShape]);
+    const picks = zeros(device, [Math.ceil(count / parts)], 'u32');
+    const decoded = zeros(device, [count, 3, ...pictureSize]);
+    const step = await capture(device, () =>
+      noGrad(() => assignRows(decoded, picks, decode(indexSelect(latents, picks)))),
+    );
+    return new PictureDecoder(latents, picks, decoded, step);
+  }
+
+  /** The pictures of the latents, one for each of the prompts. */
+  async pictures(prompts: readonly Prompt[]): Promise<Picture[]> {
+    const { latents, picks, decoded, step } = this;
+    const [count] = latents.shape as [number];
+    for (let start = 0; start < count; start += picks.size) {
+      const first = Math.min(start, count - picks.size); // the last part may repeat some of the one before
+      picks.write(Array.from({ length: picks.size }, (_, i) => first + i));
+      step.run();
+    }
+    const values = await decoded.data();
+    const [, , height, width] = decoded.dims(4);
+    const plane = height * width;
+    return prompts.map((prompt, i) => {
+      const { rgb, finite } = toBytes(values.subarray(3 * plane * i, 3 * plane * (i + 1)), plane);
+      return { rgb, width, height, ...prompt, finite };
+    });
+  }
+
+  dispose(): void {
+    for (const thing of [this.step, this.latents, this.picks, this.decoded]) thing.dispose();
+  }
+}
+
+/** Three planes of values in [-1, 1] as interleaved bytes, rounded and clamped as Flow-GRPO does. */
+function toBytes(values: ArrayLike<number>, plane: number): { rgb: Uint8Array; finite: boolean } {
+  const rgb = new Uint8Array(3 * plane);
+  let finite = true;
+  for (let c = 0; c < 3; c++) {
+    for (let i = 0; i < plane; i++) {
+      const value = values[c * plane + i]!;
+      if (!Number.isFinite(value)) finite = false;
+      rgb[3 * i + c] = Math.round(255 * Math.min(1, Math.max(0, (value + 1) / 2)));
+    }
+  }
+  return { rgb, finite };
+}
