@@ -50,10 +50,7 @@ export async function loadWeights(
         else problems.push(`${prefix}no ${name}, which the index puts there`);
       }
     }
-    const { matches, problems: mismatches } = match(parameters.all, entries, keys);
-    problems.push(...mismatches);
-    if (problems.length === 0) problems.push(...(await readAll(parameters.device, matches)));
-    if (problems.length > 0) throw new ModelFileError(files.path, problems);
+    await fill(files.path, parameters, entries, { keys, problems });
     return { files: [...files.shards.keys()], variant: files.variant };
   } catch (error) {
     parameters.dispose();
@@ -63,9 +60,36 @@ export async function loadWeights(
   }
 }
 
+/** What weights are read from: a safetensors file, or another in its place. */
+export type WeightSource = Pick<SafetensorsFile, 'path' | 'entries' | 'readBytes' | 'close'>;
+
+/** As loadWeights, from one open file, which stays open. */
+export async function loadWeightsFrom(file: WeightSource, parameters: Parameters, keys?: KeyLayout): Promise<void> {
+  try {
+    const sources = Array.from(file.entries, ([name, entry]) => [name, { file, entry, prefix: '' }] as const);
+    await fill(file.path, parameters, new Map(sources), { keys });
+  } catch (error) {
+    parameters.dispose();
+    throw error;
+  }
+}
+
+/** Fills the weights from the tensors found, unless there are problems already. */
+async function fill(
+  path: string,
+  parameters: Parameters,
+  entries: ReadonlyMap<string, Source>,
+  { keys, problems = [] }: { readonly keys?: KeyLayout | undefined; readonly problems?: readonly string[] },
+): Promise<void> {
+  const { matches, problems: mismatches } = match(parameters.all, entries, keys);
+  const all = [...problems, ...mismatches];
+  if (all.length === 0) all.push(...(await readAll(parameters.device, matches)));
+  if (all.length > 0) throw new ModelFileError(path, all);
+}
+
 /** A tensor in a file; `prefix` names the file in messages where there are several. */
 interface Source {
-  readonly file: SafetensorsFile;
+  readonly file: WeightSource;
   readonly entry: FileEntry;
   readonly prefix: string;
 }

@@ -123,6 +123,7 @@ def unit_features(model, pixels, tokenizer):
 
 
 def write(folder, **values):
+    """expected.json, in nine digits."""
     rounded = {key: np.asarray(value, dtype=np.float64).round(9).tolist() for key, value in values.items()}
     (folder / "expected.json").write_text(json.dumps({"texts": texts, **rounded}, indent=1) + "\n")
 
@@ -214,7 +215,7 @@ def hpsv2_folder():
         top, left = (int(round((n - 28) / 2)) for n in size)
         pixels.append((resized[:, top : top + 28, left : left + 28] - mean) / std)
     images, words = unit_features(model, torch.stack(pixels), tokenizer)
-    write(folder, cosines=images @ words.T)
+    write(folder, cosines=images @ words.T, first_rows=state["visual.proj"][:2])
 
 
 def main():
