@@ -1,0 +1,52 @@
+/** What the tests of the trainer share: tiny model folders, a cheap reward, a configuration. */
+import { join } from 'node:path';
+import type { Device } from '../../engine/device.js';
+import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/cli/model.js';
+import { defaults, type RunConfig } from '../../grpo/config.js';
+import type { Prompt } from '../../grpo/model.js';
+import { CombinedReward } from '../../grpo/rewards/reward.js';
+import type { TrainerConfig } from '../../grpo/trainer.js';
+import { packageRoot } from '../../kernels/kernel.js';
+
+export const tinyModels = ['sd1', 'sd3'] as const;
+
+/** A tiny model folder with a fresh adapter. */
+export const loadTiny = (device: Device, name: string, config: Partial<ModelConfig> = {}): Promise<LoadedModel> => {
+  const path = join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
+  const lora = { rank: 2, alpha: 4, targets: 'attention' };
+  return loadModel(device, { model: { path, weights: 'f16' }, lora, seed: 1, ...config }, { maxSequenceLength: 5 });
+};
+
+/** The mean of a picture's bytes, from 0 to 1. */
+export const brightness = (): CombinedReward => {
+  const mean = (rgb: Uint8Array): number => rgb.reduce((sum, value) => sum + value, 0) / rgb.length / 255;
+  const reward = {
+    name: 'brightness',
+    score: async (images: readonly { rgb: Uint8Array }[]) => images.map(({ rgb }) => mean(rgb)),
+  };
+  return new CombinedReward([{ weight: 1, reward }]);
+};
+
+export const tinyPrompts: readonly Prompt[] = ['a red circle', 'the blue cat'].map((prompt) => ({ prompt, meta: {} }));
+
+export interface TinyChanges {
+  readonly sampler?: Partial<RunConfig['sampler']>;
+  readonly grpo?: Partial<RunConfig['grpo']>;
+  readonly train?: Partial<RunConfig['train']>;
+}
+
+/** Two groups of 6 -> 4 -> 3 in 5 steps. */
+export function tinyConfig({ sampler, grpo, train }: TinyChanges = {}): TrainerConfig {
+  return {
+    sampler: { ...defaults.sampler, steps: 5, noise: 0.7, eval_steps: 5, ...sampler },
+    grpo: {
+      ...defaults.grpo,
+      keep: [6, 4, 3],
+      prune_at: [2, 3],
+      groups_per_update: 2,
+      ...grpo,
+    },
+    train: { ...defaults.train, betas: [0.9, 0.999], lr: 1e-3, micro_batch: 4, ...train },
+    seed: 5,
+  };
+}
