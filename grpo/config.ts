@@ -6,6 +6,9 @@ export type Prune = 'ovf' | 'uniform' | 'none' | 'ovf-after';
 /** One step's distribution: Flow-GRPO's or DanceGRPO's flow SDE, coefficients-preserving sampling, or DDIM with eta. */
 export type StepKind = 'flow-sde' | 'dance' | 'cps' | 'ddim';
 
+/** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
+export type KLForm = 'flow-grpo' | 'gaussian' | 'velocity';
+
 export interface RewardConfig {
   /** Factor of the reward in the sum. Default 1. */
   weight: number;
@@ -32,7 +35,7 @@ export interface RunConfig {
     rank: number;
     /** The adapter's factor is alpha / rank. Default 2 rank. */
     alpha: number;
-    /** A preset (attention) or patterns of layer names. */
+    /** `attention`: every attention projection (of SD3: of the joint attention), or names of layers, by their ends. */
     targets: string | string[];
   } | null;
   prompts: {
@@ -44,18 +47,19 @@ export interface RunConfig {
   /** Rewards by name. Names without module or http are built in. */
   reward: Record<string, RewardConfig>;
   sampler: {
-    /** Denoising steps of a rollout, T. */
+    /** Denoising steps of a rollout, T. Default 10. */
     steps: number;
-    /** Classifier-free guidance in rollout and training; 1 is none. */
+    /** Classifier-free guidance in rollout and training. Default 1: none. */
     guidance: number;
     /** Default by the kind of model: flow-sde or ddim. */
     kind?: StepKind;
-    /** a of flow-sde and cps, c of dance, eta of ddim. */
+    /** a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1. */
     noise: number;
     /** Pixels; default: the model's own. */
     resolution?: number;
-    /** Deterministic steps of an evaluation, and its guidance (default: the rollout's). */
+    /** Deterministic steps of an evaluation. Default: those of a rollout. */
     eval_steps: number;
+    /** Guidance of an evaluation. Default: the rollout's. */
     eval_guidance?: number;
     /** Whether the unconditional half of the guidance gets no gradient, as in Flow-GRPO. Default true. */
     detach_unconditional: boolean;
@@ -63,26 +67,30 @@ export interface RunConfig {
     same_latent: boolean;
   };
   grpo: {
-    /** Size of the group, then survivors after each checkpoint: [G] without pruning, [24, 16, 12] for Flash. */
+    /** Size of the group, then survivors after each checkpoint: [G] without pruning. Default [24, 16, 12]: Flash. */
     keep: number[];
-    /** 0-based step indices of the checkpoints, one fewer than `keep`; for ovf-after empty. */
+    /**
+     * 0-based steps of the checkpoints, one fewer than `keep`. Empty for ovf-after, and for uniform where final rewards
+     * could have decided. Default [5, 7].
+     */
     prune_at: number[];
+    /** Default ovf. */
     prune: Prune;
-    /** Prompts an update, each sampled as a group. */
+    /** Prompts an update, each sampled as a group. Default 8. */
     groups_per_update: number;
-    /** The clip range of the ratio. */
+    /** The clip range of the ratio, to either side of 1. Default 1e-4: the log probability is a mean over elements. */
     clip: number;
-    /** Weight of the divergence from the reference policy (adapter off); 0 saves its forward. */
+    /** Weight of the divergence from the reference policy (adapter off); 0 saves its forward. Default 0. */
     kl: number;
-    /** Flow-GRPO's form, the true Gaussian divergence, or squared difference of predictions. */
-    kl_form: 'flow-grpo' | 'gaussian' | 'velocity';
+    /** Default flow-grpo. */
+    kl_form: KLForm;
     /** Advantages are clamped to plus and minus this. Default 5. */
     advantage_max: number;
     /** Added to the deviation. Default 1e-4. */
     advantage_eps: number;
     /** Deviation of all final rewards of the update instead of the group's. Default false. */
     global_std: boolean;
-    /** Weighted sum of raw rewards, or each normalised in its group first. */
+    /** Weighted sum of raw rewards, or each normalised in its group first. Default sum. */
     combine: 'sum' | 'normalised';
     /** Share of the trainable steps used in an update, first ones unless shuffled. Default 1. */
     timestep_fraction: number;
@@ -94,40 +102,87 @@ export interface RunConfig {
     updates_per_rollout: number;
   };
   train: {
-    /** Rollouts, each followed by `grpo.updates_per_rollout` optimizer steps. */
+    /** Rollouts, each followed by `grpo.updates_per_rollout` optimizer steps. Default 100. */
     updates: number;
+    /** AdamW's learning rate. Default 3e-4, for an adapter; 1e-5 is usual for all weights. */
     lr: number;
+    /** Default 1e-4. */
     weight_decay: number;
+    /** AdamW's decay of both moments. Default [0.9, 0.999]. */
     betas: [number, number];
-    /** The gradient's norm at most. */
+    /** The gradient's norm at most. Default 1. */
     grad_norm: number;
-    /** Trajectory-steps in one forward and backward. */
+    /** Trajectory-steps in one forward and backward: memory, not the result. Default 4. */
     micro_batch: number;
-    /** Decay of the weights' moving average; 0 for none. */
+    /** Decay of the weights' moving average; 0 for none. Default 0. */
     ema: number;
-    /** Recompute blocks in the backward instead of keeping their activations. */
+    /** Recompute blocks in the backward instead of keeping their activations. Default false. */
     checkpointing: boolean;
   };
   save: {
-    /** Updates between checkpoints; the last is always written. */
+    /** Updates between checkpoints; the last is always written. Default 20. */
     every: number;
-    /** How many stay on disk. */
+    /** How many stay on disk. Default 5. */
     keep: number;
   };
   sample: {
-    /** Updates between sample grids; 0 for before and after alone. */
+    /** Updates between sample grids; 0 for before and after alone. Default 0. */
     every: number;
     /** A file of prompts; default: the first test prompts. */
     prompts?: string;
+    /** Of the noise; each makes a picture of every prompt. Default [1, 2, 3, 4]. */
     seeds: number[];
   };
   eval: {
-    /** Updates between evaluations; 0 for before and after alone. */
+    /** Updates between evaluations; 0 for before and after alone. Default 0. */
     every: number;
-    /** Held-out pictures. */
+    /** Held-out pictures. Default 64. */
     n: number;
-    /** Rewards reported besides those that are trained on. */
+    /** Rewards reported besides those that are trained on. Default none. */
     rewards: string[];
   };
+  /** Of weights, noise and the order of prompts, 32 bits. Default 42. */
   seed: number;
 }
+
+/** The default of every key that has one. Model, prompts and rewards have none: a run must name them. */
+export const defaults = {
+  model: { weights: 'f16' },
+  lora: { rank: 8, targets: 'attention' },
+  reward: { weight: 1, timeout_s: 60 },
+  sampler: { steps: 10, guidance: 1, detach_unconditional: true, same_latent: false },
+  grpo: {
+    keep: [24, 16, 12],
+    prune_at: [5, 7],
+    prune: 'ovf',
+    groups_per_update: 8,
+    clip: 1e-4,
+    kl: 0,
+    kl_form: 'flow-grpo',
+    advantage_max: 5,
+    advantage_eps: 1e-4,
+    global_std: false,
+    combine: 'sum',
+    timestep_fraction: 1,
+    shuffle_timesteps: false,
+    train_last_step: false,
+    updates_per_rollout: 1,
+  },
+  train: {
+    updates: 100,
+    lr: 3e-4,
+    weight_decay: 1e-4,
+    betas: [0.9, 0.999],
+    grad_norm: 1,
+    micro_batch: 4,
+    ema: 0,
+    checkpointing: false,
+  },
+  save: { every: 20, keep: 5 },
+  sample: { every: 0, seeds: [1, 2, 3, 4] },
+  eval: { every: 0, n: 64, rewards: [] },
+  seed: 42,
+} as const;
+
+/** The default of `sampler.noise`, by the kind of step. */
+export const defaultNoise: Readonly<Record<StepKind, number>> = { 'flow-sde': 0.7, cps: 0.8, dance: 0.3, ddim: 1 };

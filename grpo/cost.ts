@@ -9,7 +9,7 @@ export interface GroupPlan {
   readonly steps: number;
   /** Size of the group, then survivors after each selection. */
   readonly keep: readonly number[];
-  /** 0-based steps of the selections in the middle of sampling; none where the choice is made at the end. */
+  /** 0-based steps of the selections in the middle of sampling. One fewer than there are selections: the last is at the end. */
   readonly pruneAt: readonly number[];
   readonly prune: Prune;
   /** Steps of each survivor that are trained. */
@@ -57,13 +57,14 @@ export interface GroupCalls {
  * checkpoints 5 and 7 of 10, 24 -> 16 -> 12 makes 24 x 6 + 16 x 2 + 12 x 2 = 200 calls.
  */
 export function groupCalls({ steps, keep, pruneAt, prune, trainedSteps }: GroupPlan): GroupCalls {
+  const extra = keep.length - 1 - pruneAt.length; // a last selection, by final rewards
   check(
-    pruneAt.length === 0 || pruneAt.length === keep.length - 1,
-    `cost: ${pruneAt.length} checkpoints need ${pruneAt.length + 1} counts, found ${keep.length}`,
+    extra === 0 || extra === 1,
+    `cost: ${pruneAt.length} checkpoints need ${pruneAt.length + 1} counts (or one more, for a selection at the end), found ${keep.length}`,
   );
   let network = 0;
   for (let step = 0; step < steps; step++) network += keep[pruneAt.filter((at) => at < step).length]!;
-  const previews = prune === 'ovf' ? keep.slice(0, pruneAt.length).reduce((sum, count) => sum + count, 0) : 0;
+  const previews = prune === 'uniform' ? 0 : keep.slice(0, pruneAt.length).reduce((sum, count) => sum + count, 0);
   const survivors = keep.at(-1)!;
   return { network, previews, finals: keep[pruneAt.length]!, survivors, trained: survivors * trainedSteps };
 }

@@ -21,6 +21,7 @@ import {
   type Tensor,
 } from '../engine/index.js';
 import { formatShape, sameShape } from '../engine/shape.js';
+import type { KLForm } from './config.js';
 
 export interface PolicyLossOptions {
   /** Half the width of the range around 1 outside which a ratio earns nothing more: epsilon. */
@@ -85,9 +86,6 @@ export function policyLoss(
   });
   return { loss, ratio, diagnostics };
 }
-
-/** `flow-grpo`: without the length of the step; `gaussian`: the true divergence; `velocity`: squared difference of predictions. */
-export type KLForm = 'flow-grpo' | 'gaussian' | 'velocity';
 
 /**
  * The factor f of one step's divergence f mean_D (v - v_ref)^2 between the policy's and the reference's predictions v and

@@ -18,7 +18,7 @@ function simulate({ steps, keep, pruneAt, prune }: GroupPlan): { network: number
     network += alive;
     const checkpoint = pruneAt.indexOf(step);
     if (checkpoint < 0) continue;
-    if (prune === 'ovf') previews += alive;
+    if (prune !== 'uniform') previews += alive;
     alive = keep[checkpoint + 1]!;
   }
   return { network, previews, finals: alive };
@@ -33,6 +33,7 @@ describe('calls of a group', () => {
     { steps: 50, keep: [48, 32, 8], pruneAt: [30, 40], prune: 'ovf', trainedSteps: 49 },
     { steps: 50, keep: [16], pruneAt: [], prune: 'none', trainedSteps: 49 },
     { ...flash, keep: [24, 12], pruneAt: [], prune: 'ovf-after' },
+    { ...flash, keep: [24, 16, 12], pruneAt: [5], prune: 'uniform' },
   ];
   for (const plan of plans) {
     test(`${plan.prune} ${plan.keep.join(' -> ')} at ${plan.pruneAt.join(', ') || 'the end'} of ${plan.steps}`, () => {
@@ -55,7 +56,7 @@ describe('calls of a group', () => {
   });
 
   test('checkpoints that do not fit the counts are refused', () => {
-    expect(() => groupCalls({ ...flash, pruneAt: [5] })).toThrow('cost: 1 checkpoints need 2 counts, found 3');
+    expect(() => groupCalls({ ...flash, pruneAt: [] })).toThrow('cost: 0 checkpoints need 1 counts (or one more, for a selection at the end), found 3');
   });
 });
 
