@@ -15,10 +15,11 @@ import {
   tensor,
 } from '../../engine/index.js';
 import { type CLIPConfig, CLIPModel, type CLIPTokens, clipTokens, pooledPosition } from '../clip.js';
+import { clipConfig, readConfig } from '../config_file.js';
 import { initializeParameters } from '../initialize.js';
 import { Parameters } from '../parameters.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js';
-import { saveWeights } from '../weights.js';
+import { loadWeights, saveWeights } from '../weights.js';
 import { isHeldOut, type SceneWords, varyWords, writeCaption } from './caption.js';
 import { type Random, randomStream } from './random.js';
 import { makeScene, placeScene, type Scene, sceneSize } from './scenes.js';
@@ -159,6 +160,19 @@ export async function saveClip(folder: string, parameters: Parameters): Promise<
   await writeFile(join(folder, 'config.json'), json(scenesClipConfig));
   await writeFile(join(folder, 'preprocessor_config.json'), json(preprocessor));
   await saveWeights(folder, parameters, { dtype: 'F16', name: 'model' });
+}
+
+/** Loads such a folder, with the tokenizer in it. */
+export async function loadClip(device: Device, folder: string): Promise<ScenesClip> {
+  const parameters = new Parameters(device);
+  try {
+    const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
+    await loadWeights(folder, parameters);
+    return { clip, parameters, tokenizer: await loadTokenizer(folder) };
+  } catch (error) {
+    parameters.dispose();
+    throw error;
+  }
 }
 
 /** Logits [pictures, captions] of scenes. */

@@ -1,6 +1,15 @@
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { openSafetensors } from '../../engine/safetensors.js';
+import { scope } from '../../engine/scope.js';
+import { tensor } from '../../engine/tensor.js';
+import { stepsOf } from '../../grpo/cli/sample.js';
+import { OdeSampler } from '../../grpo/sampler.js';
 import { packageRoot } from '../../kernels/kernel.js';
+import { embeddedFolder } from '../../models/embedded.js';
+import { loadPipeline } from '../../models/pipeline.js';
+import { pictureOf } from '../../models/png.js';
+import { loadClip, retrieval } from '../../models/pretrain/clip.js';
 import { checkScene } from '../../models/pretrain/scene_checker.js';
 import { makeScene } from '../../models/pretrain/scenes.js';
 import { loadVae, reconstructions } from '../../models/pretrain/vae.js';
@@ -9,7 +18,7 @@ import { testDevice } from '../check.js';
 const device = await testDevice();
 
 test('the autoencoder that ships keeps held-out scenes: above 28 dB, and the checker still reads them', async () => {
-  const { vae, parameters } = await loadVae(device, join(packageRoot(), 'models', 'embedded', 'scenes-vae'));
+  const { vae, parameters } = await loadVae(device, embeddedFolder('scenes-vae'));
   const { psnr, pictures, latentStd } = await reconstructions(device, vae, 32, 9);
   expect(psnr).toBeGreaterThan(28);
   const scaled = latentStd * 0.45488; // config.json's scaling_factor
@@ -20,4 +29,42 @@ test('the autoencoder that ships keeps held-out scenes: above 28 dB, and the che
   );
   expect(right.filter(({ correct }) => correct).length).toBeGreaterThanOrEqual(30);
   parameters.dispose();
+});
+
+test('the CLIP that ships finds a picture among 64 held-out captions', async () => {
+  const { parameters, ...model } = await loadClip(device, embeddedFolder('scenes-clip'));
+  const { top1, twins } = await retrieval(device, { parameters, ...model }, { sets: 1, seed: 9 });
+  expect(top1).toBeGreaterThanOrEqual(0.85);
+  expect(twins).toBeGreaterThanOrEqual(0.85);
+  parameters.dispose();
+});
+
+describe('the generators that ship draw what diffusers draws from the same folders', () => {
+  for (const name of ['scenes-flow', 'scenes-diffusion'] as const) {
+    test(`${name}, within 2 of 255 everywhere`, async () => {
+      const file = await openSafetensors(join(packageRoot(), 'test', 'fixtures', 'embedded', `${name}.safetensors`));
+      const { metadata } = file;
+      const { shape } = file.entry('latents');
+      const latentValues = (await file.read('latents')) as Float32Array;
+      const expected = await file.readBytes('pictures');
+      await file.close();
+      const prompts = metadata.prompts!.split('\n');
+      const pipeline = await loadPipeline(device, embeddedFolder(name));
+      const [condition, unconditional] = [pipeline.encode(prompts), pipeline.encode(prompts.map(() => ''))];
+      const guidance = { scale: Number(metadata.guidance), unconditional };
+      const sampler = await OdeSampler.create(device, pipeline.predict, shape, condition, guidance);
+      const initial = tensor(device, latentValues, shape);
+      const latents = await sampler.sample(initial, stepsOf(pipeline, Number(metadata.steps)));
+      const image = scope(device, () => pipeline.vae.decode(pipeline.vae.unscaled(latents)));
+      const [, , height, width] = image.dims(4);
+      const pixels = Float32Array.from(await image.data(), (value) => (value + 1) / 2);
+      const size = 3 * height * width;
+      for (const [i, prompt] of prompts.entries()) {
+        const { rgb } = pictureOf(pixels.subarray(i * size, (i + 1) * size), width, height);
+        const worst = rgb.reduce((most, value, j) => Math.max(most, Math.abs(value - expected[i * size + j]!)), 0);
+        expect(worst, prompt).toBeLessThanOrEqual(2);
+      }
+      for (const thing of [image, initial, sampler, pipeline, ...condition, ...unconditional]) thing.dispose();
+    });
+  }
 });
