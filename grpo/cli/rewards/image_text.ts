@@ -1,0 +1,179 @@
+/** Networks that put pictures and texts into one space, as rewards use them: unit vectors on the host, texts once each. */
+import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
+import { capture, type Device, noGrad, type Step, scope, type Tensor, zeros } from '../../../engine/index.js';
+import { type CLIPConfig, CLIPModel, clipTokens } from '../../../models/clip.js';
+import { clipConfig, readConfig } from '../../../models/config_file.js';
+import { ModelFileError } from '../../../models/errors.js';
+import { type ImageProcessor, readImageProcessor } from '../../../models/image_processor.js';
+import { clipKeys } from '../../../models/key_layouts.js';
+import { Parameters } from '../../../models/parameters.js';
+import { loadTokenizer, type Tokenizer } from '../../../models/tokenizer.js';
+import { loadWeights } from '../../../models/weights.js';
+import type { RewardImage } from '../../rewards/reward.js';
+
+/** Pictures encoded at once. */
+const batch = 8;
+
+/** From pixels [N, 3, size, size] to features [N, dim]. */
+type Encode = (pixels: Tensor) => Tensor;
+
+/** Encodes pictures by a captured step, whose memory is planned once. */
+export class ImageEncoder {
+  private constructor(
+    private readonly process: ImageProcessor,
+    private readonly pixels: Tensor,
+    private readonly step: Step<{ readonly features: Tensor }>,
+  ) {}
+
+  /** `size` is that of the pictures that `process` makes. */
+  static async create(device: Device, encode: Encode, process: ImageProcessor, size: number): Promise<ImageEncoder> {
+    const pixels = zeros(device, [batch, 3, size, size]);
+    try {
+      const step = await capture(device, () => ({ features: noGrad(() => encode(pixels)) }));
+      return new ImageEncoder(process, pixels, step);
+    } catch (error) {
+      pixels.dispose();
+      throw error;
+    }
+  }
+
+  /** The unit vector of each picture. */
+  async unitVectors(images: readonly RewardImage[]): Promise<Float64Array[]> {
+    const { pixels, step, process } = this;
+    const vectors: Float64Array[] = [];
+    for (let start = 0; start < images.length; start += batch) {
+      const part = images.slice(start, start + batch);
+      const values = new Float32Array(pixels.size); // what fills up the last batch moves no other picture
+      for (const [i, image] of part.entries()) values.set(process(image), (i * pixels.size) / batch);
+      pixels.write(values);
+      step.run();
+      vectors.push(...rowsOf(await step.outputs.features.data(), part.length, batch));
+    }
+    return vectors;
+  }
+
+  dispose(): void {
+    this.step.dispose();
+    this.pixels.dispose();
+  }
+}
+
+/** The first `count` of `rows` rows, each as a unit vector. */
+function rowsOf(values: ArrayLike<number>, count: number, rows: number): Float64Array[] {
+  const dim = values.length / rows;
+  return Array.from({ length: count }, (_, row) => {
+    const vector = Float64Array.from({ length: dim }, (_, i) => values[row * dim + i]!);
+    const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+    return vector.map((value) => value / norm);
+  });
+}
+
+/** What an image-text model is made of. */
+export interface ImageTextParts {
+  readonly clip: CLIPModel;
+  readonly parameters: Parameters;
+  readonly tokenizer: Tokenizer;
+  readonly process: ImageProcessor;
+  /** Pixels of a side that the network reads. */
+  readonly imageSize: number;
+}
+
+/** A CLIP, and the texts it has read. */
+export class ImageTextModel {
+  private readonly texts = new Map<string, Float64Array>();
+
+  private constructor(
+    private readonly device: Device,
+    private readonly parts: ImageTextParts,
+    private readonly images: ImageEncoder,
+  ) {}
+
+  /** Owns the parts' weights from here on. */
+  static async create(device: Device, parts: ImageTextParts): Promise<ImageTextModel> {
+    const { clip, parameters, process, imageSize } = parts;
+    try {
+      const images = await ImageEncoder.create(device, (pixels) => clip.imageFeatures(pixels), process, imageSize);
+      return new ImageTextModel(device, parts, images);
+    } catch (error) {
+      parameters.dispose();
+      throw error;
+    }
+  }
+
+  /** The cosine of each picture with its prompt. */
+  async cosines(images: readonly RewardImage[]): Promise<number[]> {
+    await this.read(images.map(({ prompt }) => prompt));
+    const vectors = await this.images.unitVectors(images);
+    return images.map(({ prompt }, i) => dot(vectors[i]!, this.texts.get(prompt)!));
+  }
+
+  /** The factor of the cosines in the network's logits. */
+  async scale(): Promise<number> {
+    const { tensor } = this.parts.parameters.all.find(({ name }) => name === 'logit_scale')!;
+    return Math.exp(await tensor.item());
+  }
+
+  dispose(): void {
+    this.images.dispose();
+    this.parts.parameters.dispose();
+  }
+
+  private async read(prompts: readonly string[]): Promise<void> {
+    const { clip, tokenizer } = this.parts;
+    for (const prompt of new Set(prompts)) {
+      if (this.texts.has(prompt)) continue;
+      const { ids } = tokenizer.encode(prompt);
+      const features = scope(this.device, () =>
+        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
+      );
+      const [vector] = rowsOf(await features.data(), 1, 1);
+      features.dispose();
+      this.texts.set(prompt, vector!);
+    }
+  }
+}
+
+export const dot = (a: Float64Array, b: Float64Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+
+/** Makes a network by a config; what it refuses becomes a ModelFileError of `path`, and nothing stays in memory. */
+export function buildNetwork<N>(device: Device, path: string, build: (parameters: Parameters) => N) {
+  const parameters = new Parameters(device, { storage: 'f16' });
+  try {
+    return { network: build(parameters), parameters };
+  } catch (error) {
+    parameters.dispose();
+    if (!(error instanceof CheckError) || error instanceof OutOfMemoryError) throw error;
+    throw new ModelFileError(path, [error.message], { cause: error });
+  }
+}
+
+/** The side of the pictures that a config's image encoder reads. */
+export const imageSizeOf = ({ vision_config, vision_config_dict }: CLIPConfig): number =>
+  (vision_config_dict ?? vision_config)?.image_size ?? 224;
+
+/** A tokenizer that tells only once of each text that is cut. */
+export function quietTokenizer(folder: string): Promise<Tokenizer> {
+  const told = new Set<string>();
+  return loadTokenizer(folder, {
+    warn: (message) => {
+      if (told.has(message)) return;
+      told.add(message);
+      process.stderr.write(`${message}\n`);
+    },
+  });
+}
+
+/**
+ * Loads a folder in transformers' layout: config.json of a CLIPModel, model.safetensors, the tokenizer, and perhaps
+ * preprocessor_config.json. Throws a ModelFileError for files that are missing or do not fit.
+ */
+export async function loadImageText(device: Device, folder: string): Promise<ImageTextModel> {
+  const config = await readConfig(folder, clipConfig);
+  const imageSize = imageSizeOf(config);
+  const tokenizer = await quietTokenizer(folder);
+  const process = await readImageProcessor(folder, imageSize);
+  const path = `${folder}/config.json`;
+  const { network: clip, parameters } = buildNetwork(device, path, (own) => new CLIPModel(own, config));
+  await loadWeights(folder, parameters, { keys: clipKeys });
+  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize });
+}

@@ -1,0 +1,34 @@
+/** Whether a picture of a scene shows what its caption says, by image analysis: no network, so nothing to be fooled. */
+import { readCaption } from '../../../models/pretrain/caption.js';
+import { checkScene } from '../../../models/pretrain/scene_checker.js';
+import { sceneSize } from '../../../models/pretrain/scenes.js';
+import { type Reward, RewardError, type RewardImage } from '../../rewards/reward.js';
+
+/**
+ * The share of a caption's claims that hold, in the manner of GenEval (Ghosh et al. 2023) but graded: one point for each object
+ * found with its shape and colour, one more if its size fits too, one for the right number of objects, one for the
+ * relation where there is one; over all points. 1 is a picture that is right in everything, with nothing else in it. In
+ * part right is worth something because a group of pictures that are all wrong in some way would else teach nothing.
+ */
+export function sceneChecker(name = 'scene-checker'): Reward {
+  return {
+    name,
+    score: async (images) =>
+      images.map((image) => {
+        const { prompt, width, height } = image;
+        const words = readCaption(prompt);
+        if (!words) throw new RewardError(name, `can't read the prompt "${prompt}" as a scene`, images.length);
+        if (width !== sceneSize || height !== sceneSize) {
+          const expected = `expected ${sceneSize} x ${sceneSize}`;
+          throw new RewardError(name, `found a picture of ${width} x ${height}, ${expected},`, images.length);
+        }
+        return checkScene(planesOf(image), words).score;
+      }),
+  };
+}
+
+/** The picture as values [3, height, width] in [0, 1]. */
+function planesOf({ rgb, width, height }: RewardImage): Float32Array {
+  const plane = width * height;
+  return Float32Array.from({ length: 3 * plane }, (_, i) => rgb[3 * (i % plane) + Math.floor(i / plane)]! / 255);
+}
