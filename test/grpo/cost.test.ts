@@ -56,7 +56,9 @@ describe('calls of a group', () => {
   });
 
   test('checkpoints that do not fit the counts are refused', () => {
-    expect(() => groupCalls({ ...flash, pruneAt: [] })).toThrow('cost: 0 checkpoints need 1 counts (or one more, for a selection at the end), found 3');
+    expect(() => groupCalls({ ...flash, pruneAt: [] })).toThrow(
+      'cost: 0 checkpoints need 1 counts (or one more, for a selection at the end), found 3',
+    );
   });
 });
 
