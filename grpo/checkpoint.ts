@@ -125,7 +125,9 @@ export async function readCheckpoint(folder: string, state: TrainingState, confi
   const info = await readCheckpointInfo(folder);
   const differences = configDifferences(info.config, config);
   if (differences.length > 0) {
-    const list = differences.map(({ key, then, now }) => `${key} ${shown(then)}, the configuration says ${shown(now)}`);
+    const list = differences.map(
+      ({ key, saved, given }) => `${key} ${shown(saved)}, the configuration says ${shown(given)}`,
+    );
     throw new CheckpointError(`cannot resume ${folder}: it was made with ${list.join('; ')}`);
   }
   const values: [Tensor, Float32Array][] = [];
@@ -162,18 +164,18 @@ const free = [/^train\.updates$/, /^save\./, /^sample\./, /^eval\./, /^prompts\.
 
 export interface ConfigDifference {
   readonly key: string;
-  readonly then: unknown;
-  readonly now: unknown;
+  readonly saved: unknown;
+  readonly given: unknown;
 }
 
 /** Where two configurations would compute different weights, by key. */
-export function configDifferences(then: unknown, now: unknown, key = ''): ConfigDifference[] {
+export function configDifferences(saved: unknown, given: unknown, key = ''): ConfigDifference[] {
   if (free.some((pattern) => pattern.test(key))) return [];
-  if (isObject(then) && isObject(now)) {
-    const names = new Set([...Object.keys(then), ...Object.keys(now)]);
-    return [...names].flatMap((name) => configDifferences(then[name], now[name], key ? `${key}.${name}` : name));
+  if (isObject(saved) && isObject(given)) {
+    const names = new Set([...Object.keys(saved), ...Object.keys(given)]);
+    return [...names].flatMap((name) => configDifferences(saved[name], given[name], key ? `${key}.${name}` : name));
   }
-  return JSON.stringify(then) === JSON.stringify(now) ? [] : [{ key, then, now }];
+  return JSON.stringify(saved) === JSON.stringify(given) ? [] : [{ key, saved, given }];
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -1,0 +1,148 @@
+/** Evaluation: pictures of held-out prompts from fixed noise, by deterministic steps, and what can be said of their rewards. */
+import { check } from '../engine/errors.js';
+import { assign, scope, type Tensor } from '../engine/index.js';
+import { momentsOf } from './advantage.js';
+import type { GenerativeModel, Prompt } from './model.js';
+import { type Picture, PictureDecoder } from './pictures.js';
+import { hashNumbers } from './random.js';
+import type { CombinedReward } from './rewards/reward.js';
+import { initialLatents, OdeSampler } from './sampler.js';
+import { odeStepsOf } from './transitions.js';
+
+/** A picture to draw. */
+export interface PictureJob {
+  readonly prompt: Prompt;
+  /** Of the initial noise. */
+  readonly seed: number;
+}
+
+export interface PictureSamplerOptions {
+  readonly steps: number;
+  /** Classifier-free guidance; 1 is none. */
+  readonly guidance: number;
+  /** Pictures drawn together; a picture does not depend on it. */
+  readonly batch: number;
+}
+
+/** Draws pictures of any prompts and seeds with the model as it stands, adapter included. */
+export class PictureSampler {
+  private constructor(
+    private readonly model: GenerativeModel,
+    private readonly options: PictureSamplerOptions,
+    private readonly sampler: OdeSampler,
+    private readonly decoder: PictureDecoder,
+    private readonly conditions: readonly Tensor[],
+  ) {}
+
+  static async create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
+    const { device, predict, latentShape, encode } = model;
+    const { batch, guidance } = options;
+    check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
+    const none = Array<string>(batch).fill('');
+    const [condition, unconditional] = [encode(none), encode(none)];
+    const shape = [batch, ...latentShape];
+    const scale = { scale: guidance, unconditional };
+    const sampler = await OdeSampler.create(device, predict, shape, condition, scale);
+    const decoder = await PictureDecoder.create(model, batch);
+    return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
+  }
+
+  /** The pictures, in order, batch by batch; `onBatch` sees each batch when it is done. */
+  async draw(
+    jobs: readonly PictureJob[],
+    onBatch?: (pictures: readonly Picture[], start: number) => Promise<void> | void,
+  ): Promise<Picture[]> {
+    const { device, latentShape, encode, schedule } = this.model;
+    const { batch, steps } = this.options;
+    const path = odeStepsOf(schedule(steps));
+    const pictures: Picture[] = [];
+    for (let start = 0; start < jobs.length; start += batch) {
+      // The last batch is filled up with its last job: a picture does not depend on the others.
+      const group = Array.from({ length: batch }, (_, i) => jobs[Math.min(start + i, jobs.length - 1)]!);
+      const seeds = group.map(({ seed }) => seed);
+      const initial = initialLatents(device, seeds, latentShape);
+      const condition = encode(group.map(({ prompt }) => prompt.prompt));
+      const latents = await this.sampler.sample(initial, path, { condition });
+      scope(device, () => assign(this.decoder.latents, latents));
+      for (const thing of [initial, ...condition]) thing.dispose();
+      const drawn = await this.decoder.pictures(group.slice(0, jobs.length - start).map(({ prompt }) => prompt));
+      await onBatch?.(drawn, start);
+      pictures.push(...drawn);
+    }
+    return pictures;
+  }
+
+  dispose(): void {
+    for (const thing of [this.sampler, this.decoder, ...this.conditions]) thing.dispose();
+  }
+}
+
+/** Prompts in turn, `count` pictures in all, each with noise that `seed` fixes: the same for every model that is evaluated. */
+export function evaluationJobs(prompts: readonly Prompt[], count: number, seed: number): PictureJob[] {
+  check(prompts.length > 0, 'evaluation: there are no prompts');
+  return Array.from({ length: count }, (_, i) => ({
+    prompt: prompts[i % prompts.length]!,
+    seed: hashNumbers(seed, evaluation, i),
+  }));
+}
+
+const evaluation = 0x6576616c; // tells the seeds of evaluations from those of rollouts
+
+/** Scores of the pictures of some jobs, in their order, by reward. */
+export type Evaluation = Readonly<Record<string, readonly number[]>>;
+
+/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights play no part. */
+export async function evaluate(
+  sampler: PictureSampler,
+  rewards: CombinedReward,
+  jobs: readonly PictureJob[],
+): Promise<{ scores: Evaluation; pictures: Picture[] }> {
+  const scores: Record<string, number[]> = {};
+  const pictures = await sampler.draw(jobs, async (batch) => {
+    const { parts } = await rewards.score(batch);
+    for (const [name, values] of Object.entries(parts)) scores[name] = [...(scores[name] ?? []), ...values];
+  });
+  return { scores, pictures };
+}
+
+/** A mean, and the interval that holds the true one in 95 of 100 such samples. */
+export interface Estimate {
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+  /** Of the sample, dividing by n - 1. */
+  readonly std: number;
+  readonly count: number;
+}
+
+/** Student's interval of the mean; of a single value it is infinite. */
+export function estimateMean(values: readonly number[]): Estimate {
+  check(values.length > 0, 'estimate: there are no values');
+  const count = values.length;
+  const { mean, std } = momentsOf(values, 1);
+  const half = count > 1 ? (studentQuantile(count - 1) * std) / Math.sqrt(count) : Number.POSITIVE_INFINITY;
+  return { mean, low: mean - half, high: mean + half, std, count };
+}
+
+/** after - before of pictures of the same prompts and noise: pairing takes what prompts differ by out of the interval. */
+export function estimateDifference(before: readonly number[], after: readonly number[]): Estimate {
+  check(before.length === after.length, `difference: ${before.length} scores before, ${after.length} after`);
+  return estimateMean(after.map((value, i) => value - before[i]!));
+}
+
+/**
+ * The 97.5 % quantile of Student's t, from the normal one by Cornish and Fisher's expansion (Abramowitz and Stegun, 26.7.5), off
+ * by less than 0.1 % from 4 degrees of freedom on; exact values below.
+ */
+export function studentQuantile(degrees: number): number {
+  const exact = [12.706205, 4.302653, 3.182446][degrees - 1];
+  if (exact !== undefined) return exact;
+  const z = 1.959963985;
+  const terms = [
+    (z ** 3 + z) / 4,
+    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96,
+    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
+    (79 * z ** 9 + 776 * z ** 7 + 1482 * z ** 5 - 1920 * z ** 3 - 945 * z) / 92160,
+  ];
+  return terms.reduce((sum, term, i) => sum + term / degrees ** (i + 1), z);
+}
