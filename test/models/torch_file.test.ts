@@ -54,7 +54,12 @@ describe('a file that is no such thing is an error that says so', () => {
     ['empty', Buffer.alloc(0), 'no archive of torch 1.6 or newer'],
     ['cut short', whole.subarray(0, 3000), 'no list of members at its end: the file is cut short'],
     ['without data.pkl', replaced(whole, 'aesthetic/data.pkl', 'aesthetic/data.pkx'), 'an archive without data.pkl'],
-    ['without a storage', replaced(whole, 'aesthetic/data/3', 'aesthetic/data/x'), 'layers.2.bias: no member data/3'],
+    ['without a storage', replaced(whole, 'aesthetic/data/2', 'aesthetic/data/x'), 'layers.2.weight: no member data/2'],
+    [
+      'of a tensor larger than its storage',
+      replaced(whole, 'K\nK\x0c\x86', 'K\x0bK\x0c\x86'),
+      'layers.0.weight: [11,12] F32 ends at byte 528 of a storage of 480',
+    ],
     ['of no tensors', replaced(whole, '_rebuild_tensor_v2', '_rebuild_tensor_vx'), 'no tensors by name'],
     ['of a big-endian machine', replaced(whole, 'little', 'biggie'), 'of a big-endian machine'],
   ];

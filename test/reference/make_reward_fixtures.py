@@ -152,7 +152,10 @@ def clip_folder():
     head = torch.nn.Sequential(*[torch.nn.Linear(a, b) for a, b in [(12, 10), (10, 8), (8, 6), (6, 4), (4, 1)]])
     names = ["layers.0", "layers.2", "layers.4", "layers.6", "layers.7"]  # between them is dropout alone
     state = {f"{name}.{key}": value for name, layer in zip(names, head) for key, value in layer.state_dict().items()}
-    torch.save(state, folder / "aesthetic.pth")
+    # The biases in one storage, as tensors that share one are saved.
+    biases = [name for name in state if name.endswith("bias")]
+    shared = torch.cat([state[name] for name in biases]).split([state[name].numel() for name in biases])
+    torch.save({**state, **dict(zip(biases, shared))}, folder / "aesthetic.pth")
     with torch.no_grad():
         aesthetic = head.double()(images)[:, 0]
     write(folder, cosines=cosines, scaled=scale * cosines, aesthetic=aesthetic)

@@ -1,10 +1,14 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { moduleReward, type RewardFunction } from '../../../grpo/rewards/module.js';
 import { RewardError } from '../../../grpo/rewards/reward.js';
 import { plainPicture } from './pictures.js';
 
 const images = [1, 2, 3].map((level) => plainPicture([level, 0, 0], `red ${level}`));
 const source = './mine.mjs';
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 const errorOf = async (compute: unknown, timeout = 5): Promise<RewardError> => {
   const error = await moduleReward('mine', compute as RewardFunction, { source, timeout })
@@ -47,4 +51,11 @@ test('scores that do not fit are errors', async () => {
 test('one that never ends is an error after its time', async () => {
   const error = await errorOf(() => new Promise(() => {}), 0.02);
   expect(error.message).toBe('reward "mine" took more than 0.02 s for 3 images (./mine.mjs)');
+});
+
+test('no timer is left behind', async () => {
+  vi.useFakeTimers();
+  await moduleReward('mine', () => [1, 2, 3]).score(images);
+  await errorOf(() => [1]);
+  expect(vi.getTimerCount()).toBe(0);
 });
