@@ -6,7 +6,7 @@ import { Learner, type LearningReport, type TrainingRow } from './learner.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { type GroupResult, Rollout, type ScoredPicture } from './rollout.js';
+import { type GroupResult, Rollout, type RolloutOptions, type ScoredPicture, stagesOf } from './rollout.js';
 import { trainedSteps } from './timesteps.js';
 import { Trajectories } from './trajectories.js';
 import { transitionsOf } from './transitions.js';
@@ -106,9 +106,7 @@ export class Trainer {
       stochasticEnd: grpo.train_last_step,
     });
     const groups = grpo.groups_per_update;
-    const slots = Rollout.slots(grpo.keep, groups);
-    const store = new Trajectories(model, { slots, steps: sampler.steps, groups });
-    const rollout = await Rollout.create(model, store, reward, {
+    const plan: RolloutOptions = {
       transitions,
       keep: grpo.keep,
       pruneAt: grpo.prune_at,
@@ -116,22 +114,36 @@ export class Trainer {
       guidance: sampler.guidance,
       sameLatent: sampler.same_latent,
       seed,
-    });
-    const learner = await Learner.create(model, store, {
-      transitions,
-      guidance: sampler.guidance,
-      detachUnconditional: sampler.detach_unconditional,
-      clip: grpo.clip,
-      kl: grpo.kl,
-      klForm: grpo.kl_form,
-      microBatch: train.micro_batch,
-      lr: train.lr,
-      weightDecay: train.weight_decay,
-      betas: train.betas,
-      gradNorm: train.grad_norm,
-      ema: train.ema,
-    });
-    return new Trainer(model, config, store, rollout, learner);
+    };
+    stagesOf(plan); // refused before anything is allocated
+    const made: { dispose(): void }[] = [];
+    const keep = <T extends { dispose(): void }>(thing: T): T => {
+      made.push(thing);
+      return thing;
+    };
+    try {
+      const slots = Rollout.slots(grpo.keep, groups);
+      const store = keep(new Trajectories(model, { slots, steps: sampler.steps, groups }));
+      const rollout = keep(await Rollout.create(model, store, reward, plan));
+      const learner = await Learner.create(model, store, {
+        transitions,
+        guidance: sampler.guidance,
+        detachUnconditional: sampler.detach_unconditional,
+        clip: grpo.clip,
+        kl: grpo.kl,
+        klForm: grpo.kl_form,
+        microBatch: train.micro_batch,
+        lr: train.lr,
+        weightDecay: train.weight_decay,
+        betas: train.betas,
+        gradNorm: train.grad_norm,
+        ema: train.ema,
+      });
+      return new Trainer(model, config, store, rollout, learner);
+    } catch (error) {
+      for (const thing of made.reverse()) thing.dispose();
+      throw error;
+    }
   }
 
   /** Updates done. */

@@ -1,6 +1,7 @@
 /** What the tests of the trainer share: tiny model folders, a cheap reward, a configuration. */
 import { join } from 'node:path';
 import type { Device } from '../../engine/device.js';
+import type { Tensor } from '../../engine/tensor.js';
 import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/cli/model.js';
 import { defaults, type RunConfig } from '../../grpo/config.js';
 import type { Prompt } from '../../grpo/model.js';
@@ -10,11 +11,16 @@ import { packageRoot } from '../../kernels/kernel.js';
 
 export const tinyModels = ['sd1', 'sd3'] as const;
 
+export const tinyFolder = (name: string): string => join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
+
 /** A tiny model folder with a fresh adapter. */
 export const loadTiny = (device: Device, name: string, config: Partial<ModelConfig> = {}): Promise<LoadedModel> => {
-  const path = join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
   const lora = { rank: 2, alpha: 4, targets: 'attention' };
-  return loadModel(device, { model: { path, weights: 'f16' }, lora, seed: 1, ...config }, { maxSequenceLength: 5 });
+  return loadModel(
+    device,
+    { model: { path: tinyFolder(name), weights: 'f16' }, lora, seed: 1, ...config },
+    { maxSequenceLength: 5 },
+  );
 };
 
 /** The mean of a picture's bytes, from 0 to 1. */
@@ -49,4 +55,11 @@ export function tinyConfig({ sampler, grpo, train }: TinyChanges = {}): TrainerC
     train: { ...defaults.train, betas: [0.9, 0.999], lr: 1e-3, micro_batch: 4, ...train },
     seed: 5,
   };
+}
+
+/** The bits of f32 tensors, one list each. */
+export async function bitsOf(tensors: Iterable<Tensor>): Promise<number[][]> {
+  const bits: number[][] = [];
+  for (const each of tensors) bits.push(Array.from(new Uint32Array((await each.data()).slice().buffer)));
+  return bits;
 }

@@ -1,11 +1,11 @@
 /** Updates of tiny Stable Diffusion 1 and 3: on-policy to the bit, counted as planned, repeatable, and towards the reward. */
 import { describe, expect, test } from 'vitest';
-import type { Tensor } from '../../engine/tensor.js';
 import type { LoadedModel } from '../../grpo/cli/model.js';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
+import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import { Trainer, type TrainerConfig, type UpdateReport } from '../../grpo/trainer.js';
 import { testDevice } from '../check.js';
-import { brightness, loadTiny, tinyConfig, tinyModels, tinyPrompts } from './tiny.js';
+import { bitsOf, brightness, loadTiny, tinyConfig, tinyFolder, tinyModels, tinyPrompts } from './tiny.js';
 
 const device = await testDevice();
 
@@ -30,11 +30,6 @@ async function train<R>(
 }
 
 const nothing = async (): Promise<void> => {};
-const bitsOf = async (tensors: Iterable<Tensor>): Promise<number[][]> => {
-  const bits: number[][] = [];
-  for (const tensor of tensors) bits.push(Array.from(new Uint32Array((await tensor.data()).slice().buffer)));
-  return bits;
-};
 
 const methods = {
   'flow-grpo': { keep: [4], prune_at: [], prune: 'none' },
@@ -105,3 +100,18 @@ for (const name of tinyModels) {
     });
   });
 }
+
+test('the reward of held-out noise rises, also where every weight learns', async () => {
+  const model = await loadTiny(device, 'sd3', { lora: null, model: { path: tinyFolder('sd3'), weights: 'f32' } });
+  const config = tinyConfig({ grpo: { keep: [12, 8, 6], clip: 0.01 }, train: { lr: 3e-3, micro_batch: 12, ema: 0.5 } });
+  const trainer = await Trainer.create(model, brightness(), config);
+  const sampler = await PictureSampler.create(model, { steps: 5, guidance: 1, batch: 16 });
+  const score = async (): Promise<readonly number[]> =>
+    (await evaluate(sampler, brightness(), evaluationJobs(tinyPrompts, 16, 1))).scores.brightness!;
+  const before = await score();
+  for (let i = 0; i < 8; i++) await trainer.update(tinyPrompts);
+  const after = await trainer.withAverages(score);
+  expect(estimateDifference(before, after).low).toBeGreaterThan(0);
+  expect(estimateDifference(after, await score()).mean, 'the averages lag').toBeGreaterThan(0);
+  for (const each of [sampler, trainer, model]) each.dispose();
+});
