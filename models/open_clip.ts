@@ -117,14 +117,14 @@ interface OpenClipConfig {
 }
 
 /** OpenCLIP's ViT-H-14, which HPSv2 and PickScore are made of. */
-export const vitH14: OpenClipConfig = {
+const vitH14: OpenClipConfig = {
   embed_dim: 1024,
   vision_cfg: { image_size: 224, layers: 32, width: 1280, head_width: 80, patch_size: 14 },
   text_cfg: { context_length: 77, vocab_size: 49408, width: 1024, heads: 16, layers: 24 },
 };
 
 /** OpenCLIP's config as transformers has it. The end of a text is its largest id, as OpenCLIP looks for it. */
-export function clipConfigOf({ embed_dim, quick_gelu = false, vision_cfg, text_cfg }: OpenClipConfig, path: string) {
+function clipConfigOf({ embed_dim, quick_gelu = false, vision_cfg, text_cfg }: OpenClipConfig, path: string) {
   const problems: string[] = [];
   const count = (name: 'vision_cfg' | 'text_cfg', key: string, usual?: number): number => {
     const value = (name === 'vision_cfg' ? vision_cfg : text_cfg)[key] ?? usual;

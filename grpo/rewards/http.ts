@@ -5,7 +5,7 @@
  *
  * as JSON, one entry a picture, and answers with `{ "scores": [number, ...] }` or with the list alone.
  */
-import { checkScores, type Reward, RewardError, type RewardImage } from './reward.js';
+import { checkScores, milliseconds, type Reward, RewardError, type RewardImage } from './reward.js';
 
 export interface HttpOptions {
   readonly url: string;
@@ -31,7 +31,12 @@ export function httpReward(name: string, { url, encode, timeout = 60 }: HttpOpti
       let text: string;
       try {
         const headers = { 'content-type': 'application/json' };
-        response = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(1000 * timeout) });
+        response = await fetch(url, {
+          method: 'POST',
+          headers,
+          body,
+          signal: AbortSignal.timeout(milliseconds(timeout)),
+        });
         text = await response.text();
       } catch (error) {
         if (error instanceof Error && error.name === 'TimeoutError') throw fail(`gave no answer in ${timeout} s`);

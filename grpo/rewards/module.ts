@@ -1,5 +1,5 @@
 /** A user's function as a reward. */
-import { checkScores, type Reward, RewardError, type RewardImage } from './reward.js';
+import { checkScores, milliseconds, type Reward, RewardError, type RewardImage } from './reward.js';
 
 /** What a user's ES module exports by default. */
 export type RewardFunction = (images: readonly RewardImage[]) => number[] | Promise<number[]>;
@@ -20,7 +20,7 @@ export function moduleReward(name: string, compute: RewardFunction, options: Mod
       const late = Symbol();
       let timer: NodeJS.Timeout | undefined;
       const clock = new Promise<typeof late>((resolve) => {
-        timer = setTimeout(() => resolve(late), 1000 * timeout);
+        timer = setTimeout(() => resolve(late), milliseconds(timeout));
       });
       try {
         // A promise of its own, so that what the function throws at once and later ends in the same place.

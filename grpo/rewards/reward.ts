@@ -66,6 +66,9 @@ export function checkScores(
 const describe = (value: unknown): string =>
   (typeof value === 'object' ? (JSON.stringify(value) ?? '') : String(value)).slice(0, 80);
 
+/** Seconds as a timer takes them: a longer time would overflow and end at once. */
+export const milliseconds = (seconds: number): number => Math.min(1000 * seconds, 2 ** 31 - 1);
+
 /** A reward and its factor in the sum. */
 export interface WeightedReward {
   readonly reward: Reward;

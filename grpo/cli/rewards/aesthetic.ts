@@ -1,4 +1,5 @@
 /** LAION's aesthetic predictor v2: a head over CLIP's picture vectors, trained on people's ratings (Schuhmann 2022). */
+import { join } from 'node:path';
 import type { Device, Tensor } from '../../../engine/index.js';
 import { valuesOf } from '../../../engine/safetensors.js';
 import { CLIPVisionModelWithProjection } from '../../../models/clip.js';
@@ -79,7 +80,7 @@ export async function aesthetic(device: Device, name: string, folder: string): P
   const vision = { ...(config.vision_config_dict ?? config.vision_config), projection_dim: dim };
   const { network, parameters } = buildNetwork(
     device,
-    `${folder}/config.json`,
+    join(folder, 'config.json'),
     (own) => new CLIPVisionModelWithProjection(own, vision),
   );
   await loadWeights(folder, parameters, { keys: clipVisionKeys });

@@ -36,6 +36,6 @@ export async function hpsv2(device: Device, name: string, path: string): Promise
   }
   const { image_size: imageSize } = config.vision_config;
   const process = imageProcessor({ size: imageSize, crop: [imageSize, imageSize], arithmetic: 'torch' });
-  const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize });
+  const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize, folder });
   return { name, score: (images) => model.cosines(images), dispose: () => model.dispose() };
 }

@@ -1,4 +1,5 @@
 /** Networks that put pictures and texts into one space, as rewards use them: unit vectors on the host, texts once each. */
+import { join } from 'node:path';
 import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
 import { capture, type Device, noGrad, type Step, scope, type Tensor, zeros } from '../../../engine/index.js';
 import { type CLIPConfig, CLIPModel, clipTokens } from '../../../models/clip.js';
@@ -76,6 +77,8 @@ export interface ImageTextParts {
   readonly process: ImageProcessor;
   /** Pixels of a side that the network reads. */
   readonly imageSize: number;
+  /** Of the tokenizer, for messages. */
+  readonly folder: string;
 }
 
 /** A CLIP, and the texts it has read. */
@@ -88,10 +91,17 @@ export class ImageTextModel {
     private readonly images: ImageEncoder,
   ) {}
 
-  /** Owns the parts' weights from here on. */
+  /** Owns the parts' weights from here on. Throws a ModelFileError where the tokenizer is that of another network. */
   static async create(device: Device, parts: ImageTextParts): Promise<ImageTextModel> {
-    const { clip, parameters, process, imageSize } = parts;
+    const { clip, parameters, tokenizer, process, imageSize, folder } = parts;
     try {
+      const { ids } = tokenizer.encode('');
+      const vocabulary = clip.textConfig.vocab_size ?? 49408;
+      const largest = ids.reduce((a, b) => Math.max(a, b));
+      if (largest >= vocabulary)
+        throw new ModelFileError(folder, [
+          `the tokenizer has a token ${largest}, the network's vocabulary ${vocabulary}`,
+        ]);
       const images = await ImageEncoder.create(device, (pixels) => clip.imageFeatures(pixels), process, imageSize);
       return new ImageTextModel(device, parts, images);
     } catch (error) {
@@ -122,7 +132,10 @@ export class ImageTextModel {
     const { clip, tokenizer } = this.parts;
     for (const prompt of new Set(prompts)) {
       if (this.texts.has(prompt)) continue;
-      const { ids } = tokenizer.encode(prompt);
+      const { ids } = tokenizer.encode(
+        prompt,
+        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings ?? 77),
+      );
       const features = scope(this.device, () =>
         noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
       );
@@ -172,8 +185,11 @@ export async function loadImageText(device: Device, folder: string): Promise<Ima
   const imageSize = imageSizeOf(config);
   const tokenizer = await quietTokenizer(folder);
   const process = await readImageProcessor(folder, imageSize);
-  const path = `${folder}/config.json`;
-  const { network: clip, parameters } = buildNetwork(device, path, (own) => new CLIPModel(own, config));
+  const { network: clip, parameters } = buildNetwork(
+    device,
+    join(folder, 'config.json'),
+    (own) => new CLIPModel(own, config),
+  );
   await loadWeights(folder, parameters, { keys: clipKeys });
-  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize });
+  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize, folder });
 }
