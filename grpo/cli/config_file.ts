@@ -8,8 +8,15 @@ import { join } from 'node:path';
 import { Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { packageRoot } from '../../engine/version.js';
 import type { RunConfig } from '../config.js';
-import { type ConfigProblem, completeConfig, configSchema, contradictions } from './config_schema.js';
+import {
+  type ConfigProblem,
+  completeConfig,
+  configSchema,
+  contradictions,
+  type ParsedConfig,
+} from './config_schema.js';
 import { UsageError } from './exit_codes.js';
+import { rewardNames } from './rewards.js';
 import { suggestion } from './suggestion.js';
 
 /** The preset of a run without a configuration. */
@@ -87,7 +94,7 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
   };
   const parsed = configSchema.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) fail(reported(parsed.error.issues.flatMap(problemsOf)));
-  const problems = contradictions(parsed.data);
+  const problems = [...contradictions(parsed.data), ...unknownRewards(parsed.data)];
   if (problems.length > 0) fail(reported(problems));
   return completeConfig(parsed.data);
 }
@@ -181,6 +188,21 @@ function problemsOf({ code, path: keys, message, input, ...issue }: Issue): Conf
       path,
       message: `expected ${message}, found ${(typeof input === 'number' ? String(input) : JSON.stringify(input)).slice(0, 60)}`,
     },
+  ];
+}
+
+/** Rewards by a name that is neither built in nor comes with a module or a server; all that is reported must be known too. */
+function unknownRewards({ reward, eval: { rewards } }: ParsedConfig): ConfigProblem[] {
+  const known = [...rewardNames, ...Object.keys(reward)];
+  const message = (name: string, names: readonly string[]): string =>
+    `no reward is called ${name}${suggestion(name, names)}; built in: ${rewardNames.join(', ')}`;
+  return [
+    ...Object.entries(reward)
+      .filter(([name, { module, http }]) => !module && !http && !rewardNames.includes(name))
+      .map(([name]) => ({ path: ['reward', name], message: message(name, rewardNames), unknown: true })),
+    ...rewards.flatMap((name, i) =>
+      known.includes(name) ? [] : [{ path: ['eval', 'rewards', String(i)], message: message(name, known) }],
+    ),
   ];
 }
 

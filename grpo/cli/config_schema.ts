@@ -201,13 +201,14 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
 }
 
 /** Fills in the defaults that depend on other keys. */
-export function completeConfig({ lora, sampler, ...rest }: ParsedConfig): RunConfig {
-  const { kind, noise, eval_steps, ...others } = sampler;
+export function completeConfig(config: ParsedConfig): RunConfig {
+  const { lora } = config;
+  const { kind, noise, eval_steps, ...sampler } = config.sampler;
   return {
-    ...rest,
+    ...config, // first, for the order of the sections
     lora: lora && { ...lora, alpha: lora.alpha ?? 2 * lora.rank },
     sampler: {
-      ...others,
+      ...sampler,
       ...(kind && { kind }),
       noise: noise ?? defaultNoise[kind!], // contradictions() asks for one of the two
       eval_steps: eval_steps ?? sampler.steps,

@@ -1,8 +1,12 @@
 /** The commands of `winnow`. Facts go to stdout, progress and warnings to stderr. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
+import type { AtomicCosts } from '../cost.js';
+import { loadConfig, presetNames, readPreset, usualPreset } from './config_file.js';
 import { diagnose, formatReport } from './doctor.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
+import { type PlanOptions, plan } from './plan.js';
+import { formatPlan } from './plan_report.js';
 import { type PretrainOptions, pretrain, pretrainable } from './pretrain.js';
 import { type SampleOptions, sample } from './sample.js';
 
@@ -33,6 +37,14 @@ function positive(text: string): number {
   const value = Number(text);
   if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number of at least 0.');
   return value;
+}
+
+/** Parses two costs in TFLOP, `3.88,2.82`. */
+function atomicCosts(text: string): AtomicCosts {
+  const [network = Number.NaN, decode = Number.NaN, ...more] = text.split(',').map(Number);
+  if (!(network > 0 && decode >= 0) || more.length > 0)
+    throw new InvalidArgumentError('Expected two numbers: 3.88,2.82.');
+  return { network, decode };
 }
 
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
@@ -70,6 +82,29 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     .option('--device <name>', "part of an adapter's name")
     .action(async (folder: string, options: SampleOptions) => {
       for (const path of await sample(folder, options)) process.stdout.write(`${path}\n`);
+      finish(exitCodes.done);
+    });
+  program
+    .command('init')
+    .description('print a commented configuration to begin with: winnow init scenes-flow > my.yaml')
+    .argument('<preset>', presetNames().join(', '))
+    .action(async (preset: string) => {
+      process.stdout.write((await readPreset(preset)).text);
+      finish(exitCodes.done);
+    });
+  program
+    .command('plan')
+    .description('show what a run will compute, keep in memory and cost against the full group; nothing is trained')
+    .argument('[config]', `a file, a preset or a run's folder (default: ${usualPreset})`)
+    .option('--set <key=value>', 'change a key, such as grpo.keep=[24,16,12]; may be given again', collect)
+    .option('--costs <call,decode>', 'TFLOP of a network call and of a decode with its reward', atomicCosts)
+    .option('--probe', 'load the model, count its arithmetic, and measure time and memory by running each part')
+    .option('--device <name>', "part of an adapter's name, for --probe")
+    .option('--json', 'print one JSON object and nothing else on stdout')
+    .action(async (config: string | undefined, options: PlanOptions & { set?: string[]; json?: boolean }) => {
+      const report = await plan(await loadConfig(config, options.set), options);
+      process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : formatPlan(report)}\n`);
+      for (const warning of report.warnings) warn(`! ${warning}`);
       finish(exitCodes.done);
     });
   program

@@ -94,6 +94,16 @@ train: { updates: 10, lr: fast, betas: [0.9] }
     ]);
   });
 
+  test('rewards that are not built in and bring nothing of their own, trained on or reported', () => {
+    const [trained] = problems(least.replace('brightness', 'brightnes'));
+    expect(trained).toMatch(
+      /^my\.yaml:3:11 reward\.brightnes no reward is called brightnes \(did you mean "brightness"\?\); built in: scene-checker, /,
+    );
+    const [reported] = problems(`${least}eval: { rewards: [color, mine] }\n`);
+    expect(reported).toMatch(/^my\.yaml:5:26 eval\.rewards\.1 no reward is called mine; built in: /);
+    expect(problems(least, 'reward.mine.module=./mine.mjs', 'eval.rewards=[mine, scenes-clip]')).toEqual([]);
+  });
+
   test('missing keys, at the section they belong to', () => {
     expect(problems('model: {}\nreward: { brightness: {} }\nsampler: { kind: ddim }\n')).toEqual([
       'my.yaml:1:1 prompts missing; expected keys with values',
