@@ -1,8 +1,6 @@
 /** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CheckError, type Device, type Tensor } from '../../engine/index.js';
-import { packageRoot } from '../../kernels/kernel.js';
+import { embeddedFolder, embeddedModels } from '../../models/embedded.js';
 import { Lora, loraTargets } from '../../models/lora.js';
 import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline.js';
 import type { RunConfig, StepKind } from '../config.js';
@@ -46,16 +44,10 @@ export function scheduleOf(
   };
 }
 
-/** The folder that `model.path` means: itself, or the embedded model of that name. */
-export async function modelFolder(path: string): Promise<string> {
-  const isFolder = (folder: string): Promise<boolean> =>
-    stat(folder).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-  const embedded = join(packageRoot(), 'models', 'embedded', path);
-  const isName = /^[\w-]+$/.test(path);
-  return isName && !(await isFolder(path)) && (await isFolder(embedded)) ? embedded : path;
+/** The folder that `model.path` means: that of an embedded model by its name, or the path itself. */
+export function modelFolder(path: string): string {
+  const embedded = embeddedModels.find((name) => name === path);
+  return embedded ? embeddedFolder(embedded) : path;
 }
 
 /** What of the configuration concerns the model. */
@@ -73,7 +65,7 @@ export async function loadModel(
   const { model, lora: wanted, sampler, train } = config;
   if (!wanted && model.weights !== 'f32')
     throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
-  const folder = await modelFolder(model.path);
+  const folder = modelFolder(model.path);
   const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
   try {
     const { vae, latentChannels } = pipeline;
