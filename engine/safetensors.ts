@@ -181,7 +181,8 @@ const isFileDType = (value: unknown): value is FileDType =>
 const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
 
-async function readRange(
+/** Bytes of an open file from `start`. Throws, with `what` in front, where the file ends before. */
+export async function readRange(
   file: FileHandle,
   start: number,
   bytes: number,

@@ -156,8 +156,8 @@ export function resizeBicubic(
 }
 
 /**
- * The way that preprocessor_config.json of a CLIP folder asks for, of old transformers or new; without the file, CLIP's usual.
- * `imageSize` is what the network reads. Throws a ModelFileError for a file that asks for anything else.
+ * The way that preprocessor_config.json of a CLIP folder asks for, of old transformers or new; without the file, CLIP's
+ * usual. `imageSize` is what the network reads. Throws a ModelFileError for a file that asks for anything else.
  */
 export async function readImageProcessor(folder: string, imageSize: number): Promise<ImageProcessor> {
   const names = await readable(folder, () => readdir(folder));

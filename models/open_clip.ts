@@ -1,4 +1,4 @@
-/** OpenCLIP's checkpoints as transformers' CLIPModel: other names, fused projections taken apart, matrices the other way round. */
+/** OpenCLIP's checkpoints as transformers' CLIPModel: other names, fused projections taken apart, matrices turned. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileEntry } from '../engine/safetensors.js';

@@ -1,6 +1,6 @@
 /**
- * Reading pickles as inert data: numbers, texts, lists, maps, and a record for everything else. Nothing is imported or called,
- * so a file from anywhere is safe to read. Protocols 2 to 5, as torch.save writes them. (Python's pickletools.)
+ * Reading pickles as inert data: numbers, texts, lists, maps, and a record for everything else. Nothing is imported or
+ * called, so a file from anywhere is safe to read. Protocols 2 to 5, as torch.save writes them. (Python's pickletools.)
  */
 
 /** A global of the pickle, `torch FloatStorage`: its module and its name. */

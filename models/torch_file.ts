@@ -1,11 +1,11 @@
 /** Reading the weights that torch.save wrote: a zip archive with a pickle of the structure and the bytes of each storage. */
 import { type FileHandle, open } from 'node:fs/promises';
-import type { FileDType, FileEntry } from '../engine/safetensors.js';
+import { type FileDType, type FileEntry, readRange } from '../engine/safetensors.js';
 import { ModelFileError } from './errors.js';
 import { Call, Global, Persistent, unpickle } from './pickle.js';
 import { readable } from './weight_files.js';
 import type { WeightSource } from './weights.js';
-import { dataStart, isZip, type ReadRange, rangesOf, type ZipMember, zipMembers } from './zip.js';
+import { dataStart, isZip, type ReadRange, type ZipMember, zipMembers } from './zip.js';
 
 const storageTypes: Readonly<Record<string, { readonly dtype: FileDType; readonly bytes: number }>> = {
   DoubleStorage: { dtype: 'F64', bytes: 8 },
@@ -66,12 +66,13 @@ export class TorchFile implements WeightSource {
 }
 
 /**
- * Opens a state dict, or a checkpoint that has one under `state_dict`. What else is in the file is not looked at, and nothing in
- * it is run. The caller closes it. Throws a ModelFileError for files that are no such thing, and for those of torch before 1.6.
+ * Opens a state dict, or a checkpoint that has one under `state_dict`. What else is in the file is not looked at, and
+ * nothing in it is run. The caller closes it. Throws a ModelFileError for files that are no such thing, and for those of
+ * torch before 1.6.
  */
 export async function openTorchFile(path: string): Promise<TorchFile> {
   const file = await readable(path, () => open(path));
-  const read = rangesOf(file);
+  const read: ReadRange = (start, bytes) => readRange(file, start, bytes, 'archive');
   try {
     const { size } = await file.stat();
     if (size < 4 || !isZip(await read(0, 4))) {

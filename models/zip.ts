@@ -1,5 +1,4 @@
 /** The members of a zip archive that stores them uncompressed, as torch.save does. Archives above 4 GiB included. */
-import type { FileHandle } from 'node:fs/promises';
 
 /** Bytes of the archive, from `start`. */
 export type ReadRange = (start: number, bytes: number) => Promise<Uint8Array>;
@@ -81,17 +80,3 @@ export async function dataStart(read: ReadRange, { header }: ZipMember): Promise
   if (view.getUint32(0, true) !== 0x04034b50) throw new Error(`no member begins at byte ${header}`);
   return header + 30 + view.getUint16(26, true) + view.getUint16(28, true);
 }
-
-/** Ranged reads of an open file; throws where it ends before. */
-export const rangesOf =
-  (file: FileHandle): ReadRange =>
-  async (start, bytes) => {
-    const data = new Uint8Array(bytes);
-    for (let done = 0; done < bytes; ) {
-      // Node refuses reads of 2 GiB and more.
-      const { bytesRead } = await file.read(data, done, Math.min(bytes - done, 1 << 30), start + done);
-      if (bytesRead === 0) throw new Error(`the file ends ${bytes - done} bytes early`);
-      done += bytesRead;
-    }
-    return data;
-  };

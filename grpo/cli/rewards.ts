@@ -52,8 +52,8 @@ const builtIn: Readonly<Record<string, Loader>> = {
 export const rewardNames: readonly string[] = Object.keys(builtIn);
 
 /**
- * Loads one reward; paths are from the working directory. Throws a UsageError for a name that is not known or lacks a path, a
- * ModelFileError for files that can't be used.
+ * Loads one reward; paths are from the working directory. Throws a UsageError for a name that is not known or lacks a
+ * path, a ModelFileError for files that can't be used.
  */
 export async function loadReward(device: Device, name: string, config: Partial<RewardConfig> = {}): Promise<Reward> {
   const { module, http, timeout_s: timeout, path } = config;

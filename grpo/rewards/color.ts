@@ -1,8 +1,8 @@
 import type { Reward, RewardImage } from './reward.js';
 
 /**
- * How colourful a picture is: the length of the deviations of red - green and (red + green) / 2 - blue, plus 0.3 of the length
- * of their means (Hasler and Süsstrunk 2003, M^(3)), of values in [0, 1]. 0 for grey, about 0.4 for a colourful photograph.
+ * How colourful a picture is: the length of the deviations of red - green and (red + green) / 2 - blue, plus 0.3 of the
+ * length of their means (Hasler and Süsstrunk 2003, M^(3)), of values in [0, 1]. 0 is grey.
  */
 export function colorfulnessOf({ rgb }: Pick<RewardImage, 'rgb'>): number {
   const pixels = rgb.length / 3;

@@ -1,4 +1,4 @@
-/** How small a file a picture makes (Black et al. 2023, DDPO): a reward for plain pictures, with a negative weight for busy ones. */
+/** How small a file a picture makes (Black et al. 2023): a reward for plain pictures; of negative weight, for busy ones. */
 import { encodeJpeg } from './jpeg.js';
 import type { Reward, RewardImage } from './reward.js';
 

@@ -1,6 +1,6 @@
 /**
- * A baseline JPEG encoder that writes the same bytes as libjpeg with its defaults, which Pillow has too: standard tables scaled
- * by the quality, chroma halved both ways, the accurate integer transform. (ITU T.81; IJG's libjpeg.)
+ * A baseline JPEG encoder that writes the same bytes as libjpeg with its defaults, which Pillow has too: standard tables
+ * scaled by the quality, chroma halved both ways, the accurate integer transform. (ITU T.81; IJG's libjpeg.)
  */
 
 /** 8-bit RGB, row by row. */
@@ -192,7 +192,10 @@ const [c0298, c0390, c0541, c0765, c0899, c1175, c1501, c1847, c1961, c2053, c25
   2.053119869, 2.562915447, 3.072711026,
 ].map(fixed) as [number, number, number, number, number, number, number, number, number, number, number, number];
 
-/** One line of 8 values, `stride` apart, transformed in place (Loeffler, Ligtenberg and Moschytz 1989); a shift to the left where negative. */
+/**
+ * Transforms one line of 8 values, `stride` apart, in place (Loeffler, Ligtenberg and Moschytz 1989). `even` and `odd` are
+ * the bits that the results lose, `even` gains them where it is negative.
+ */
 function transformLine(block: Int32Array, start: number, stride: number, even: number, odd: number): void {
   const at = (i: number): number => block[start + i * stride]!;
   const [s0, s1, s2, s3] = [at(0) + at(7), at(1) + at(6), at(2) + at(5), at(3) + at(4)];

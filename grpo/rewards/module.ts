@@ -11,7 +11,7 @@ export interface ModuleOptions {
   readonly source?: string;
 }
 
-/** Throws a RewardError where the function throws, takes too long, or returns anything but a finite number for each picture. */
+/** Throws a RewardError where the function throws, takes too long, or has no finite number for each picture. */
 export function moduleReward(name: string, compute: RewardFunction, options: ModuleOptions = {}): Reward {
   const { timeout = 60, source } = options;
   return {

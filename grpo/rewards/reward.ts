@@ -1,4 +1,4 @@
-/** What a reward is: pictures in, one number each out. Previews in the middle of sampling and final pictures use the same door. */
+/** What a reward is: pictures in, one number each out. Previews and final pictures use the same door. */
 import { momentsOf, standardise } from '../advantage.js';
 
 /** A picture as every reward sees it: rounded and clamped to bytes, as in Flow-GRPO. */

@@ -6,7 +6,7 @@ import { openTorchFile } from '../../../models/torch_file.js';
 import { openWeights, readable } from '../../../models/weight_files.js';
 import type { WeightSource } from '../../../models/weights.js';
 
-/** A file of weights: `path` itself, or the one in the folder whose name fits. Throws a ModelFileError for none or several. */
+/** A file of weights: `path` itself, or the one in the folder that fits. Throws a ModelFileError for none or several. */
 export async function weightFile(path: string, pattern: RegExp, expected: string): Promise<string> {
   if ((await readable(path, () => stat(path))).isFile()) return path;
   const found = (await readable(path, () => readdir(path))).filter((name) => pattern.test(name)).sort();

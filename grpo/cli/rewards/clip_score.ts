@@ -3,7 +3,7 @@ import type { Device } from '../../../engine/index.js';
 import type { Reward } from '../../rewards/reward.js';
 import { loadImageText } from './image_text.js';
 
-/** The cosine of picture and prompt (Radford et al. 2021; CLIPScore without its factor), of a CLIPModel's folder. About 0.25. */
+/** The cosine of picture and prompt by a CLIPModel's folder: CLIPScore (Hessel et al. 2021) without its factor. About 0.25. */
 export async function clipScore(device: Device, name: string, folder: string): Promise<Reward> {
   const model = await loadImageText(device, folder);
   return { name, score: (images) => model.cosines(images), dispose: () => model.dispose() };

@@ -10,9 +10,9 @@ import { openAnyWeights, weightFile } from './checkpoint_file.js';
 import { buildNetwork, ImageTextModel, quietTokenizer } from './image_text.js';
 
 /**
- * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors, or a
- * folder with one; beside it are the files of CLIP's tokenizer. As in its authors' package, pictures become floats first
- * and are resized so (here as torchvision does since 0.17, antialiased).
+ * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors,
+ * or a folder with one; beside it are the files of CLIP's tokenizer. As in its authors' package, pictures become floats
+ * first and are resized so (here as torchvision does since 0.17, antialiased).
  */
 export async function hpsv2(device: Device, name: string, path: string): Promise<Reward> {
   const pattern = /^HPS_v2.*\.(pt|safetensors)$/;

@@ -12,7 +12,7 @@ import { loadTokenizer, type Tokenizer } from '../../../models/tokenizer.js';
 import { loadWeights } from '../../../models/weights.js';
 import type { RewardImage } from '../../rewards/reward.js';
 
-/** Pictures encoded at once. */
+/** Pictures encoded at once: ViT-H keeps 85 MB of intermediates for these. */
 const batch = 8;
 
 /** From pixels [N, 3, size, size] to features [N, dim]. */
