@@ -81,7 +81,7 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
 
   const reported = (problems: readonly ConfigProblem[]): ProblemLine[] => {
     const placed = problems.map((problem) => {
-      const set = overrides.find(({ keys }) => startsWith(problem.path, keys) || startsWith(keys, problem.path));
+      const set = overrides.findLast(({ keys }) => startsWith(problem.path, keys) || startsWith(keys, problem.path));
       const offset = offsetOf(document, problem);
       // Keys that only --set has are not in the text; what the text has is listed first, in its order.
       return set
@@ -92,11 +92,19 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
       .sort((a, b) => a.order - b.order)
       .map(({ where, problem: { path, message } }) => [where, path.join('.'), message]);
   };
-  const parsed = configSchema.safeParse(document.toJS() ?? {}, { reportInput: true });
+  const parsed = configSchema.safeParse(valueOf(document, name), { reportInput: true });
   if (!parsed.success) fail(reported(parsed.error.issues.flatMap(problemsOf)));
   const problems = [...contradictions(parsed.data), ...unknownRewards(parsed.data)];
   if (problems.length > 0) fail(reported(problems));
   return completeConfig(parsed.data);
+}
+
+function valueOf(document: Document, name: string): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    throw new UsageError(`${name}: ${(error as Error).message}`, { cause: error }); // aliases of aliases without end
+  }
 }
 
 /** The whole configuration as YAML, every default written out; parseConfig() reads it back. Short lists stand on a line. */

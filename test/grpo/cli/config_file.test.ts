@@ -140,6 +140,14 @@ train: { updates: 10, lr: fast, betas: [0.9] }
     expect(problems('model: [')[0]).toMatch(/^my\.yaml:1:9 /);
     expect(problems(`${least}seed: 1\nseed: 2\n`)[0]).toMatch(/^my\.yaml:6:1 .*unique/);
     expect(problems(`${least}seed: !!binary aa\n`).length).toBeGreaterThan(0);
+    const bomb = Array.from(
+      { length: 9 },
+      (_, i) =>
+        `a${i}: &a${i} [${Array(9)
+          .fill(i ? `*a${i - 1}` : 'x')
+          .join(', ')}]`,
+    );
+    expect(() => parse(bomb.join('\n'))).toThrow(/my\.yaml: Excessive alias count/);
     expect(problems('- 1\n- 2\n')[0]).toMatch(/my\.yaml:1:1 .*expected keys with values, found \[1,2\]/);
   });
 });
@@ -209,6 +217,7 @@ describe('--set', () => {
       expect(() => parse(least, set)).toThrow('expected key=value');
     expect(() => parse(least, 'grpo.keep=[1')).toThrow('--set grpo.keep=[1');
     expect(problems(least, 'grpo.clp=1')).toEqual(['--set grpo.clp=1 grpo.clp unknown key (did you mean "clip"?)']);
+    expect(problems(least, 'grpo.clip=2', 'grpo.clip=3')[0]).toMatch(/^--set grpo\.clip=3 .*found 3$/);
     expect(problems(least, '__proto__.x=1')).toEqual(['--set __proto__.x=1 __proto__ unknown key']);
   });
 });
@@ -248,11 +257,13 @@ describe('presets', () => {
   test('are those that are expected', () => expect(presetNames()).toEqual(Object.keys(expected).sort()));
 
   for (const [name, [steps, keep, at, prune]] of Object.entries(expected)) {
-    test(`${name} is valid, begins with its name, and has its numbers`, async () => {
+    test(`${name} is valid, begins with its name, has its numbers, and is read back as written out`, async () => {
       const source = await readPreset(name);
       expect(source.text.startsWith(`# ${name}: `)).toBe(true);
-      const { sampler, grpo } = parseConfig(source);
+      const config = parseConfig(source);
+      const { sampler, grpo } = config;
       expect([sampler.steps, grpo.keep, grpo.prune_at, grpo.prune]).toEqual([steps, keep, at, prune]);
+      expect(parse(formatConfig(config))).toEqual(config);
     });
   }
 });
