@@ -92,14 +92,14 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
       .sort((a, b) => a.order - b.order)
       .map(({ where, problem: { path, message } }) => [where, path.join('.'), message]);
   };
-  const parsed = configSchema.safeParse(valueOf(document, name), { reportInput: true });
+  const parsed = configSchema.safeParse(contentOf(document, name), { reportInput: true });
   if (!parsed.success) fail(reported(parsed.error.issues.flatMap(problemsOf)));
   const problems = [...contradictions(parsed.data), ...unknownRewards(parsed.data)];
   if (problems.length > 0) fail(reported(problems));
   return completeConfig(parsed.data);
 }
 
-function valueOf(document: Document, name: string): unknown {
+function contentOf(document: Document, name: string): unknown {
   try {
     return document.toJS() ?? {};
   } catch (error) {
