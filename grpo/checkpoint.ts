@@ -159,8 +159,14 @@ export async function readCheckpoint(folder: string, state: TrainingState, confi
   return info;
 }
 
-/** Keys that a resumed run may change: they say how long it runs and what it shows, not what it computes. */
-const free = [/^train\.updates$/, /^save\./, /^sample\./, /^eval\./, /^prompts\.test$/, /^reward\.[^.]*\.timeout_s$/];
+/** Keys that a resumed run may change: how long it runs, what it shows, how much memory it takes; not what it computes. */
+const free = [
+  /^train\.(updates|checkpointing)$/,
+  /^sampler\.(batch|eval_\w+)$/,
+  /^(save|sample|eval)\./,
+  /^prompts\.test$/,
+  /^reward\.[^.]*\.timeout_s$/,
+];
 
 export interface ConfigDifference {
   readonly key: string;

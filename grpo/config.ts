@@ -61,6 +61,8 @@ export interface RunConfig {
     eval_steps: number;
     /** Guidance of an evaluation. Default: the rollout's. */
     eval_guidance?: number;
+    /** Samples in one network call at most: bounds memory, changes no result. Default: the whole group. */
+    batch?: number;
     /** Whether the unconditional half of the guidance gets no gradient, as in Flow-GRPO. Default true. */
     detach_unconditional: boolean;
     /** One initial latent for a whole group, as in DanceGRPO. Default false. */

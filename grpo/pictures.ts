@@ -1,6 +1,7 @@
 /** From latents to the pictures that rewards see. */
 import { assignRows, capture, indexSelect, noGrad, type Step, type Tensor, zeros } from '../engine/index.js';
 import type { GenerativeModel, Prompt } from './model.js';
+import { equalParts, type Parts, placesOf } from './parts.js';
 import type { RewardImage } from './rewards/reward.js';
 
 /** A picture that was sampled. */
@@ -17,7 +18,8 @@ export class PictureDecoder {
   private constructor(
     /** [count, ...]: what pictures() decodes. The caller writes it. */
     readonly latents: Tensor,
-    private readonly picks: Tensor,
+    private readonly parts: Parts,
+    private readonly places: Tensor,
     private readonly decoded: Tensor,
     private readonly step: Step<void>,
   ) {}
@@ -25,23 +27,21 @@ export class PictureDecoder {
   static async create(model: GenerativeModel, count: number): Promise<PictureDecoder> {
     const { device, latentShape, pictureSize, decode } = model;
     const [, height, width] = latentShape;
-    const parts = Math.ceil(count / Math.max(1, Math.floor(decodedAtOnce / (height * width))));
+    const parts = equalParts(count, Math.floor(decodedAtOnce / (height * width)));
     const latents = zeros(device, [count, ...latentShape]);
-    const picks = zeros(device, [Math.ceil(count / parts)], 'u32');
+    const places = zeros(device, [parts.size], 'u32');
     const decoded = zeros(device, [count, 3, ...pictureSize]);
     const step = await capture(device, () =>
-      noGrad(() => assignRows(decoded, picks, decode(indexSelect(latents, picks)))),
+      noGrad(() => assignRows(decoded, places, decode(indexSelect(latents, places)))),
     );
-    return new PictureDecoder(latents, picks, decoded, step);
+    return new PictureDecoder(latents, parts, places, decoded, step);
   }
 
   /** The pictures of the latents, one for each of the prompts. */
   async pictures(prompts: readonly Prompt[]): Promise<Picture[]> {
-    const { latents, picks, decoded, step } = this;
-    const [count] = latents.shape as [number];
-    for (let start = 0; start < count; start += picks.size) {
-      const first = Math.min(start, count - picks.size); // the last part may repeat some of the one before
-      picks.write(Array.from({ length: picks.size }, (_, i) => first + i));
+    const { parts, places, decoded, step } = this;
+    for (const start of parts.starts) {
+      places.write(placesOf(start, parts));
       step.run();
     }
     const values = await decoded.data();
@@ -54,7 +54,7 @@ export class PictureDecoder {
   }
 
   dispose(): void {
-    for (const thing of [this.step, this.latents, this.picks, this.decoded]) thing.dispose();
+    for (const thing of [this.step, this.latents, this.places, this.decoded]) thing.dispose();
   }
 }
 

@@ -9,7 +9,7 @@ import type { GenerativeModel, Prompt } from './model.js';
 import type { Picture } from './pictures.js';
 import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { captureRollout, type RolloutSteps } from './rollout_steps.js';
+import { captureRollout, predict, type RolloutSteps } from './rollout_steps.js';
 import type { Trajectories } from './trajectories.js';
 import type { Transition } from './transitions.js';
 import { optimalVarianceSubset, uniformSubset } from './variance_filter.js';
@@ -26,6 +26,8 @@ export interface RolloutOptions {
   readonly prune: Prune;
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number;
+  /** Samples in one network call at most: bounds memory, changes no bit. Default: the whole group. */
+  readonly batch?: number | undefined;
   /** One initial latent for a whole group. Default false. */
   readonly sameLatent?: boolean;
   /** Of noise and random selections. */
@@ -134,10 +136,10 @@ export class Rollout {
     reward: CombinedReward,
     options: RolloutOptions,
   ): Promise<Rollout> {
-    const { transitions, pruneAt, prune, guidance } = options;
+    const { transitions, pruneAt, prune, guidance, batch: most = Number.POSITIVE_INFINITY } = options;
     const { sizes } = stagesOf(options);
     const previews = prune !== 'uniform';
-    const steps = await captureRollout(model, store, { transitions, sizes, pruneAt, previews, guidance });
+    const steps = await captureRollout(model, store, { transitions, sizes, pruneAt, previews, guidance, most });
     return new Rollout(model, store, reward, options, steps);
   }
 
@@ -176,7 +178,7 @@ export class Rollout {
       return places;
     };
     for (const [i, step] of advance.entries()) {
-      batch.predict.run();
+      predict(batch);
       calls += batch.size;
       const checkpoint = checkpoints.find((each) => each.step === i);
       if (checkpoint) {

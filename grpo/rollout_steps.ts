@@ -19,6 +19,7 @@ import {
   zeros,
 } from '../engine/index.js';
 import type { GenerativeModel } from './model.js';
+import { equalParts, type Parts, placesOf } from './parts.js';
 import { PictureDecoder } from './pictures.js';
 import { guided } from './sampler.js';
 import type { Trajectories } from './trajectories.js';
@@ -35,9 +36,19 @@ export interface Batch {
   readonly slots: Tensor;
   /** u32 [size]: rows of the prompts' conditions. */
   readonly conditions: Tensor;
+  /** The network sees the batch in parts: f32 [part], u32 [part], and from the part's latents to its predictions. */
+  readonly parts: Parts;
   readonly timesteps: Tensor;
-  /** latents -> prediction. */
-  readonly predict: Step<void>;
+  readonly places: Tensor;
+  readonly step: Step<void>;
+}
+
+/** Runs the network on a batch: latents -> prediction. */
+export function predict({ parts, places, step }: Batch): void {
+  for (const start of parts.starts) {
+    if (parts.starts.length > 1) places.write(placesOf(start, parts));
+    step.run();
+  }
 }
 
 /** A selection in the middle: from one batch to a smaller one. */
@@ -76,16 +87,19 @@ export interface RolloutStepOptions {
   /** Whether the selections look at previews. */
   readonly previews: boolean;
   readonly guidance: number;
+  /** Samples in one network call at most. */
+  readonly most: number;
 }
 
 export async function captureRollout(
   model: GenerativeModel,
   store: Trajectories,
-  { transitions, sizes, pruneAt, previews, guidance }: RolloutStepOptions,
+  options: RolloutStepOptions,
 ): Promise<RolloutSteps> {
+  const { transitions, sizes, pruneAt, previews } = options;
   const { device } = model;
   const batches: Batch[] = [];
-  for (const size of sizes) batches.push(await makeBatch(model, store, size, guidance));
+  for (const size of sizes) batches.push(await makeBatch(model, store, size, options));
   const [first, last] = [batches[0]!, batches.at(-1)!];
   const decoders = new Map<number, PictureDecoder>();
   for (const { size } of previews ? batches : [last]) decoders.set(size, await PictureDecoder.create(model, size));
@@ -94,7 +108,7 @@ export async function captureRollout(
   const start = await capture(device, () => {
     const latents = normal(keys, counter(device, 0), first.latents.shape);
     assign(first.latents, latents);
-    assign(first.timesteps, full(device, [first.size], transitions[0]!.timestep));
+    assign(first.timesteps, full(device, first.timesteps.shape, transitions[0]!.timestep));
     assignRows(store.latents, first.slots, latents);
   });
   const checkpoints: Checkpoint[] = [];
@@ -111,7 +125,7 @@ export async function captureRollout(
       preview: decoder ? await capture(device, () => preview(decoder.latents)) : undefined,
       picks,
       compact: await capture(device, () => {
-        for (const name of ['latents', 'prediction', 'keys', 'slots', 'conditions', 'timesteps'] as const)
+        for (const name of ['latents', 'prediction', 'keys', 'slots', 'conditions'] as const)
           assign(to[name], indexSelect(from[name], picks));
       }),
     });
@@ -119,12 +133,12 @@ export async function captureRollout(
   const advance: Step<void>[] = [];
   for (const i of transitions.keys()) {
     const batch = batches[pruneAt.filter((step) => step <= i).length]!;
-    advance.push(await capture(device, () => transition(batch, store, transitions, i)));
+    advance.push(await capture(device, () => advanceBatch(batch, store, transitions, i)));
   }
   const finish = await capture(device, () => assign(decoders.get(last.size)!.latents, last.latents));
 
   const dispose = (): void => {
-    for (const { size, ...things } of batches) for (const each of Object.values(things)) each.dispose();
+    for (const { size, parts, ...things } of batches) for (const each of Object.values(things)) each.dispose();
     for (const { preview, picks, compact } of checkpoints)
       for (const each of [preview, picks, compact]) each?.dispose();
     for (const each of [keys, start, ...advance, finish, ...decoders.values()]) each.dispose();
@@ -138,25 +152,35 @@ const counter = (device: Tensor['device'], value: number): Tensor => tensor(devi
 const rows = ({ size, latents }: Batch, coefficients: GaussianCoefficients): Tensor =>
   tensor(latents.device, packGaussianCoefficients(Array(size).fill(coefficients)), [size, gaussianColumns]);
 
-async function makeBatch(model: GenerativeModel, store: Trajectories, size: number, scale: number): Promise<Batch> {
+async function makeBatch(
+  model: GenerativeModel,
+  store: Trajectories,
+  size: number,
+  { guidance: scale, most }: RolloutStepOptions,
+): Promise<Batch> {
   const { device, latentShape } = model;
   const shape = [size, ...latentShape];
+  const parts = equalParts(size, most);
   const [latents, prediction] = [zeros(device, shape), zeros(device, shape)];
   const [slots, conditions] = [zeros(device, [size], 'u32'), zeros(device, [size], 'u32')];
-  const timesteps = zeros(device, [size]);
-  const predict = await capture(device, () =>
+  const timesteps = zeros(device, [parts.size]);
+  const places = tensor(device, placesOf(0, parts), [parts.size], 'u32');
+  const step = await capture(device, () =>
     noGrad(() => {
-      const condition = store.conditions.map((part) => indexSelect(part, conditions));
-      const none = full(device, [size], store.unconditional, 'u32');
+      const own = indexSelect(conditions, places);
+      const none = full(device, own.shape, store.unconditional, 'u32');
+      const condition = store.conditions.map((part) => indexSelect(part, own));
       const unconditional = scale === 1 ? [] : store.conditions.map((part) => indexSelect(part, none));
-      assign(prediction, guided(model.predict, latents, timesteps, condition, { scale, unconditional }));
+      const x = indexSelect(latents, places);
+      assignRows(prediction, places, guided(model.predict, x, timesteps, condition, { scale, unconditional }));
     }),
   );
-  return { size, latents, prediction, keys: zeros(device, [size, 2], 'u32'), slots, conditions, timesteps, predict };
+  const keys = zeros(device, [size, 2], 'u32');
+  return { size, latents, prediction, keys, slots, conditions, parts, timesteps, places, step };
 }
 
 /** Step i: draws the next latents, stores them and their log probability. Counter 0 drew the initial latents. */
-function transition(batch: Batch, store: Trajectories, transitions: readonly Transition[], i: number): void {
+function advanceBatch(batch: Batch, store: Trajectories, transitions: readonly Transition[], i: number): void {
   const { device } = batch.latents;
   const { slots } = store.size;
   const noise = normal(batch.keys, counter(device, i + 1), batch.latents.shape);
@@ -165,5 +189,5 @@ function transition(batch: Batch, store: Trajectories, transitions: readonly Tra
   assignRows(store.logProbs, add(batch.slots, i * slots), logProb);
   assign(batch.latents, next);
   const following = transitions[i + 1];
-  if (following) assign(batch.timesteps, full(device, [batch.size], following.timestep));
+  if (following) assign(batch.timesteps, full(device, batch.timesteps.shape, following.timestep));
 }

@@ -112,6 +112,7 @@ export class Trainer {
       pruneAt: grpo.prune_at,
       prune: grpo.prune,
       guidance: sampler.guidance,
+      batch: sampler.batch,
       sameLatent: sampler.same_latent,
       seed,
     };

@@ -60,6 +60,7 @@ export const configSchema = section({
     kind: oneOf('flow-sde', 'dance', 'cps', 'ddim').optional(),
     noise: above(0).optional(),
     resolution: whole(8).optional(),
+    batch: whole(1).optional(),
     eval_steps: whole(1, 1000).optional(),
     eval_guidance: atLeast(0).optional(),
     detach_unconditional: flag.default(sampler.detach_unconditional),

@@ -58,7 +58,7 @@ test("a learner's gradient is that of the rows' mean loss, with its clipping and
   );
   const total = rows.length + 2;
   const report = await learner.accumulate(rows, total);
-  await learner.apply(0);
+  const norm = await learner.apply(0);
   expect(report.clipFraction).toBeGreaterThan(0);
   expect(report.clipFraction).toBeLessThan(1);
   expect(report.kl).toBeGreaterThan(0);
@@ -102,5 +102,7 @@ test("a learner's gradient is that of the rows' mean loss, with its clipping and
       `gradient ${p}`,
     );
   }
+  expect(await learner.accumulate(rows, total), 'nothing is left of the step before').toEqual(report);
+  expect(await learner.apply(1)).toBe(norm);
   for (const each of [learner, rollout, store, model, ...condition, ...unconditional]) each.dispose();
 });

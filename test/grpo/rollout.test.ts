@@ -1,53 +1,36 @@
 /** Groups drawn from tiny Stable Diffusion 1 and 3: pruning changes nothing but who goes on. */
-import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import type { Tensor } from '../../engine/tensor.js';
-import { loadModel } from '../../grpo/cli/model.js';
+import { gaussianMean, noGrad, packGaussianCoefficients, scope, type Tensor, tensor } from '../../engine/index.js';
 import type { Prune } from '../../grpo/config.js';
-import type { GenerativeModel, Prompt } from '../../grpo/model.js';
-import { CombinedReward, type RewardImage } from '../../grpo/rewards/reward.js';
+import type { GenerativeModel } from '../../grpo/model.js';
 import { type GroupResult, Rollout } from '../../grpo/rollout.js';
 import { Trajectories } from '../../grpo/trajectories.js';
 import { transitionsOf } from '../../grpo/transitions.js';
-import { packageRoot } from '../../kernels/kernel.js';
 import { testDevice } from '../check.js';
+import { brightness, loadTiny, tinyModels, tinyPrompts } from './tiny.js';
 
 const device = await testDevice();
-
-const brightness = new CombinedReward([
-  {
-    weight: 1,
-    reward: {
-      name: 'brightness',
-      score: async (images: readonly RewardImage[]) =>
-        images.map(({ rgb }) => rgb.reduce((sum, value) => sum + value, 0) / rgb.length / 255),
-    },
-  },
-]);
-
-const prompts: Prompt[] = [
-  { prompt: 'a red circle', meta: {} },
-  { prompt: 'the blue cat', meta: {} },
-];
 
 interface Plan {
   readonly keep: readonly number[];
   readonly pruneAt: readonly number[];
   readonly prune: Prune;
   readonly guidance?: number;
+  readonly batch?: number;
   readonly sameLatent?: boolean;
 }
 
 const steps = 5;
+const noiseOf = ({ kind }: GenerativeModel) => ({ noise: kind === 'flow' ? 0.7 : 1 });
 
 /** Two groups of update 3, with the trajectories of all that was drawn to the end. */
 async function draw(model: GenerativeModel, { guidance = 1, ...plan }: Plan) {
-  const transitions = transitionsOf(model.schedule(steps), { noise: model.kind === 'flow' ? 0.7 : 1 });
+  const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
   const store = new Trajectories(model, { slots: Rollout.slots(plan.keep, 2), steps, groups: 2 });
-  store.encode(prompts.map(({ prompt }) => prompt));
-  const rollout = await Rollout.create(model, store, brightness, { ...plan, transitions, guidance, seed: 7 });
+  store.encode(tinyPrompts.map(({ prompt }) => prompt));
+  const rollout = await Rollout.create(model, store, brightness(), { ...plan, transitions, guidance, seed: 7 });
   const groups: GroupResult[] = [];
-  for (const [group, prompt] of prompts.entries()) groups.push(await rollout.sample(prompt, { update: 3, group }));
+  for (const [group, prompt] of tinyPrompts.entries()) groups.push(await rollout.sample(prompt, { update: 3, group }));
   const latents = await rowsOf(store.latents);
   const logProbs = await rowsOf(store.logProbs);
   rollout.dispose();
@@ -66,11 +49,31 @@ async function rowsOf(tensor: Tensor): Promise<number[][]> {
   return Array.from({ length: tensor.shape[0]! }, (_, i) => bits.slice(i * width, (i + 1) * width));
 }
 
-for (const name of ['sd1', 'sd3']) {
+const floats = (bits: readonly number[]): Float32Array => new Float32Array(Uint32Array.from(bits).buffer);
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+
+/** The noise of each stochastic step of a trajectory of the first prompt: (next - mean) / std. */
+async function noisesOf(model: GenerativeModel, path: readonly Float32Array[]): Promise<Float32Array[]> {
+  const condition = model.encode([tinyPrompts[0]!.prompt]);
+  const noises: Float32Array[] = [];
+  for (const [i, { timestep, step }] of transitionsOf(model.schedule(steps), noiseOf(model)).entries()) {
+    if (step.std === 0) continue;
+    const mean = scope(device, () => {
+      const x = tensor(device, path[i]!, [1, ...model.latentShape]);
+      const v = noGrad(() => model.predict(x, tensor(device, [timestep]), condition));
+      return gaussianMean(x, v, tensor(device, packGaussianCoefficients([step]), [1, 5]));
+    });
+    const values = await mean.data();
+    noises.push(path[i + 1]!.map((value, k) => (value - values[k]!) / step.std));
+    mean.dispose();
+  }
+  for (const each of condition) each.dispose();
+  return noises;
+}
+
+for (const name of tinyModels) {
   describe(name, async () => {
-    const path = join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
-    const lora = { rank: 2, alpha: 4, targets: 'attention' };
-    const model = await loadModel(device, { model: { path, weights: 'f16' }, lora, seed: 1 }, { maxSequenceLength: 5 });
+    const model = await loadTiny(device, name);
     afterAll(() => model.dispose());
 
     for (const guidance of [1, 3]) {
@@ -92,6 +95,25 @@ for (const name of ['sd1', 'sd3']) {
         }
       });
     }
+
+    test('parts of the batch give the same bits, and every step has noise of its own', async () => {
+      const plan = { keep: [5, 3], pruneAt: [2], prune: 'ovf' } as const;
+      const [whole, parted] = [await draw(model, plan), await draw(model, { ...plan, batch: 2 })];
+      for (const [g, { survivors }] of parted.groups.entries()) {
+        expect(survivors.map(({ reward }) => reward)).toEqual(whole.groups[g]!.survivors.map(({ reward }) => reward));
+        for (const [i, { slot }] of survivors.entries())
+          expect(parted.pathOf(slot)).toEqual(whole.pathOf(whole.groups[g]!.survivors[i]!.slot));
+      }
+      const path = whole.pathOf(whole.groups[0]!.survivors[0]!.slot).map(floats);
+      const noises = [path[0]!, ...(await noisesOf(model, path))];
+      for (const [i, a] of noises.entries()) {
+        for (const [j, b] of noises.entries()) {
+          const correlation = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+          if (i < j) expect(Math.abs(correlation), `noise ${i} and ${j}`).toBeLessThan(0.3); // 256 numbers: 5 deviations
+        }
+        if (i < steps) expect(dot(a, a) / a.length, `variance of noise ${i}`).toBeGreaterThan(0.6);
+      }
+    });
 
     test('a group of another prompt, or another sample, has other noise; the same latent is shared where asked', async () => {
       const plan = { keep: [3], pruneAt: [], prune: 'none' } as const;
