@@ -24,6 +24,13 @@ export interface PictureSamplerOptions {
   readonly batch: number;
 }
 
+export interface DrawEvents {
+  /** Called after each step of a batch, with the pictures done before it. */
+  readonly onStep?: ((done: number, step: number, steps: number) => void) | undefined;
+  /** Sees each batch when it is done; `start` is the place of its first picture. */
+  readonly onBatch?: ((pictures: readonly Picture[], start: number) => Promise<void> | void) | undefined;
+}
+
 /** Draws pictures of any prompts and seeds with the model as it stands, adapter included. */
 export class PictureSampler {
   private constructor(
@@ -47,11 +54,8 @@ export class PictureSampler {
     return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
   }
 
-  /** The pictures, in order, batch by batch; `onBatch` sees each batch when it is done. */
-  async draw(
-    jobs: readonly PictureJob[],
-    onBatch?: (pictures: readonly Picture[], start: number) => Promise<void> | void,
-  ): Promise<Picture[]> {
+  /** The pictures, in order, batch by batch. */
+  async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
     const { device, latentShape, encode, schedule } = this.model;
     const { batch, steps } = this.options;
     const path = odeStepsOf(schedule(steps));
@@ -62,7 +66,10 @@ export class PictureSampler {
       const seeds = group.map(({ seed }) => seed);
       const initial = initialLatents(device, seeds, latentShape);
       const condition = encode(group.map(({ prompt }) => prompt.prompt));
-      const latents = await this.sampler.sample(initial, path, { condition });
+      const latents = await this.sampler.sample(initial, path, {
+        condition,
+        onStep: (step) => onStep?.(start, step, path.length),
+      });
       scope(device, () => assign(this.decoder.latents, latents));
       for (const thing of [initial, ...condition]) thing.dispose();
       const drawn = await this.decoder.pictures(group.slice(0, jobs.length - start).map(({ prompt }) => prompt));
@@ -98,9 +105,11 @@ export async function evaluate(
   jobs: readonly PictureJob[],
 ): Promise<{ scores: Evaluation; pictures: Picture[] }> {
   const scores: Record<string, number[]> = {};
-  const pictures = await sampler.draw(jobs, async (batch) => {
-    const { parts } = await rewards.score(batch);
-    for (const [name, values] of Object.entries(parts)) scores[name] = [...(scores[name] ?? []), ...values];
+  const pictures = await sampler.draw(jobs, {
+    onBatch: async (batch) => {
+      const { parts } = await rewards.score(batch);
+      for (const [name, values] of Object.entries(parts)) scores[name] = [...(scores[name] ?? []), ...values];
+    },
   });
   return { scores, pictures };
 }

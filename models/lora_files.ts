@@ -5,7 +5,7 @@ import { type FileTensor, type SafetensorsFile, writeSafetensors } from '../engi
 import { formatShape, sameShape } from '../engine/shape.js';
 import { convert, firstNonFinite, isWeightDType, weightDTypes } from './convert.js';
 import { ModelFileError } from './errors.js';
-import { Lora, type LoraValues } from './lora.js';
+import { Lora, type LoraModule, type LoraValues } from './lora.js';
 import type { Parameters } from './parameters.js';
 import { openWeights, readable, readJson, shown } from './weight_files.js';
 import { fileTensor } from './weights.js';
@@ -33,10 +33,17 @@ const peftConfig = 'adapter_config.json';
 const diffusersFile = 'pytorch_lora_weights.safetensors';
 const kohyaFile = 'kohya_lora.safetensors';
 
+/** What of a Lora goes into a file. */
+export interface LoraWeights {
+  readonly modules: readonly Pick<LoraModule, 'name' | 'down' | 'up'>[];
+  readonly rank: number;
+  readonly alpha: number;
+}
+
 /** Writes the adapters into `folder`, which exists. Returns the path of the weights. */
 export async function saveLora(
   folder: string,
-  lora: Lora,
+  lora: LoraWeights,
   { format, component, dtype = 'F32' }: SaveLoraOptions,
 ): Promise<string> {
   const scale = lora.alpha / lora.rank;
@@ -60,7 +67,7 @@ export async function saveLora(
 }
 
 /** PEFT's LoraConfig, with the keys that older versions expect and none that they don't know. */
-function adapterConfig({ modules, rank, alpha }: Lora): Record<string, unknown> {
+function adapterConfig({ modules, rank, alpha }: LoraWeights): Record<string, unknown> {
   const others = modules.filter(({ down }) => down.shape[0] !== rank);
   const pattern = (value: (own: number) => number) =>
     Object.fromEntries(others.map(({ name, down }) => [name.replaceAll('.', '\\.'), value(down.shape[0]!)]));
@@ -115,11 +122,27 @@ interface Strength {
  * Throws a ModelFileError that lists keys of other kinds, layers the network lacks, halves without their counterpart, and
  * what is misshapen or not finite; then the network is as it was.
  */
-export async function loadLora(
+export async function loadLora(path: string, parameters: Parameters, options: LoadLoraOptions): Promise<Lora> {
+  return Lora.of(parameters, await readLora(path, parameters, options));
+}
+
+export interface LoadLoraOptions {
+  readonly component: LoraComponent;
+}
+
+/** What loadLora() puts on the network: each module's values, scaled by alpha / rank of them all. */
+export interface LoraFile {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly values: ReadonlyMap<string, LoraValues>;
+}
+
+/** Reads and checks what loadLora() loads, and leaves the network as it is. */
+export async function readLora(
   path: string,
   parameters: Parameters,
-  { component }: { readonly component: LoraComponent },
-): Promise<Lora> {
+  { component }: LoadLoraOptions,
+): Promise<LoraFile> {
   const file = await openWeights(await locate(path));
   try {
     const isPeft = [...file.entries.keys()].some((key) => key.startsWith(peftPrefix));
@@ -145,7 +168,7 @@ export async function loadLora(
       values.set(name, factor === 1 ? found : { ...found, up: found.up.map((value) => value * factor) });
     }
     if (problems.length > 0) throw new ModelFileError(file.path, problems);
-    return Lora.of(parameters, { rank, alpha: scale * rank, values });
+    return { rank, alpha: scale * rank, values };
   } finally {
     await file.close();
   }

@@ -1,7 +1,10 @@
 /** What the commands' exit status means. */
 import { NoAdapterError } from '../../engine/adapter.js';
-import { OutOfMemoryError } from '../../engine/errors.js';
+import { CheckError, OutOfMemoryError } from '../../engine/errors.js';
 import { ModelFileError } from '../../models/errors.js';
+import { CheckpointError } from '../checkpoint.js';
+import { RewardError } from '../rewards/reward.js';
+import { DivergedError } from '../trainer.js';
 
 export const exitCodes = {
   done: 0,
@@ -14,13 +17,39 @@ export const exitCodes = {
   /** A tensor that does not fit into the GPU's memory or its budget. */
   outOfMemory: 4,
   deviceLost: 5,
-  /** A file of the user's that can't be read: weights, configuration of a model. */
+  /** A file of the user's that can't be read (weights, prompts, a checkpoint), or one that can't be written. */
   badFile: 6,
+  /** The weights, or what they are computed from, are no longer finite. */
+  diverged: 7,
+  /** A reward threw, timed out, or gave something other than its scores. */
+  rewardFailed: 8,
+  /** `eval --min` was not reached. */
+  belowMinimum: 9,
+  /** Ended by Ctrl-C (SIGINT) or by SIGTERM, after what was done had been saved. */
+  interrupted: 130,
+  terminated: 143,
 } as const;
 
 /** Arguments that parse but make no sense together. */
 export class UsageError extends Error {
   override name = 'UsageError';
+}
+
+/** A file of the user's that can't be read or written: the message has its path, and its line where there is one. */
+export class FileError extends Error {
+  override name = 'FileError';
+}
+
+/** Asked to end by a signal, and has done so in good order. */
+export class InterruptedError extends Error {
+  override name = 'InterruptedError';
+
+  constructor(
+    readonly signal: 'SIGINT' | 'SIGTERM',
+    message = `interrupted by ${signal}`,
+  ) {
+    super(message);
+  }
 }
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
@@ -29,8 +58,13 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoAdapterError) return exitCodes.noAdapter;
   if (error instanceof UsageError) return exitCodes.usage;
-  if (error instanceof ModelFileError) return exitCodes.badFile;
+  if (error instanceof ModelFileError || error instanceof FileError || error instanceof CheckpointError)
+    return exitCodes.badFile;
   if (error instanceof OutOfMemoryError) return exitCodes.outOfMemory;
+  if (error instanceof DivergedError) return exitCodes.diverged;
+  if (error instanceof RewardError) return exitCodes.rewardFailed;
+  if (error instanceof InterruptedError)
+    return error.signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
   return exitCodes.bug;
 }
@@ -42,4 +76,15 @@ export function describeError(error: unknown): string {
   if (code !== exitCodes.bug) return `error[${code}]: ${message}`;
   const stack = error instanceof Error ? (error.stack ?? message) : message;
   return `error[${code}]: ${stack}\n  This is a bug. Please report it with the output of \`winnow doctor --json\`.`;
+}
+
+/** Runs a command's preparation: what a check refuses then is the configuration's fault, not a bug. */
+export async function preparing<R>(body: () => Promise<R>): Promise<R> {
+  try {
+    return await body();
+  } catch (error) {
+    if (error instanceof CheckError && !(error instanceof OutOfMemoryError))
+      throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
 }

@@ -68,24 +68,14 @@ export async function loadModel(
   const folder = modelFolder(model.path);
   const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
   try {
-    const { vae, latentChannels } = pipeline;
-    const side = latentSide(pipeline, sampler?.resolution);
+    const model = frozenModel(pipeline, { ...sampler, ...train });
     const lora = wanted && adapterOf(pipeline, wanted, config.seed);
-    const trainable = lora ? adapterTensors(lora) : networkTensors(pipeline);
-    const forward = { checkpoint: train?.checkpointing ?? false };
     return {
-      device,
+      ...model,
       folder,
       pipeline,
       lora,
-      kind: pipeline.kind === 'sd3' ? 'flow' : 'diffusion',
-      latentShape: [latentChannels, side, side],
-      pictureSize: [side * vae.factor, side * vae.factor],
-      schedule: (steps, step) => scheduleOf(pipeline, steps, step),
-      encode: (prompts) => pipeline.encode(prompts),
-      predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
-      decode: (latents) => vae.decode(vae.unscaled(latents)),
-      trainable,
+      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline),
       ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
       dispose: () => {
         lora?.dispose();
@@ -96,6 +86,27 @@ export async function loadModel(
     pipeline.dispose();
     throw error;
   }
+}
+
+/** A pipeline as samplers see it. Nothing of it learns. */
+export function frozenModel(
+  pipeline: Pipeline,
+  { resolution, checkpointing = false }: { readonly resolution?: number; readonly checkpointing?: boolean } = {},
+): GenerativeModel {
+  const { device, kind, vae, latentChannels } = pipeline;
+  const side = latentSide(pipeline, resolution);
+  const forward = { checkpoint: checkpointing };
+  return {
+    device,
+    kind: kind === 'sd3' ? 'flow' : 'diffusion',
+    latentShape: [latentChannels, side, side],
+    pictureSize: [side * vae.factor, side * vae.factor],
+    schedule: (steps, step) => scheduleOf(pipeline, steps, step),
+    encode: (prompts) => pipeline.encode(prompts),
+    predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
+    decode: (latents) => vae.decode(vae.unscaled(latents)),
+    trainable: new Map(),
+  };
 }
 
 function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: number): number {

@@ -2,12 +2,14 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
 import type { AtomicCosts } from '../cost.js';
+import { collect, positive, wholeNumber } from './arguments.js';
 import { loadConfig, presetNames, readPreset, usualPreset } from './config_file.js';
 import { diagnose, formatReport } from './doctor.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
 import { type PlanOptions, plan } from './plan.js';
 import { formatPlan } from './plan_report.js';
 import { type PretrainOptions, pretrain, pretrainable } from './pretrain.js';
+import { addRunCommands } from './run_commands.js';
 import { type SampleOptions, sample } from './sample.js';
 
 const warn = (line: string): void => {
@@ -23,22 +25,6 @@ async function doctor({ json = false }: { json?: boolean }): Promise<ExitCode> {
   return report.device?.checks.every(({ ok }) => ok) ? exitCodes.done : exitCodes.bug;
 }
 
-/** Parses an option as a whole number of at least `least`. */
-const wholeNumber =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
-    return value;
-  };
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number of at least 0.');
-  return value;
-}
-
 /** Parses two costs in TFLOP, `3.88,2.82`. */
 function atomicCosts(text: string): AtomicCosts {
   const [network = Number.NaN, decode = Number.NaN, ...more] = text.split(',').map(Number);
@@ -46,8 +32,6 @@ function atomicCosts(text: string): AtomicCosts {
     throw new InvalidArgumentError('Expected two numbers: 3.88,2.82.');
   return { network, decode };
 }
-
-const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
 /** Each command hands its status to `finish`. */
 function makeProgram(finish: (code: ExitCode) => void): Command {
@@ -64,19 +48,24 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     .action(async (options) => finish(await doctor(options)));
   program
     .command('sample')
-    .description("make pictures from prompts with a model folder in diffusers' layout")
-    .argument('<folder>', 'the model: Stable Diffusion 1.x, 3.x, or a DiT')
+    .description(
+      "make pictures from prompts with a model folder in diffusers' layout, or with what a run has made of it",
+    )
+    .argument('<model>', 'a folder (Stable Diffusion 1.x, 3.x, or a DiT), an embedded model, a configuration or a run')
     .option('--prompt <text>', 'a prompt; may be given again', collect)
-    .option('--prompts <file>', 'a file of prompts, one a line')
+    .option('--prompts <file>', 'a file of prompts, .txt or .jsonl')
     .option('--n <count>', 'pictures for each prompt', wholeNumber(1), 1)
     .option('--seed <number>', 'seed of the first picture; each next has one more', wholeNumber(0), 0)
-    .option('--steps <count>', 'sampling steps', wholeNumber(1), 28)
+    .option('--steps <count>', "sampling steps (default: 28, or those of the run's evaluations)", wholeNumber(1))
     .option(
       '--guidance <scale>',
-      'classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT)',
+      "classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT, or that of the run's evaluations)",
       positive,
     )
     .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
+    .option('--lora <file>', 'an adapter: a file or folder of PEFT or diffusers')
+    .option('--step <updates>', 'of a run: the checkpoint after so many updates (default: the last)', wholeNumber(0))
+    .option('--base', 'of a run: the model as it was before')
     .option('--out <folder>', 'where the pictures go, 0000.png and on', 'samples')
     .option('--grid <file>', 'write one PNG with all pictures instead')
     .option('--device <name>', "part of an adapter's name")
@@ -107,6 +96,7 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
       for (const warning of report.warnings) warn(`! ${warning}`);
       finish(exitCodes.done);
     });
+  addRunCommands(program, finish);
   program
     .command('pretrain')
     .description('train one of the small models that ship, on scenes, from random weights')

@@ -1,27 +1,41 @@
-/** `winnow sample`: pictures from prompts, by a model folder. */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Device, scope, type Tensor } from '../../engine/index.js';
+/** `winnow sample`: pictures from prompts, by a model folder, a configuration or a run. */
+import { join } from 'node:path';
+import { Device } from '../../engine/index.js';
+import { loadLora } from '../../models/lora_files.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
-import { encodePng, gridOf, type Picture, pictureOf } from '../../models/png.js';
-import { readable } from '../../models/weight_files.js';
-import { ddimSteps, flowSteps, type Guidance, initialLatents, OdeSampler, type OdeStep } from '../sampler.js';
-import { ddimSchedule, flowMatchSchedule } from '../schedule.js';
-import { UsageError } from './exit_codes.js';
+import { encodePng, gridOf, type Picture } from '../../models/png.js';
+import { PictureSampler } from '../evaluate.js';
+import type { GenerativeModel } from '../model.js';
+import { DivergedError } from '../trainer.js';
+import { componentOf, initAdapter, readRunWeights } from './adapter.js';
+import { loadConfig } from './config_file.js';
+import { preparing, UsageError } from './exit_codes.js';
+import { writeWhole } from './files.js';
+import { frozenModel, loadModel, modelFolder } from './model.js';
+import { Reporter } from './progress.js';
+import { readPromptFile } from './prompts.js';
+import { findRun, RunDirectory } from './run_directory.js';
 
 export interface SampleOptions {
   readonly prompt?: readonly string[];
-  /** A file of prompts, one a line. */
+  /** A file of prompts. */
   readonly prompts?: string;
   /** Pictures for each prompt. */
   readonly n: number;
   /** Picture i of all has seed + i. */
   readonly seed: number;
-  readonly steps: number;
-  /** Default by the kind of model. */
+  /** Default: those of the run's evaluations, or 28. */
+  readonly steps?: number;
+  /** Default: that of the run's evaluations, or by the kind of model. */
   readonly guidance?: number;
   /** Pictures computed at once. */
   readonly batch: number;
+  /** A file or folder of LoRA weights. */
+  readonly lora?: string;
+  /** Of a run: the checkpoint after so many updates; default the last. */
+  readonly step?: number;
+  /** Of a run: the model without what the run has learned. */
+  readonly base?: boolean;
   /** Where single pictures go. */
   readonly out: string;
   /** One file with all pictures instead. */
@@ -30,6 +44,7 @@ export interface SampleOptions {
 }
 
 const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
+const usualSteps = 28;
 
 /** One picture to make. */
 export interface Job {
@@ -37,75 +52,80 @@ export interface Job {
   readonly seed: number;
 }
 
-/** The deterministic steps that the folder's scheduler asks for. */
-export function stepsOf({ kind, scheduler }: Pick<Pipeline, 'kind' | 'scheduler'>, steps: number): OdeStep[] {
-  if (kind === 'sd3') return flowSteps(flowMatchSchedule(steps, Number(scheduler.shift ?? 1)));
-  const { beta_start, beta_end, beta_schedule, steps_offset, set_alpha_to_one } = scheduler;
-  return ddimSteps(
-    ddimSchedule(steps, {
-      betaStart: Number(beta_start ?? 0.0001),
-      betaEnd: Number(beta_end ?? 0.02),
-      betaSchedule: beta_schedule === 'scaled_linear' ? 'scaled_linear' : 'linear',
-      stepsOffset: Number(steps_offset ?? 0),
-      setAlphaToOne: set_alpha_to_one !== false,
-    }),
-  );
-}
-
-async function readPrompts({ prompt = [], prompts }: SampleOptions): Promise<string[]> {
-  const lines =
-    prompts === undefined
-      ? []
-      : (await readable(prompts, () => readFile(prompts, 'utf8'))).split(/\r?\n/).filter((line) => line.trim());
+async function promptsOf({ prompt = [], prompts }: SampleOptions): Promise<string[]> {
+  const lines = prompts === undefined ? [] : (await readPromptFile(prompts)).map(({ prompt: text }) => text);
   const all = [...prompt, ...lines];
   if (all.length === 0) throw new UsageError('sample: give --prompt TEXT or --prompts FILE with at least one line');
   return all;
 }
 
+/** A model that is ready to draw, and how it usually does. */
+interface Drawer {
+  readonly model: GenerativeModel;
+  readonly steps: number;
+  readonly guidance: number;
+}
+
+/** Loads what the command line names: a run, a configuration, or a model folder. */
+async function loadDrawer(device: Device, given: string, options: SampleOptions): Promise<Drawer> {
+  const { lora, step, base } = options;
+  const folder = await findRun(given);
+  if (folder === undefined && (step !== undefined || base))
+    throw new UsageError(`${given} is no run: --step and --base are for runs`);
+  if (folder !== undefined && lora !== undefined) throw new UsageError(`${folder} is a run: it has its own adapter`);
+  if (folder !== undefined || /\.ya?ml$/.test(given)) {
+    const config = await loadConfig(folder ?? given);
+    const model = await loadModel(device, config);
+    if (folder !== undefined && !base) await readRunWeights(model, await RunDirectory.open(folder), config, step);
+    if (lora !== undefined) await initAdapter(model, lora);
+    const { eval_steps: steps, guidance, eval_guidance } = config.sampler;
+    return { model, steps, guidance: eval_guidance ?? guidance };
+  }
+  const pipeline = await loadPipeline(device, modelFolder(given));
+  if (lora !== undefined) await loadLora(lora, pipeline.network, { component: componentOf(pipeline.kind) });
+  return { model: frozenModel(pipeline), steps: usualSteps, guidance: usualGuidance[pipeline.kind] };
+}
+
 /** Shows how far the work is: one live line on a terminal, a line a batch otherwise. */
-function progress(total: number): (done: number, step: number, steps: number) => void {
-  const live = process.stderr.isTTY === true;
+function progress(reporter: Reporter, total: number): NonNullable<DrawOptions['onStep']> {
   return (done, step, steps) => {
     const line = `sampling  picture ${Math.min(done + 1, total)}/${total}  step ${step}/${steps}`;
-    if (live) process.stderr.write(`\r${line}\x1b[K${step === steps && done + 1 >= total ? '\n' : ''}`);
-    else if (step === steps) process.stderr.write(`${line}\n`);
+    if (step === steps) reporter.progress(line);
+    else reporter.status(line);
   };
 }
 
 /** Makes the pictures; returns the paths written. */
-export async function sample(folder: string, options: SampleOptions): Promise<string[]> {
-  const prompts = await readPrompts(options);
+export async function sample(given: string, options: SampleOptions): Promise<string[]> {
+  const prompts = await promptsOf(options);
   const jobs = prompts.flatMap((prompt, p) =>
     Array.from({ length: options.n }, (_, i): Job => ({ prompt, seed: options.seed + p * options.n + i })),
   );
+  const reporter = new Reporter();
   const device = await Device.create(options.device ? { name: options.device } : {});
   try {
-    const pipeline = await loadPipeline(device, folder);
-    const pictures = await draw(pipeline, jobs, { ...options, onStep: progress(jobs.length) });
-    const guidance = String(options.guidance ?? usualGuidance[pipeline.kind]);
-    const common = { model: folder, steps: String(options.steps), guidance };
+    const { model, ...usual } = await preparing(() => loadDrawer(device, given, options));
+    const { steps = usual.steps, guidance = usual.guidance, batch } = options;
+    const onStep = progress(reporter, jobs.length);
+    const pictures = await drawWith(model, jobs, { steps, guidance, batch, onStep });
+    const common = { model: given, steps: String(steps), guidance: String(guidance) };
     if (options.grid) {
       const columns = Math.ceil(Math.sqrt(jobs.length));
       const text = { ...common, prompts: prompts.join('\n'), seeds: jobs.map(({ seed }) => seed).join(' ') };
-      return [await save(options.grid, gridOf(pictures, columns), text)];
+      await writeWhole(options.grid, encodePng(gridOf(pictures, columns), text));
+      return [options.grid];
     }
     const paths: string[] = [];
     for (const [i, { prompt, seed }] of jobs.entries()) {
       const path = join(options.out, `${String(i).padStart(4, '0')}.png`);
-      paths.push(await save(path, pictures[i]!, { ...common, prompt, seed: String(seed) }));
+      await writeWhole(path, encodePng(pictures[i]!, { ...common, prompt, seed: String(seed) }));
+      paths.push(path);
     }
     return paths;
   } finally {
+    reporter.clear();
     device.close();
   }
-}
-
-/** Writes a picture whole or not at all. */
-async function save(path: string, picture: Picture, text: Readonly<Record<string, string>>): Promise<string> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.part`, encodePng(picture, text));
-  await rename(`${path}.part`, path);
-  return path;
 }
 
 export interface DrawOptions {
@@ -118,46 +138,24 @@ export interface DrawOptions {
   readonly onStep?: (done: number, step: number, steps: number) => void;
 }
 
-/** Makes pictures; each depends on its prompt and seed alone. */
+/** Makes pictures by a pipeline; each depends on its prompt and seed alone. */
 export async function draw(pipeline: Pipeline, jobs: readonly Job[], options: DrawOptions): Promise<Picture[]> {
-  const { device, latentChannels: channels, latentSize: side } = pipeline;
-  const steps = stepsOf(pipeline, options.steps);
-  const scale = options.guidance ?? usualGuidance[pipeline.kind];
-  const batch = Math.min(options.batch, jobs.length);
-  const pictures: Picture[] = [];
-  const unconditional = pipeline.encode(Array(batch).fill(''));
-  const condition = pipeline.encode(Array(batch).fill(jobs[0]!.prompt));
-  const guidance: Guidance = { scale, unconditional };
-  const policy = pipeline.predict;
-  const sampler = await OdeSampler.create(device, policy, [batch, channels, side, side], condition, guidance);
-  try {
-    for (let start = 0; start < jobs.length; start += batch) {
-      // The last batch is filled up with its last job: a sample does not depend on the others.
-      const group = Array.from({ length: batch }, (_, i) => jobs[Math.min(start + i, jobs.length - 1)]!);
-      const initial = initialLatents(
-        device,
-        group.map(({ seed }) => seed),
-        [channels, side, side],
-      );
-      const next = pipeline.encode(group.map(({ prompt }) => prompt));
-      const onStep = (step: number): void => options.onStep?.(start, step, steps.length);
-      const latents = await sampler.sample(initial, steps, { condition: next, onStep });
-      for (const thing of [initial, ...next]) thing.dispose();
-      const wanted = Math.min(batch, jobs.length - start);
-      pictures.push(...(await decode(pipeline, latents)).slice(0, wanted));
-    }
-    return pictures;
-  } finally {
-    for (const thing of [sampler, ...condition, ...unconditional]) thing.dispose();
-  }
+  return drawWith(frozenModel(pipeline), jobs, { guidance: usualGuidance[pipeline.kind], ...options });
 }
 
-/** Latents [N, ...] to pictures, values from [-1, 1]. */
-async function decode({ device, vae }: Pipeline, latents: Tensor): Promise<Picture[]> {
-  const images = scope(device, () => vae.decode(vae.unscaled(latents)));
-  const [samples, , height, width] = images.dims(4);
-  const values = Float32Array.from(await images.data(), (value) => (value + 1) / 2);
-  images.dispose();
-  const each = 3 * height * width;
-  return Array.from({ length: samples }, (_, i) => pictureOf(values.subarray(i * each, (i + 1) * each), width, height));
+async function drawWith(
+  model: GenerativeModel,
+  jobs: readonly Job[],
+  { steps, guidance, batch, onStep }: DrawOptions & { readonly guidance: number },
+): Promise<Picture[]> {
+  const sampler = await PictureSampler.create(model, { steps, guidance, batch: Math.min(batch, jobs.length) });
+  try {
+    const wanted = jobs.map(({ prompt, seed }) => ({ prompt: { prompt, meta: {} }, seed }));
+    const pictures = await sampler.draw(wanted, { onStep });
+    const bad = pictures.findIndex(({ finite }) => !finite);
+    if (bad >= 0) throw new DivergedError(`picture ${bad}, "${jobs[bad]!.prompt}": its values are not finite numbers`);
+    return pictures;
+  } finally {
+    sampler.dispose();
+  }
 }

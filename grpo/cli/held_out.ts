@@ -1,0 +1,76 @@
+/** What is drawn with the model as it stands: held-out pictures with their scores, and grids to look at. */
+
+import { encodePng, gridOf } from '../../models/png.js';
+import { type Evaluation, evaluate, evaluationJobs, type PictureJob, PictureSampler } from '../evaluate.js';
+import { writeWhole } from './files.js';
+import { withTotal } from './metrics.js';
+import { type Session, weightsOf } from './session.js';
+
+export interface DrawingOptions {
+  /** Between two batches the work ends, by the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, of: number) => void) | undefined;
+}
+
+export interface EvaluationOptions extends DrawingOptions {
+  /** Pictures. Default `eval.n`. */
+  readonly n?: number | undefined;
+  /** Of the noise: the same for all that is to be compared. Default 0. */
+  readonly seed?: number | undefined;
+}
+
+/** Every reported reward, and in front of them their weighted sum, on pictures of the test prompts. */
+export async function evaluateHeldOut(session: Session, options: EvaluationOptions = {}): Promise<Evaluation> {
+  const { config, prompts, reported } = session;
+  const { n = config.eval.n, seed = 0, signal, onProgress } = options;
+  const jobs = evaluationJobs(prompts.test, n, seed);
+  return withSampler(session, jobs.length, async (sampler, batch) => {
+    const scores: Record<string, number[]> = {};
+    for (let start = 0; start < jobs.length; start += batch) {
+      signal?.throwIfAborted();
+      onProgress?.(start, jobs.length);
+      const part = await evaluate(sampler, reported, jobs.slice(start, start + batch));
+      for (const [name, values] of Object.entries(part.scores)) scores[name] = [...(scores[name] ?? []), ...values];
+    }
+    return withTotal(scores, weightsOf(config));
+  });
+}
+
+/** Draws the sample prompts, a row each, with the configured seeds, and writes them as one PNG with its texts. */
+export async function writeGrid(
+  session: Session,
+  path: string,
+  text: Readonly<Record<string, string>>,
+  { signal, onProgress }: DrawingOptions = {},
+): Promise<void> {
+  const { seeds } = session.config.sample;
+  const rows = session.prompts.samples;
+  const jobs = rows.flatMap((prompt) => seeds.map((seed): PictureJob => ({ prompt, seed })));
+  const pictures = await withSampler(session, jobs.length, (sampler) =>
+    sampler.draw(jobs, {
+      onBatch: (batch, start) => {
+        signal?.throwIfAborted();
+        onProgress?.(start + batch.length, jobs.length);
+      },
+    }),
+  );
+  const texts = { prompts: rows.map(({ prompt }) => prompt).join('\n'), seeds: seeds.join(' '), ...text };
+  await writeWhole(path, encodePng(gridOf(pictures, seeds.length), texts));
+}
+
+/** The sampler of evaluations, kept no longer than it is used. A batch that rollouts have fits here too. */
+async function withSampler<R>(
+  { config, model }: Session,
+  pictures: number,
+  body: (sampler: PictureSampler, batch: number) => Promise<R>,
+): Promise<R> {
+  const { sampler: options, grpo } = config;
+  const batch = Math.min(pictures, grpo.keep[0]!);
+  const guidance = options.eval_guidance ?? options.guidance;
+  const sampler = await PictureSampler.create(model, { steps: options.eval_steps, guidance, batch });
+  try {
+    return await body(sampler, batch);
+  } finally {
+    sampler.dispose();
+  }
+}
