@@ -10,8 +10,8 @@ export interface Picture extends RewardImage {
   readonly finite: boolean;
 }
 
-/** Latent pixels decoded at once: a decoder at full size needs some 0.5 GB for one picture of 512 x 512. */
-const decodedAtOnce = 4096;
+/** Pictures decoded at once: a decoder at full size needs some 0.5 GB for one of 512 x 512, of 64 x 64 latents. */
+const atOnce = ([, height, width]: GenerativeModel['latentShape']): number => Math.floor(4096 / (height * width));
 
 /** Decodes batches of `count` latents, in parts that are captured once. */
 export class PictureDecoder {
@@ -24,10 +24,14 @@ export class PictureDecoder {
     private readonly step: Step<void>,
   ) {}
 
-  static async create(model: GenerativeModel, count: number): Promise<PictureDecoder> {
+  /** A decoder of `count` latents, `most` of them at once. */
+  static async create(
+    model: GenerativeModel,
+    count: number,
+    most = atOnce(model.latentShape),
+  ): Promise<PictureDecoder> {
     const { device, latentShape, pictureSize, decode } = model;
-    const [, height, width] = latentShape;
-    const parts = equalParts(count, Math.floor(decodedAtOnce / (height * width)));
+    const parts = equalParts(count, most);
     const latents = zeros(device, [count, ...latentShape]);
     const places = zeros(device, [parts.size], 'u32');
     const decoded = zeros(device, [count, 3, ...pictureSize]);

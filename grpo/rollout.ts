@@ -91,7 +91,8 @@ export interface ScoredPicture extends Picture {
 
 /** Keys of the noise of samples, u32 pairs: functions of seed, update, group and the sample's number alone. */
 export function sampleKeys(seed: number, { update, group }: GroupId, samples: readonly number[]): number[] {
-  return samples.flatMap((sample) => [0, 1].map((word) => hashNumbers(seed, update, group, sample, word)));
+  // The word comes first: the hash has 32 bits of state, and two keys may share one word's but not both.
+  return samples.flatMap((sample) => [0, 1].map((word) => hashNumbers(word, seed, update, group, sample)));
 }
 
 const shared = -1; // the sample's number in the key of a latent that a whole group starts from

@@ -1,11 +1,20 @@
 /** Updates of tiny Stable Diffusion 1 and 3: on-policy to the bit, counted as planned, repeatable, and towards the reward. */
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { LoadedModel } from '../../grpo/cli/model.js';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import { Trainer, type TrainerConfig, type UpdateReport } from '../../grpo/trainer.js';
 import { testDevice } from '../check.js';
-import { bitsOf, brightness, loadTiny, tinyConfig, tinyFolder, tinyModels, tinyPrompts } from './tiny.js';
+import {
+  bitsOf,
+  brightness,
+  loadTiny,
+  type TinyChanges,
+  tinyConfig,
+  tinyFolder,
+  type tinyModels,
+  tinyPrompts,
+} from './tiny.js';
 
 const device = await testDevice();
 
@@ -17,7 +26,7 @@ async function train<R>(
   look: (trainer: Trainer, model: LoadedModel) => Promise<R>,
   reward = brightness(),
 ): Promise<{ reports: UpdateReport[]; seen: R }> {
-  const model = await loadTiny(device, name);
+  const model = await loadTiny(device, name, { train: config.train });
   const trainer = await Trainer.create(model, reward, config);
   try {
     const reports: UpdateReport[] = [];
@@ -31,75 +40,96 @@ async function train<R>(
 
 const nothing = async (): Promise<void> => {};
 
-const methods = {
-  'flow-grpo': { keep: [4], prune_at: [], prune: 'none' },
-  'pro-grpo': {},
-  'ovf-after': { keep: [6, 3], prune_at: [], prune: 'ovf-after' },
-  uniform: { prune: 'uniform' },
-  'uniform, after': { keep: [6, 3], prune_at: [], prune: 'uniform' },
-} as const;
+const after = { keep: [6, 3], prune_at: [] };
+const dance = { keep: [4], prune_at: [], prune: 'none', shuffle_timesteps: true, timestep_fraction: 0.75 } as const;
+const onPolicy: Readonly<Record<string, readonly [model: (typeof tinyModels)[number], TinyChanges]>> = {
+  'flow-grpo': ['sd3', { grpo: { keep: [4], prune_at: [], prune: 'none' } }],
+  'dance-grpo on a flow': ['sd3', { sampler: { kind: 'dance', noise: 0.3, same_latent: true }, grpo: dance }],
+  'dance-grpo on diffusion': ['sd1', { sampler: { noise: 1, guidance: 3, detach_unconditional: false }, grpo: dance }],
+  'coefficients-preserving steps': ['sd3', { sampler: { kind: 'cps', noise: 0.8 } }],
+  'pro-grpo on diffusion': ['sd1', { sampler: { noise: 1 } }],
+  'pro-grpo with its last step': ['sd3', { grpo: { train_last_step: true } }],
+  'pro-grpo in parts of a group': ['sd3', { sampler: { batch: 2 }, train: { micro_batch: 5 } }],
+  'ovf-after': ['sd3', { grpo: { ...after, prune: 'ovf-after' } }],
+  uniform: ['sd3', { grpo: { prune: 'uniform' } }],
+  'uniform, after': ['sd3', { grpo: { ...after, prune: 'uniform' } }],
+};
 
-for (const name of tinyModels) {
-  describe(name, () => {
-    for (const [method, { ...changes }] of Object.entries(methods)) {
-      test(`${method}: every ratio of a rollout's first step is 1, and the calls are those of the plan`, async () => {
-        const config = tinyConfig({ grpo: { ...(changes as object), train_last_step: method === 'pro-grpo' } });
-        const { reports } = await train(name, config, 2, nothing);
-        const plan = groupCalls(groupPlanOf(config));
-        for (const { steps, counts } of reports) {
-          expect(steps[0]).toMatchObject({ ratioDeviation: 0, approxKL: 0, clipFraction: 0 });
-          expect(steps[0]!.ratioMean).toBeCloseTo(1, 6);
-          expect(steps[0]!.gradNorm).toBeGreaterThan(0);
-          expect(counts).toEqual({
-            calls: 2 * plan.network,
-            decodes: 2 * (plan.previews + plan.finals),
-            survivors: 2 * plan.survivors,
-            trained: 2 * plan.trained,
-          });
-        }
+for (const [method, [name, changes]] of Object.entries(onPolicy)) {
+  test(`${method}: every ratio of a rollout's first step is 1, and the calls are those of the plan`, async () => {
+    const config = tinyConfig(changes);
+    const { reports } = await train(name, config, 2, nothing);
+    const plan = groupCalls(groupPlanOf(config));
+    for (const { steps, counts } of reports) {
+      expect(steps[0]).toMatchObject({ ratioDeviation: 0, approxKL: 0, clipFraction: 0 });
+      expect(steps[0]!.ratioMean).toBeCloseTo(1, 6);
+      expect(steps[0]!.gradNorm).toBeGreaterThan(0);
+      expect(counts).toEqual({
+        calls: 2 * plan.network,
+        decodes: 2 * (plan.previews + plan.finals),
+        survivors: 2 * plan.survivors,
+        trained: 2 * plan.trained,
       });
     }
-
-    for (const detach_unconditional of [true, false]) {
-      test(`with guidance and a divergence too (unconditional half detached: ${detach_unconditional})`, async () => {
-        const config = tinyConfig({
-          sampler: { guidance: 3, detach_unconditional },
-          grpo: { kl: 0.1, timestep_fraction: 0.5, shuffle_timesteps: true, updates_per_rollout: 2 },
-          train: { micro_batch: 3, checkpointing: true, lr: 0.01 },
-        });
-        const { reports } = await train(name, config, 2, nothing);
-        for (const { steps } of reports) {
-          expect(steps.length).toBe(2);
-          expect(steps[0]!.ratioDeviation).toBe(0);
-          expect(steps[1]!.ratioDeviation).toBeGreaterThan(0);
-        }
-        expect(reports[0]!.steps[0]!.kl, 'before the first step the adapter adds nothing').toBe(0);
-        expect(reports[1]!.steps[0]!.kl).toBeGreaterThan(0);
-      });
-    }
-
-    test('the size of micro-batches changes memory, not the step', async () => {
-      const norms = [];
-      for (const micro_batch of [1, 5, 24]) {
-        const { reports } = await train(name, tinyConfig({ train: { micro_batch } }), 1, nothing);
-        norms.push(reports[0]!.steps[0]!.gradNorm);
-      }
-      for (const norm of norms) expect(Math.abs(norm / norms[0]! - 1)).toBeLessThan(1e-5);
-    });
-
-    test('the same seed gives the same weights, another seed others', async () => {
-      const weights = async (seed: number) =>
-        (
-          await train(name, { ...tinyConfig({ train: { ema: 0.9 } }), seed }, 2, (_, { trainable }) =>
-            bitsOf(trainable.values()),
-          )
-        ).seen;
-      const first = await weights(5);
-      expect(await weights(5)).toEqual(first);
-      expect(await weights(6)).not.toEqual(first);
-    });
   });
 }
+
+test('a group of Flash costs 200 calls and 52 decodes', async () => {
+  const flash = { keep: [24, 16, 12], prune_at: [5, 7], groups_per_update: 1 };
+  const model = await loadTiny(device, 'sd3');
+  const config = tinyConfig({ sampler: { steps: 10 }, grpo: flash, train: { micro_batch: 36 } });
+  const trainer = await Trainer.create(model, brightness(), config);
+  const { counts, groups, all, kept } = await trainer.update(tinyPrompts.slice(0, 1));
+  expect(counts).toEqual({ calls: 200, decodes: 52, survivors: 12, trained: 108 });
+  expect(groups[0]!.selections.map(({ step, samples, kept }) => [step, samples.length, kept.length])).toEqual([
+    [5, 24, 16],
+    [7, 16, 12],
+  ]);
+  expect(all.std).toBeGreaterThan(0);
+  expect(kept.std).toBeGreaterThan(0);
+  for (const each of [trainer, model]) each.dispose();
+});
+
+for (const [name, detach_unconditional] of [
+  ['sd1', true],
+  ['sd3', true],
+  ['sd3', false],
+] as const) {
+  test(`${name}: with guidance, a divergence and two steps a rollout (detached: ${detach_unconditional})`, async () => {
+    const config = tinyConfig({
+      sampler: { guidance: 3, detach_unconditional },
+      grpo: { kl: 0.1, timestep_fraction: 0.5, shuffle_timesteps: true, updates_per_rollout: 2 },
+      train: { micro_batch: 3, checkpointing: true, lr: 0.01 },
+    });
+    const { reports } = await train(name, config, 2, nothing);
+    for (const { steps } of reports) {
+      expect(steps.length).toBe(2);
+      expect(steps[0]!.ratioDeviation).toBe(0);
+      expect(steps[1]!.ratioDeviation).toBeGreaterThan(0);
+    }
+    expect(reports[0]!.steps[0]!.kl, 'before the first step the adapter adds nothing').toBe(0);
+    expect(reports[1]!.steps[0]!.kl).toBeGreaterThan(0);
+  });
+}
+
+test('the size of micro-batches changes memory, not the step', async () => {
+  const norms = [];
+  for (const micro_batch of [1, 5, 24]) {
+    const { reports } = await train('sd3', tinyConfig({ train: { micro_batch } }), 1, nothing);
+    norms.push(reports[0]!.steps[0]!.gradNorm);
+  }
+  for (const norm of norms) expect(Math.abs(norm / norms[0]! - 1)).toBeLessThan(1e-5);
+});
+
+test('the same seed gives the same weights, another seed others', async () => {
+  const weights = async (seed: number): Promise<number[][]> => {
+    const config = { ...tinyConfig({ train: { ema: 0.9 } }), seed };
+    return (await train('sd3', config, 2, (_, { trainable }) => bitsOf(trainable.values()))).seen;
+  };
+  const first = await weights(5);
+  expect(await weights(5)).toEqual(first);
+  expect(await weights(6)).not.toEqual(first);
+});
 
 test('the reward of held-out noise rises, also where every weight learns', async () => {
   const model = await loadTiny(device, 'sd3', { lora: null, model: { path: tinyFolder('sd3'), weights: 'f32' } });

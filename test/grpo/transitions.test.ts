@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { promptsOfUpdate } from '../../grpo/prompt_order.js';
-import { stagesOf } from '../../grpo/rollout.js';
+import { sampleKeys, stagesOf } from '../../grpo/rollout.js';
 import { ddimSchedule, flowMatchSchedule } from '../../grpo/schedule.js';
 import { danceCoefficients, ddimCoefficients, flowSdeCoefficients } from '../../grpo/step.js';
 import { type NoiseSchedule, odeStepsOf, transitionsOf } from '../../grpo/transitions.js';
@@ -72,4 +72,16 @@ test('the stages of a group', () => {
   expect(stages([24], [], 'none')).toEqual({ sizes: [24], after: undefined });
   expect(() => stages([24, 12], [], 'ovf')).toThrow('pruning by ovf at steps [] does not go with [24,12] samples');
   expect(() => stages([24, 12], [10], 'ovf')).toThrow('expected rising steps below 10 to prune at, found [10]');
+});
+
+test('a hundred thousand samples have keys of their own', () => {
+  const samples = [...Array(48).keys()];
+  const seen = new Set<bigint>();
+  for (let update = 0; update < 50; update++) {
+    for (let group = 0; group < 48; group++) {
+      const keys = sampleKeys(5, { update, group }, samples);
+      for (const i of samples) seen.add(BigInt(keys[2 * i]!) * 2n ** 32n + BigInt(keys[2 * i + 1]!));
+    }
+  }
+  expect(seen.size).toBe(50 * 48 * 48);
 });
