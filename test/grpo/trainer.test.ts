@@ -41,7 +41,13 @@ async function train<R>(
 const nothing = async (): Promise<void> => {};
 
 const after = { keep: [6, 3], prune_at: [] };
-const dance = { keep: [4], prune_at: [], prune: 'none', shuffle_timesteps: true, timestep_fraction: 0.75 } as const;
+const dance: TinyChanges['grpo'] = {
+  keep: [4],
+  prune_at: [],
+  prune: 'none',
+  shuffle_timesteps: true,
+  timestep_fraction: 0.75,
+};
 const onPolicy: Readonly<Record<string, readonly [model: (typeof tinyModels)[number], TinyChanges]>> = {
   'flow-grpo': ['sd3', { grpo: { keep: [4], prune_at: [], prune: 'none' } }],
   'dance-grpo on a flow': ['sd3', { sampler: { kind: 'dance', noise: 0.3, same_latent: true }, grpo: dance }],
