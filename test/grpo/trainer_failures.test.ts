@@ -147,5 +147,9 @@ describe('what goes wrong', async () => {
     ];
     for (const [config, message] of refused)
       await expect(Trainer.create(model, brightness(), tinyConfig(config))).rejects.toThrow(message);
+    const { reference: _, ...whole } = model;
+    await expect(Trainer.create(whole, brightness(), tinyConfig({ grpo: { kl: 0.1 } }))).rejects.toThrow(
+      'grpo.kl: a divergence needs a reference policy',
+    );
   });
 });
