@@ -73,6 +73,7 @@ export function exitCodeOf(error: unknown): ExitCode {
 export function describeError(error: unknown): string {
   const code = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof InterruptedError) return message;
   if (code !== exitCodes.bug) return `error[${code}]: ${message}`;
   const stack = error instanceof Error ? (error.stack ?? message) : message;
   return `error[${code}]: ${stack}\n  This is a bug. Please report it with the output of \`winnow doctor --json\`.`;

@@ -91,14 +91,22 @@ export interface Interruption {
   release(): void;
 }
 
+/** Milliseconds within which a signal is the same one again: npm hands on a Ctrl-C that the terminal sends to both. */
+const echo = 500;
+
 /** Has the first signal ask for an end, and the second end the process at once. */
-export function catchInterrupts(onFirst: (signal: NodeJS.Signals) => void): Interruption {
+export function catchInterrupts(onFirst: () => void): Interruption {
   const controller = new AbortController();
-  const interrupt = (signal: NodeJS.Signals): void => {
-    const name = signal === 'SIGTERM' ? 'SIGTERM' : 'SIGINT';
-    if (controller.signal.aborted) process.exit(name === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated);
-    onFirst(signal);
-    controller.abort(new InterruptedError(name));
+  let first = 0;
+  const interrupt = (given: NodeJS.Signals): void => {
+    const signal = given === 'SIGTERM' ? 'SIGTERM' : 'SIGINT';
+    if (!controller.signal.aborted) {
+      first = performance.now();
+      onFirst();
+      controller.abort(new InterruptedError(signal));
+    } else if (performance.now() - first > echo) {
+      process.exit(signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated);
+    }
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   return {

@@ -84,7 +84,7 @@ export class RunDirectory {
 
   /** Makes the folder of a new run. Throws a UsageError where it exists. */
   static async create(folder: string, config: RunConfig, info: RunInfo): Promise<RunDirectory> {
-    if (await exists(folder)) throw new UsageError(`${folder} exists; choose another --name, or go on with --resume`);
+    await RunDirectory.checkFree(folder);
     return writing(folder, async () => {
       await mkdir(join(folder, 'checkpoints'), { recursive: true });
       await mkdir(join(folder, 'samples'));
@@ -93,6 +93,11 @@ export class RunDirectory {
       await run.change({});
       return run;
     });
+  }
+
+  /** Throws a UsageError where a new run can't have this folder. */
+  static async checkFree(folder: string): Promise<void> {
+    if (await exists(folder)) throw new UsageError(`${folder} exists; choose another --name, or go on with --resume`);
   }
 
   /** Opens a run by its folder, or by its name below `runs`. Throws a FileError where there is none. */

@@ -48,6 +48,7 @@ export async function train(given: string | undefined, options: TrainOptions): P
   const config = await configOf(given ?? resumed?.folder, options);
   const folder =
     resumed?.folder ?? (name === undefined ? await newRunFolder(out, nameOf(given), config.seed) : join(out, name));
+  if (!resumed) await RunDirectory.checkFree(folder);
   const interruption = catchInterrupts(() =>
     reporter.hint('ending after the group at hand and saving; press Ctrl-C again to end at once'),
   );

@@ -29,7 +29,7 @@ export function headLines(folder: string, { config, device, model, rewards }: Se
     `winnow ${version}  run ${basename(folder)} -> ${folder}`,
     `device   ${info.description}${info.software ? ', software' : ''}   f16 ${yes(features.f16)}   subgroups ${yes(features.subgroupSize > 0)}`,
     `model    ${config.model.path}, ${formatCount(parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
-    `funnel   ${grpo.keep.join(' -> ')}, ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
+    `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
   ];
 }
 
