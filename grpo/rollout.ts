@@ -82,6 +82,8 @@ export interface RolloutEvents {
   readonly onStep?: ((step: number, alive: number) => void) | undefined;
   /** The pictures of each selection and of the end, with the samples' numbers and their rewards. */
   readonly onPictures?: ((step: number, pictures: readonly ScoredPicture[]) => void) | undefined;
+  /** Ends the group before its next step, by its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ScoredPicture extends Picture {
@@ -179,6 +181,7 @@ export class Rollout {
       return places;
     };
     for (const [i, step] of advance.entries()) {
+      events.signal?.throwIfAborted();
       predict(batch);
       calls += batch.size;
       const checkpoint = checkpoints.find((each) => each.step === i);

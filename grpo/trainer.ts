@@ -35,7 +35,7 @@ export interface UpdateOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** The previews of each checkpoint and the final pictures of a group. */
   readonly onPictures?: (group: number, step: number, pictures: readonly ScoredPicture[]) => void;
-  /** Ends the update between two groups, by its reason; the weights are then as before. */
+  /** Ends the update while it samples, by its reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -154,7 +154,8 @@ export class Trainer {
 
   /**
    * One update: a group for each prompt (`grpo.groups_per_update` of them at most), then `grpo.updates_per_rollout` optimizer
-   * steps. Throws a RewardError, a DivergedError, or the signal's reason; the update then counts as not done.
+   * steps. Throws a RewardError or the signal's reason, and everything is as before; or a DivergedError, after which only
+   * a checkpoint will do.
    */
   async update(prompts: readonly Prompt[], options: UpdateOptions = {}): Promise<UpdateReport> {
     const { onProgress, onPictures, signal } = options;
@@ -164,7 +165,6 @@ export class Trainer {
     this.store.encode(prompts.map(({ prompt }) => prompt));
     const groups: GroupResult[] = [];
     for (const [group, prompt] of prompts.entries()) {
-      signal?.throwIfAborted();
       const id = { update, group };
       groups.push(
         await this.rollout.sample(prompt, id, {
@@ -172,6 +172,7 @@ export class Trainer {
             onProgress &&
             ((step, alive) => onProgress({ phase: 'sampling', group, groups: prompts.length, step, alive })),
           onPictures: onPictures && ((step, pictures) => onPictures(group, step, pictures)),
+          signal,
         }),
       );
     }

@@ -41,7 +41,7 @@ for (const detachUnconditional of [false, true])
       transitions,
       guidance: 2,
       detachUnconditional,
-      clip: 1e-3,
+      clip: 2e-4,
       kl: 0.5,
       klForm: grpo.kl_form,
       microBatch: 3,
@@ -52,7 +52,7 @@ for (const detachUnconditional of [false, true])
       ema: train.ema,
     });
     // Weights that differ from those that drew: some ratios are clipped, and the reference is another policy.
-    for (const each of model.trainable.values()) each.write(random(each.shape, 3, { low: -0.2, high: 0.2 }).data);
+    for (const each of model.trainable.values()) each.write(random(each.shape, 3, { low: -0.4, high: 0.4 }).data);
     const rows = survivors.flatMap(({ slot }, i) =>
       [0, 1].map((step) => ({ slot, step, condition: 0, advantage: i - 1.4 })),
     );
@@ -85,7 +85,7 @@ for (const detachUnconditional of [false, true])
         const row = tensor(device, packGaussianCoefficients([transition.step]), [1, 5]);
         const [logProb] = gaussianLogProb(v, x, at(step + 1), row);
         const ratio = exp(sub(logProb, logProbs[step * 4 + slot]!));
-        const policy = mul(minimum(mul(ratio, advantage), mul(clamp(ratio, 1 - 1e-3, 1 + 1e-3), advantage)), -1);
+        const policy = mul(minimum(mul(ratio, advantage), mul(clamp(ratio, 1 - 2e-4, 1 + 2e-4), advantage)), -1);
         const reference = noGrad(() => model.reference!(guide));
         const factor = klFactor('flow-grpo', transition.step, transition.interval);
         const mine = sum(add(policy, mul(mean(square(sub(v, reference))), 0.5 * factor)));

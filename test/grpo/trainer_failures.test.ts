@@ -125,11 +125,11 @@ describe('what goes wrong', async () => {
           seen.push(
             progress.phase === 'sampling' ? `${progress.group}.${progress.step}:${progress.alive}` : 'training',
           );
-          stop.abort(new Error('stopped'));
+          if (seen.length === 4) stop.abort(new Error('stopped'));
         },
       });
       await expect(interrupted).rejects.toThrow('stopped');
-      expect(seen).toEqual(['0.1:6', '0.2:6', '0.3:4', '0.4:3', '0.5:3']);
+      expect(seen).toEqual(['0.1:6', '0.2:6', '0.3:4', '0.4:3']);
       expect(trainer.updates).toBe(0);
       const { groups } = await trainer.update(tinyPrompts);
       expect(groups.map(({ finals }) => finals)).toEqual(calm[0]!.groups.map(({ finals }) => finals));
