@@ -43,8 +43,8 @@ export interface PretrainGeneratorOptions extends TrainingOptions {
   readonly levelOf: (uniform: number) => NoiseLevel;
   /** Pictures a step. Default 32. */
   readonly batch?: number;
-  /** Peak learning rate. Default 1e-3. */
-  readonly lr?: number;
+  /** Peak learning rate. */
+  readonly lr: number;
   /** Training scenes, encoded once before the first step. Default 12288. */
   readonly scenes?: number;
   /** Share of captions replaced by the empty one, for classifier-free guidance. Default 0.1. */
@@ -68,7 +68,7 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const { seed, steps, levelOf, batch = 32, lr = 1e-3, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
+  const { seed, steps, levelOf, batch = 32, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
   await writeGeneratorFolder(device, name, folder, seed);
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;
