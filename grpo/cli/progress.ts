@@ -52,7 +52,7 @@ export class Reporter {
   /** Overwrites the live line. */
   status(line: string): void {
     if (!this.live) return;
-    process.stderr.write(`\r${line.slice(0, (process.stderr.columns ?? 120) - 1)}\x1b[K`);
+    process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 120) - 1)}\x1b[K`);
     this.isLive = true;
   }
 
