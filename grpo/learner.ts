@@ -63,7 +63,7 @@ export interface TrainingRow {
   readonly advantage: number;
 }
 
-/** Averages over the rows of one optimizer step. */
+/** What one optimizer step learns from: losses averaged over all rows, the ratios over those that were computed. */
 export interface LearningReport {
   readonly policyLoss: number;
   /** Divergence from the reference, without its weight. */
@@ -173,7 +173,9 @@ export class Learner {
       this.accumulateStep.run();
     }
     const values = await sums.data();
-    const report = Object.fromEntries(averages.map((name, i) => [name, values[i]!]));
+    const others = total / Math.max(1, rows.length); // what has no loss without being computed still has a ratio
+    const share = (name: (typeof averages)[number]): number => (name === 'policyLoss' || name === 'kl' ? 1 : others);
+    const report = Object.fromEntries(averages.map((name, i) => [name, share(name) * values[i]!]));
     return { ...report, ratioDeviation: await deviation.item() } as unknown as LearningReport; // every name of `averages`
   }
 
