@@ -16,7 +16,7 @@ export const componentOf = (kind: PipelineKind): LoraComponent => (kind === 'sd1
  * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference.
  */
 export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<void> {
-  if (!lora) throw new UsageError('--init-lora: every weight learns (lora: null): there is no adapter to begin with');
+  if (!lora) throw new UsageError(`${path}: every weight learns (lora: null), there is no adapter that could begin so`);
   const file = await readLora(path, pipeline.network, { component: componentOf(pipeline.kind) });
   const problems = [...file.values.keys()]
     .filter((name) => !lora.modules.some((module) => module.name === name))

@@ -49,8 +49,8 @@ interface Recipe {
 const recipes: Readonly<Record<string, Recipe>> = {
   'scenes-vae': { steps: 1100, batch: 8, run: runVae },
   'scenes-clip': { steps: 500, batch: 96, run: runClip },
-  'scenes-flow': { steps: 4000, batch: 32, run: (job) => runGenerator('scenes-flow', job) },
-  'scenes-diffusion': { steps: 4000, batch: 32, run: (job) => runGenerator('scenes-diffusion', job) },
+  'scenes-flow': { steps: 5000, batch: 16, run: (job) => runGenerator('scenes-flow', job) },
+  'scenes-diffusion': { steps: 5000, batch: 16, run: (job) => runGenerator('scenes-diffusion', job) },
 };
 
 /** Models that can be pretrained. */
@@ -175,7 +175,7 @@ async function runGenerator(name: GeneratorName, { device, out, training }: Job)
     lr: rates[name],
     onScenes,
     onSample,
-    sampleEvery: 500,
+    sampleEvery: 1000,
   });
   if (done < training.steps) return { done, lines: [] };
   const pipeline = await loadPipeline(device, out); // f16, as a user gets it

@@ -5,16 +5,14 @@ import { fullGroup, groupCalls, groupPlanOf } from '../cost.js';
 import type { Progress } from '../trainer.js';
 import { totalName, type UpdateRecord } from './metrics.js';
 import { bar, formatSeconds } from './progress.js';
-import type { RewardSummary } from './run_directory.js';
+import type { RewardSummary, RunDirectory } from './run_directory.js';
 import type { Session } from './session.js';
 
 /** The facts a run begins with. */
-export function headLines(folder: string, { config, device, model, rewards }: Session): string[] {
+export function headLines({ folder, info: run }: RunDirectory, { config, device, model, rewards }: Session): string[] {
   const { info, features } = device;
   const { lora, sampler, grpo } = config;
-  const parameters = model.pipeline.network.all.reduce((sum, { tensor }) => sum + tensor.size, 0);
-  const trainable = [...model.trainable.values()].reduce((sum, { size }) => sum + size, 0);
-  const learns = lora ? `LoRA r${lora.rank} ${formatCount(trainable)} trainable` : 'every weight learns';
+  const learns = lora ? `LoRA r${lora.rank} ${formatCount(run.model.trainable)} trainable` : 'every weight learns';
   const [height, width] = model.pictureSize;
   const weighted = rewards.rewards.map(({ reward, weight }) => `${reward.name} (${weight})`).join(', ');
   const plan = groupPlanOf(config);
@@ -28,7 +26,7 @@ export function headLines(folder: string, { config, device, model, rewards }: Se
   return [
     `winnow ${version}  run ${basename(folder)} -> ${folder}`,
     `device   ${info.description}${info.software ? ', software' : ''}   f16 ${yes(features.f16)}   subgroups ${yes(features.subgroupSize > 0)}`,
-    `model    ${config.model.path}, ${formatCount(parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
+    `model    ${config.model.path}, ${formatCount(run.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
     `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
   ];
 }

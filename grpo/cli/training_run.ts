@@ -45,7 +45,7 @@ export class TrainingRun {
   async train(): Promise<void> {
     const { config } = this.session;
     try {
-      for (const line of headLines(this.run.folder, this.session)) this.reporter.fact(line);
+      for (const line of headLines(this.run, this.session)) this.reporter.fact(line);
       if (this.session.device.info.software)
         this.reporter.warn('this adapter is a CPU: fine for the embedded models, not for Stable Diffusion');
       this.reporter.object({ event: 'run', run: this.run.folder, config, model: this.run.info.model });

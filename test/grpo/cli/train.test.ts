@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openSafetensors } from '../../../engine/safetensors.js';
 import { packageRoot } from '../../../kernels/kernel.js';
 import { type Output, winnow } from './output.js';
@@ -224,8 +224,8 @@ describe('a run', () => {
   });
 });
 
-test('--json prints one object a line and nothing else', async () => {
-  const { stdout, status } = await train('json', '--steps', '1', '--json');
+test('--json prints one object a line and nothing else; moving averages are what is judged', async () => {
+  const { stdout, status } = await train('json', '--steps', '1', '--json', '--set', 'train.ema=0.9');
   expect(status).toBe(0);
   const events = stdout
     .trimEnd()
@@ -233,6 +233,10 @@ test('--json prints one object a line and nothing else', async () => {
     .map((line) => JSON.parse(line));
   expect(events.map(({ event }) => event)).toEqual(['run', 'evaluation', 'update', 'checkpoint', 'evaluation', 'done']);
   expect(events.at(-1)).toMatchObject({ updates: 1, run: run('json'), rewards: { reward: { n: 6 }, color: { n: 6 } } });
+  const judged = await winnow('eval', run('json'), '--json');
+  expect(JSON.parse(judged.stdout).differences).toEqual(events.at(-1).rewards);
+  const weights = async (...more: string[]) => bytes((await winnow('export', run('json'), ...more)).stdout.trim());
+  expect(await weights('--ema', '--out', file('ema'))).not.toBe(await weights());
 });
 
 test('bad input is named before anything is written', async () => {
@@ -323,6 +327,7 @@ describe.runIf(process.platform !== 'win32')('signals', () => {
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
+    onTestFinished(() => void child.kill('SIGKILL')); // after a timeout
     return new Promise((resolve) => child.on('close', (code) => resolve({ code, text })));
   };
 
@@ -340,6 +345,6 @@ describe.runIf(process.platform !== 'win32')('signals', () => {
       expect(text).toContain(`stopped after update ${updates}; go on with: winnow train --resume ${run(signal)}`);
       const steps = String(updates + 1);
       expect((await winnow('train', '--resume', run(signal), '--steps', steps)).status).toBe(0);
-    });
+    }, 300_000); // a process of its own compiles everything anew
   }
 });
