@@ -41,7 +41,7 @@ export interface NoiseLevel {
 export interface PretrainGeneratorOptions extends TrainingOptions {
   /** The noise level for a uniform number in [0, 1): the model's schedule. */
   readonly levelOf: (uniform: number) => NoiseLevel;
-  /** Pictures a step. Default 32. */
+  /** Pictures a step. Default 16. */
   readonly batch?: number;
   /** Peak learning rate. */
   readonly lr: number;
@@ -68,7 +68,7 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const { seed, steps, levelOf, batch = 32, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
+  const { seed, steps, levelOf, batch = 16, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
   await writeGeneratorFolder(device, name, folder, seed);
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;

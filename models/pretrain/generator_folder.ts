@@ -1,7 +1,8 @@
 /** The folders of the embedded generators: configs, and what they take over from scenes-vae and scenes-clip. */
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Device } from '../../engine/index.js';
+import { assign, type Device } from '../../engine/index.js';
+import { sameShape } from '../../engine/shape.js';
 import { CLIPModel } from '../clip.js';
 import { clipConfig, readConfig } from '../config_file.js';
 import { embeddedFolder } from '../embedded.js';
@@ -126,6 +127,20 @@ const zeroNames: Readonly<Record<GeneratorName, RegExp>> = {
 /** Positions are given, not learned. */
 export const positionTable = 'pos_embed.pos_embed';
 
+/**
+ * Lets keys begin as queries, so that a token attends at first to tokens of like content and place. (Mimetic
+ * initialization: Trockman and Kolter 2023.) Without it scenes-flow draws patches that know nothing of each other for
+ * thousands of steps.
+ */
+function attendToAlike({ all }: Parameters): void {
+  const byName = new Map(all.map((parameter) => [parameter.name, parameter.tensor]));
+  for (const [name, query] of byName) {
+    const key = name.replace(/to_q\.weight$/, 'to_k.weight').replace('add_q_proj.weight', 'add_k_proj.weight');
+    if (key !== name && byName.has(key) && sameShape(query.shape, byName.get(key)!.shape))
+      assign(byName.get(key)!, query);
+  }
+}
+
 /** Writes a generator's whole folder, its network with random weights. */
 export async function writeGeneratorFolder(
   device: Device,
@@ -151,6 +166,7 @@ export async function writeGeneratorFolder(
   if (name === 'scenes-flow') new SD3Transformer2DModel(parameters, flowNetwork);
   else new UNet2DConditionModel(parameters, diffusionNetwork);
   await initializeParameters(parameters, seed, { zero: zeroNames[name] });
+  attendToAlike(parameters);
   const table = parameters.all.find((parameter) => parameter.name === positionTable);
   table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
   await saveWeights(join(folder, part), parameters);
