@@ -2,7 +2,7 @@
 import { basename } from 'node:path';
 import { formatSeconds } from './progress.js';
 import type { RunInfo } from './run_directory.js';
-import { formatReward } from './train_report.js';
+import { summaryFigures } from './train_report.js';
 
 /** A table of runs, or a line that says there are none. */
 export function formatRuns(
@@ -11,12 +11,9 @@ export function formatRuns(
 ): string[] {
   if (runs.length === 0) return [`no runs in ${out}`];
   const rows = runs.map(({ folder, info: { status, updates, of, seconds, rewards, exit } }) => {
-    const reward = rewards?.reward;
-    const outcome = reward
-      ? `${formatReward(reward.before)} -> ${formatReward(reward.after)}  (${formatReward(reward.low)} to ${formatReward(reward.high)})`
-      : status === 'failed'
-        ? (exit?.reason.split('\n')[0] ?? '').slice(0, 80)
-        : '';
+    const figures = rewards?.reward && summaryFigures(rewards.reward);
+    const failure = status === 'failed' ? (exit?.reason.split('\n')[0] ?? '').slice(0, 80) : '';
+    const outcome = figures ? `${figures.change}  (${figures.interval})` : failure;
     return [basename(folder), status, `${updates}/${of}`, formatSeconds(seconds), outcome];
   });
   const table = [['run', 'status', 'updates', 'time', 'reward, interval of the difference'], ...rows];

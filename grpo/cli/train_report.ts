@@ -118,10 +118,16 @@ export function doneLines(
 }
 
 /** `reward 0.412 -> 0.641 on 64 held-out prompts (95 % interval of the difference: 0.210 to 0.250)` */
-export function summaryText(name: string, { before, after, low, high, n }: RewardSummary): string {
+export function summaryText(name: string, summary: RewardSummary): string {
+  const { change, interval } = summaryFigures(summary);
+  return `${rewardLabel(name)} ${change} on ${summary.n} held-out prompts (95 % interval of the difference: ${interval})`;
+}
+
+/** Before and after, and the interval of the difference, with as many decimals as that has. */
+export function summaryFigures({ before, after, low, high }: RewardSummary): { change: string; interval: string } {
   const digits = digitsFor((high - low) / 2);
   const text = (value: number): string => formatReward(value, digits);
-  return `${rewardLabel(name)} ${text(before)} -> ${text(after)} on ${n} held-out prompts (95 % interval of the difference: ${text(low)} to ${text(high)})`;
+  return { change: `${text(before)} -> ${text(after)}`, interval: `${text(low)} to ${text(high)}` };
 }
 
 /** The sum is called `reward`; others have their name beside the word. */
