@@ -1,5 +1,5 @@
 /** `winnow pretrain`: the small models that ship, trained on scenes from random weights. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Device } from '../../engine/index.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
@@ -88,7 +88,6 @@ export async function pretrain(
       },
     });
     if (done < total) return [`stopped after step ${done} of ${total}; go on with --resume (${path})`];
-    await rm(path);
     const seconds = ((performance.now() - start) / 1000).toFixed(0);
     return [`done  ${out}  ${seconds} s  ${lines[0]}`, ...lines.slice(1)];
   } finally {

@@ -75,7 +75,7 @@ export async function pretrainClip(
   folder: string,
   options: PretrainClipOptions,
 ): Promise<ScenesClip & { readonly done: number }> {
-  const { seed, steps, batch = 96, lr = 1e-3 } = options;
+  const { seed, batch = 96, lr = 1e-3 } = options;
   await saveTokenizer(folder);
   const tokenizer = await loadTokenizer(folder);
   const parameters = new Parameters(device);
@@ -116,7 +116,7 @@ export async function pretrainClip(
     levels.write(Float32Array.from({ length: batch }, () => noiseLevel * random.next()));
     counter.write([i]);
   };
-  const identity = { model: 'scenes-clip', seed, steps, batch, lr };
+  const identity = { model: 'scenes-clip', seed, batch, lr };
   const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
   for (const thing of [step, optimizer, ids, pooled, pixels, levels, keys, counter]) thing.dispose();
   return { clip, parameters, tokenizer, done };

@@ -127,7 +127,7 @@ export async function pretrainGenerator(
     average.swap();
   };
   try {
-    const identity = { model: name, seed, steps, batch, lr, scenes, dropout, emaDecay };
+    const identity = { model: name, seed, batch, lr, scenes, dropout, emaDecay };
     const training = { identity, parameters: network, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
     const done = await runTraining(training, { ...options, onStep });
     if (done === steps) {

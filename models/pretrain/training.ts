@@ -7,7 +7,7 @@ import { fileTensor } from '../weights.js';
 /** Where a training stands, kept in one file. */
 export interface CheckpointOptions {
   readonly path: string;
-  /** Go on from the file instead of from the beginning. */
+  /** Go on from the file instead of from the beginning. More steps than it was made for lengthen the schedule of the rate. */
   readonly resume: boolean;
   /** Write it after so many steps. */
   readonly every: number;

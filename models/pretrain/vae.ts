@@ -65,7 +65,7 @@ export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
-  const { steps, seed, batch = 8, lr = 2e-3, kl = 1e-5 } = options;
+  const { seed, batch = 8, lr = 2e-3, kl = 1e-5 } = options;
   const parameters = new Parameters(device);
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
   await initializeParameters(parameters, seed);
@@ -94,7 +94,7 @@ export async function pretrainVae(
     image.write(Float32Array.from(scenes.flatMap(({ pixels }) => [...toNetwork(pixels)])));
     noise.write(draw());
   };
-  const identity = { model: 'scenes-vae', seed, steps, batch, lr, kl };
+  const identity = { model: 'scenes-vae', seed, batch, lr, kl };
   const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
   for (const thing of [step, optimizer, image, noise]) thing.dispose();
   return { vae, parameters, done };
