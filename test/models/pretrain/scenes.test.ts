@@ -6,11 +6,12 @@ import {
   readCaption,
   relations,
   shapes,
+  varyWords,
   writeCaption,
 } from '../../../models/pretrain/caption.js';
 import { randomStream } from '../../../models/pretrain/random.js';
 import { checkScene, readScene } from '../../../models/pretrain/scene_checker.js';
-import { drawScene, makeScene, type Scene, sceneSize } from '../../../models/pretrain/scenes.js';
+import { drawScene, makeScene, placeScene, type Scene, sceneSize } from '../../../models/pretrain/scenes.js';
 
 /** A picture blurred by a Gaussian of `sigma` pixels, with normal noise of deviation `noise` added. */
 function spoil({ pixels }: Scene, seed: number, sigma: number, noise: number): Float32Array {
@@ -122,4 +123,19 @@ describe('the scene checker', () => {
     const noise = drawScene([]).map((value) => value + 0.06 * random.normal());
     expect(readScene(noise)).toEqual([]);
   });
+});
+
+test('a twin has another caption that the grammar reads, and as many objects unless they are counted', () => {
+  const random = randomStream(4);
+  for (let i = 0; i < 400; i++) {
+    const words = drawWords(random);
+    const twin = varyWords(words, random);
+    const caption = writeCaption(twin);
+    expect(caption).not.toBe(writeCaption(words));
+    expect(readCaption(caption)).toEqual(twin);
+    const counted =
+      words.objects.length > 1 && !words.relation && new Set(words.objects.map((o) => JSON.stringify(o))).size === 1;
+    if (!counted) expect(twin.objects).toHaveLength(words.objects.length);
+    placeScene(twin, random); // throws where it does not fit
+  }
 });
