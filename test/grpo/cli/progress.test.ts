@@ -48,6 +48,7 @@ describe('a reporter', () => {
   });
 
   test('on a terminal the live line goes before the next line, and labels are bold unless NO_COLOR forbids', () => {
+    vi.stubEnv('NO_COLOR', ''); // as the test's own surroundings may forbid it
     const shown = printed(true, {}, everything);
     expect(shown.stdout).toBe('\x1b[1mmodel\x1b[22m  m\n\x1b[1mdone\x1b[22m  all\n');
     expect(shown.stderr).toBe('\rlive\x1b[K\r\x1b[Kloading\n! slow\n\x1b[1mnext\x1b[22m  more\n');
