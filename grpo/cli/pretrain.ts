@@ -98,16 +98,17 @@ export async function pretrain(
 
 /** Prints the mean loss of the last steps and the time that is left. */
 function progress(steps: number): (step: number, loss: number) => void {
-  const start = performance.now();
-  let first: number | undefined;
+  let first: { readonly step: number; readonly time: number } | undefined;
   let losses: number[] = [];
   return (step, loss) => {
-    first ??= step - 1;
+    first ??= { step, time: performance.now() }; // what comes before the first step is no measure of the others
     losses.push(loss);
     if (step % everySteps !== 0 && step !== steps) return;
     const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
-    const left = ((performance.now() - start) / 1000 / (step - first)) * (steps - step);
-    process.stderr.write(`step ${step}/${steps}  loss ${mean.toFixed(5)}  ${left.toFixed(0)} s left\n`);
+    const each = (performance.now() - first.time) / 1000 / Math.max(1, step - first.step);
+    process.stderr.write(
+      `step ${step}/${steps}  loss ${mean.toFixed(5)}  ${(each * (steps - step)).toFixed(0)} s left\n`,
+    );
     losses = [];
   };
 }
