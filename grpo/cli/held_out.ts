@@ -65,7 +65,7 @@ async function withSampler<R>(
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
   const { sampler: options, grpo } = config;
-  const batch = Math.min(pictures, grpo.keep[0]!);
+  const batch = Math.min(pictures, options.batch ?? grpo.keep[0]!);
   const guidance = options.eval_guidance ?? options.guidance;
   const sampler = await PictureSampler.create(model, { steps: options.eval_steps, guidance, batch });
   try {
