@@ -39,6 +39,7 @@ export const scenesVaeConfig = {
   mid_block_add_attention: false,
   norm_num_groups: 8,
   sample_size: sceneSize,
+  shift_factor: 0, // diffusers' pipeline of Stable Diffusion 3 adds it
 } as const satisfies AutoencoderKLConfig & Record<string, unknown>;
 
 export interface PretrainVaeOptions extends TrainingOptions {

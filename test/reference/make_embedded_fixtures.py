@@ -32,6 +32,8 @@ def main():
         "scenes-diffusion": (StableDiffusionPipeline, {}, {}),
     }
     for name, (kind, missing, arguments) in models.items():
+        if not (root / "models" / "embedded" / name).exists():
+            continue
         pipeline = kind.from_pretrained(root / "models" / "embedded" / name, torch_dtype=torch.float32, **missing)
         latents = torch.randn(len(prompts), 4, 16, 16, generator=torch.Generator().manual_seed(11))
         images = pipeline(
@@ -40,7 +42,7 @@ def main():
         ).images  # fmt: skip
         pictures = torch.from_numpy((images * 255).round().astype("uint8"))
         metadata = {"prompts": "\n".join(prompts), "steps": str(steps), "guidance": str(guidance)}
-        save_file({"latents": latents, "pictures": pictures}, target / f"{name}.safetensors", metadata)
+        save_file({"latents": latents, "pictures": pictures.contiguous()}, target / f"{name}.safetensors", metadata)
 
 
 if __name__ == "__main__":
