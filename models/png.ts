@@ -10,6 +10,12 @@ export interface Picture {
   readonly rgb: Uint8Array;
 }
 
+/** The values of a picture, [3, height, width] in [0, 1]. */
+export function valuesOf({ rgb, width, height }: Picture): Float32Array {
+  const plane = width * height;
+  return Float32Array.from({ length: 3 * plane }, (_, i) => rgb[3 * (i % plane) + Math.floor(i / plane)]! / 255);
+}
+
 /** A picture from values [3, height, width] in [0, 1], rounded to the nearest of 256 levels; what lies outside is clamped. */
 export function pictureOf(values: ArrayLike<number>, width: number, height: number): Picture {
   const plane = width * height;

@@ -1,5 +1,5 @@
 /** Where a component's folder keeps its weights: one safetensors file, or several behind an index; perhaps in variants. */
-import { open, readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckError } from '../engine/errors.js';
 import { openSafetensors, type SafetensorsFile } from '../engine/safetensors.js';
@@ -137,3 +137,7 @@ export async function readable<R>(path: string, read: () => Promise<R>): Promise
     throw new ModelFileError(path, [problem], { cause: error });
   }
 }
+
+/** Writes a JSON file as diffusers and transformers do, indented. */
+export const writeJson = (path: string, value: unknown): Promise<void> =>
+  writeFile(path, `${JSON.stringify(value, null, 2)}\n`);

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Device } from '../../engine/index.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
-import { encodePng, gridOf, type Picture, pictureOf } from '../../models/png.js';
+import { encodePng, gridOf, pictureOf, valuesOf } from '../../models/png.js';
 import { readCaption } from '../../models/pretrain/caption.js';
 import { pretrainClip, retrieval, saveClip } from '../../models/pretrain/clip.js';
 import { type NoiseLevel, pretrainGenerator } from '../../models/pretrain/generator.js';
@@ -113,6 +113,8 @@ function progress(steps: number): (step: number, loss: number) => void {
   };
 }
 
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
 async function runVae({ device, out, training }: Job): Promise<Outcome> {
   const { vae, parameters, done } = await pretrainVae(device, training);
   if (done === training.steps) await saveVae(device, out, vae, parameters);
@@ -133,14 +135,14 @@ async function runVae({ device, out, training }: Job): Promise<Outcome> {
 
 async function runClip({ device, out, training }: Job): Promise<Outcome> {
   const { done, ...model } = await pretrainClip(device, out, training);
-  if (done === training.steps) await saveClip(out, model.parameters);
-  const { top1, twins } = await retrieval(device, model);
+  const lines: string[] = [];
+  if (done === training.steps) {
+    await saveClip(out, model.parameters);
+    const { top1, twins } = await retrieval(device, model);
+    lines.push(`retrieval among 64 held-out captions ${percent(top1)}, caption before its twin ${percent(twins)}`);
+  }
   model.parameters.dispose();
-  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
-  return {
-    done,
-    lines: [`retrieval among 64 held-out captions ${percent(top1)}, caption before its twin ${percent(twins)}`],
-  };
+  return { done, lines };
 }
 
 const alphas = alphasCumprod();
@@ -167,7 +169,7 @@ async function runGenerator(name: GeneratorName, { device, out, training }: Job)
   };
   const onSample = async (pipeline: Pipeline, step: number): Promise<void> => {
     const { accuracy, path } = await examineGenerator(pipeline, out, { count: 64, name: `samples-${step}` });
-    process.stderr.write(`step ${step}  scene checker ${(100 * accuracy).toFixed(1)} %  ${path}\n`);
+    process.stderr.write(`step ${step}  scene checker ${percent(accuracy)}  ${path}\n`);
   };
   const done = await pretrainGenerator(device, name, out, {
     ...training,
@@ -181,7 +183,6 @@ async function runGenerator(name: GeneratorName, { device, out, training }: Job)
   const pipeline = await loadPipeline(device, out); // f16, as a user gets it
   const { accuracy, score, path } = await examineGenerator(pipeline, out, { count: 256, name: 'samples' });
   pipeline.dispose();
-  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   return {
     done,
     lines: [
@@ -199,7 +200,7 @@ async function examineGenerator(
 ): Promise<{ readonly accuracy: number; readonly score: number; readonly path: string }> {
   const jobs = Array.from({ length: count }, (_, i) => ({ prompt: makeScene(1, i, 'heldOut').caption, seed: i }));
   const pictures = await draw(pipeline, jobs, { steps: 20, guidance: 3, batch: 32 });
-  const scores = pictures.map((picture, i) => checkScene(planesOf(picture), readCaption(jobs[i]!.prompt)!));
+  const scores = pictures.map((picture, i) => checkScene(valuesOf(picture), readCaption(jobs[i]!.prompt)!));
   const path = join(folder, `${name}.png`);
   const shown = jobs.slice(0, 64);
   const text = { prompts: shown.map(({ prompt }) => prompt).join('\n'), seeds: '0 and on' };
@@ -210,10 +211,4 @@ async function examineGenerator(
     score: mean(scores.map(({ score }) => score)),
     path,
   };
-}
-
-/** The picture as the checker takes it: [3, height, width] in [0, 1]. */
-function planesOf({ rgb, width, height }: Picture): Float32Array {
-  const plane = width * height;
-  return Float32Array.from({ length: 3 * plane }, (_, i) => rgb[(i % plane) * 3 + Math.floor(i / plane)]! / 255);
 }

@@ -1,5 +1,5 @@
 /** Contrastive pretraining of text and image encoders on scenes and their captions (Radford et al. 2021). */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AdamW,
@@ -19,12 +19,13 @@ import { clipConfig, readConfig } from '../config_file.js';
 import { initializeParameters } from '../initialize.js';
 import { Parameters } from '../parameters.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js';
+import { writeJson } from '../weight_files.js';
 import { loadWeights, saveWeights } from '../weights.js';
 import { isHeldOut, type SceneWords, varyWords, writeCaption } from './caption.js';
 import { type Random, randomStream } from './random.js';
 import { makeScene, placeScene, type Scene, sceneSize } from './scenes.js';
-import { runTraining, type TrainingOptions } from './training.js';
-import { toNetwork } from './vae.js';
+import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { networkPixels } from './vae.js';
 import { captionLength, captionVocabulary, saveTokenizer } from './vocabulary.js';
 
 const { vocabulary, bos, eos } = captionVocabulary();
@@ -89,12 +90,7 @@ export async function pretrainClip(
   const pooled = tensor(device, new Uint32Array(batch), [batch], 'u32');
   const pixels = tensor(device, new Float32Array(batch * 3 * sceneSize ** 2), [batch, 3, sceneSize, sceneSize]);
   const levels = tensor(device, new Float32Array(batch), [batch, 1, 1, 1]);
-  const keys = tensor(
-    device,
-    Uint32Array.from({ length: 2 * batch }, (_, i) => (i % 2 ? seed : i / 2)),
-    [batch, 2],
-    'u32',
-  );
+  const keys = noiseKeys(device, batch, seed);
   const counter = tensor(device, [0], [1], 'u32');
   const step = await capture(device, () => {
     const noise = mul(normal(keys, counter, pixels.shape), levels);
@@ -104,15 +100,12 @@ export async function pretrainClip(
     return { loss };
   });
   const feed = (i: number): void => {
-    const random = randomStream(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca77));
+    const random = stepStream(seed, i);
     const scenes = drawTwins(random, batch);
     const texts = scenes.map(({ caption }) => tokenizer.encode(caption).ids);
     ids.write(Uint32Array.from(texts.flat()));
     pooled.write(Uint32Array.from(texts, (text, row) => row * captionLength + pooledPosition(text, eos)));
-    const size = 3 * sceneSize ** 2;
-    const values = new Float32Array(batch * size);
-    for (const [row, scene] of scenes.entries()) values.set(toNetwork(scene.pixels), row * size);
-    pixels.write(values);
+    pixels.write(networkPixels(scenes));
     levels.write(Float32Array.from({ length: batch }, () => noiseLevel * random.next()));
     counter.write([i]);
   };
@@ -143,7 +136,6 @@ function drawTwins(random: Random, count: number): Scene[] {
 
 /** Writes the folder as transformers does, f16. */
 export async function saveClip(folder: string, parameters: Parameters): Promise<void> {
-  const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   const half = [0.5, 0.5, 0.5];
   const preprocessor = {
     image_processor_type: 'CLIPImageProcessor',
@@ -157,8 +149,8 @@ export async function saveClip(folder: string, parameters: Parameters): Promise<
     image_std: half,
   };
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'config.json'), json(scenesClipConfig));
-  await writeFile(join(folder, 'preprocessor_config.json'), json(preprocessor));
+  await writeJson(join(folder, 'config.json'), scenesClipConfig);
+  await writeJson(join(folder, 'preprocessor_config.json'), preprocessor);
   await saveWeights(folder, parameters, { dtype: 'F16', name: 'model' });
 }
 
@@ -181,12 +173,7 @@ async function logitsOf(
   { clip, tokenizer }: ScenesClip,
   scenes: readonly Scene[],
 ): Promise<Float32Array> {
-  const pixels = tensor(device, Float32Array.from(scenes.flatMap((scene) => [...toNetwork(scene.pixels)])), [
-    scenes.length,
-    3,
-    sceneSize,
-    sceneSize,
-  ]);
+  const pixels = tensor(device, networkPixels(scenes), [scenes.length, 3, sceneSize, sceneSize]);
   const logits = scope(device, () =>
     noGrad(() => {
       const tokens: CLIPTokens = clipTokens(

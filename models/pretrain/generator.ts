@@ -23,10 +23,9 @@ import { loadPipeline, type Pipeline } from '../pipeline.js';
 import { splitMoments } from '../vae.js';
 import { saveWeights } from '../weights.js';
 import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
-import { randomStream } from './random.js';
 import { makeScene, sceneSize } from './scenes.js';
-import { runTraining, type TrainingOptions } from './training.js';
-import { toNetwork } from './vae.js';
+import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { networkPixels } from './vae.js';
 
 /**
  * A noise level: the network's timestep, and the noisy latents as data and noise weigh in them. The target is the noise
@@ -86,12 +85,7 @@ export async function pretrainGenerator(
     Tensor,
     Tensor,
   ];
-  const keys = tensor(
-    device,
-    Uint32Array.from({ length: 2 * batch }, (_, i) => (i % 2 ? seed : i / 2)),
-    [batch, 2],
-    'u32',
-  );
+  const keys = noiseKeys(device, batch, seed);
   const counter = tensor(device, [0], [1], 'u32');
   const step = await capture(device, () => {
     const data = reshape(indexSelect(pool.latents, rows), [batch, channels, side, side]);
@@ -104,7 +98,7 @@ export async function pretrainGenerator(
     return { loss };
   });
   const feed = (i: number): void => {
-    const random = randomStream(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca77));
+    const random = stepStream(seed, i);
     const drawn = Array.from({ length: batch }, () => random.below(scenes));
     const next = pipeline.encode(drawn.map((row) => (random.next() < dropout ? '' : pool.captions[row]!)));
     for (const [j, part] of next.entries()) {
@@ -164,9 +158,7 @@ async function encodeScenes(
   const values = new Float32Array(scenes * size);
   for (let start = 0; start < scenes; start += encodedAtOnce) {
     const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
-    const pixels = new Float32Array(image.size);
-    for (const [i, scene] of batch.entries()) pixels.set(toNetwork(scene.pixels), i * scene.pixels.length);
-    image.write(pixels);
+    image.write(networkPixels(batch));
     step.run();
     const count = Math.min(encodedAtOnce, scenes - start);
     values.set((await step.outputs.latents.data()).subarray(0, count * size) as Float32Array, start * size);

@@ -1,18 +1,17 @@
 /** The folders of the embedded generators: configs, and what they take over from scenes-vae and scenes-clip. */
-import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assign, type Device } from '../../engine/index.js';
 import { sameShape } from '../../engine/shape.js';
-import { CLIPModel } from '../clip.js';
-import { clipConfig, readConfig } from '../config_file.js';
 import { embeddedFolder } from '../embedded.js';
 import { initializeParameters } from '../initialize.js';
 import { SD3Transformer2DModel } from '../mmdit.js';
 import { Parameters } from '../parameters.js';
 import { sinCosPositions } from '../patch_embedding.js';
 import { UNet2DConditionModel } from '../unet.js';
-import { loadWeights, saveWeights } from '../weights.js';
-import { scenesTextConfig } from './clip.js';
+import { writeJson } from '../weight_files.js';
+import { saveWeights } from '../weights.js';
+import { loadClip, scenesTextConfig } from './clip.js';
 
 /** Generators that can be pretrained. */
 export type GeneratorName = 'scenes-flow' | 'scenes-diffusion';
@@ -109,8 +108,6 @@ const layouts = {
 /** The subfolder of the network that denoises. */
 export const networkFolder = (name: GeneratorName): string => layouts[name].part;
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-
 async function copyFolder(from: string, to: string, wanted: (file: string) => boolean = () => true): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const file of await readdir(from)) if (wanted(file)) await copyFile(join(from, file), join(to, file));
@@ -160,7 +157,7 @@ export async function writeGeneratorFolder(
     ['scheduler', 'scheduler_config.json', scheduler],
   ] as const) {
     await mkdir(join(folder, subfolder), { recursive: true });
-    await writeFile(join(folder, subfolder, file), json(config));
+    await writeJson(join(folder, subfolder, file), config);
   }
   const parameters = new Parameters(device);
   if (name === 'scenes-flow') new SD3Transformer2DModel(parameters, flowNetwork);
@@ -179,21 +176,19 @@ export async function writeGeneratorFolder(
     ]),
   );
   const common = { scheduler: ['diffusers', scheduler._class_name], vae: ['diffusers', 'AutoencoderKL'] };
-  await writeFile(join(folder, 'model_index.json'), json({ ...index, ...parts, ...common }));
+  await writeJson(join(folder, 'model_index.json'), { ...index, ...parts, ...common });
 }
 
 /** The text half of a CLIP folder, as a folder of its own. */
 async function saveTextEncoder(device: Device, clipFolder: string, folder: string, textClass: string): Promise<void> {
-  const clip = new Parameters(device);
-  new CLIPModel(clip, await readConfig(clipFolder, clipConfig));
-  await loadWeights(clipFolder, clip);
+  const { parameters: clip } = await loadClip(device, clipFolder);
   const projected = textClass === 'CLIPTextModelWithProjection';
   const text = clip.all.filter(
     ({ name }) => name.startsWith('text_model.') || (projected && name.startsWith('text_projection.')),
   );
   await mkdir(folder, { recursive: true });
   const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
-  await writeFile(join(folder, 'config.json'), json(config));
+  await writeJson(join(folder, 'config.json'), config);
   await saveWeights(folder, new Parameters(device, {}, '', { all: text, linears: new Map() }), {
     dtype: 'F16',
     name: 'model',

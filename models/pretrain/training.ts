@@ -1,8 +1,18 @@
 /** The loop of all pretraining: steps that can be stopped and resumed without a trace. */
-import { type AdamW, CheckError, type EMA, emaDecay, type Step, type Tensor } from '../../engine/index.js';
+import {
+  type AdamW,
+  CheckError,
+  type Device,
+  type EMA,
+  emaDecay,
+  type Step,
+  type Tensor,
+  tensor,
+} from '../../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
 import type { Parameters } from '../parameters.js';
 import { fileTensor } from '../weights.js';
+import { type Random, randomStream } from './random.js';
 
 /** Where a training stands, kept in one file. */
 export interface CheckpointOptions {
@@ -37,6 +47,14 @@ export interface Training {
   /** Writes the inputs of step i (0-based), a function of i alone. */
   feed(i: number): void;
 }
+
+/** The random numbers that step i is fed with. */
+export const stepStream = (seed: number, i: number): Random =>
+  randomStream(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca77));
+
+/** Keys of the GPU's noise for `batch` samples, u32 [batch, 2]; the counter is the step. */
+export const noiseKeys = (device: Device, batch: number, seed: number): Tensor =>
+  tensor(device, Array.from({ length: batch }, (_, i) => [i, seed]).flat(), [batch, 2], 'u32');
 
 /** The learning rate of a step: a linear rise over the first 2 %, then a cosine to zero. */
 export function scheduledRate(step: number, steps: number, peak: number): number {

@@ -1,5 +1,4 @@
 /** Pretraining of the autoencoder on scenes. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AdamW,
@@ -20,6 +19,7 @@ import { readConfig, vaeConfig } from '../config_file.js';
 import { initializeParameters } from '../initialize.js';
 import { Parameters } from '../parameters.js';
 import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments } from '../vae.js';
+import { writeJson } from '../weight_files.js';
 import { loadWeights, saveWeights } from '../weights.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
@@ -54,6 +54,14 @@ export interface PretrainVaeOptions extends TrainingOptions {
 /** Values in [-1, 1], as the network sees them, of pictures in [0, 1]. */
 export const toNetwork = (pixels: ArrayLike<number>): Float32Array =>
   Float32Array.from(pixels, (value) => 2 * value - 1);
+
+/** The pictures of scenes as a batch for the network, [scenes, 3, 64, 64]. */
+export function networkPixels(scenes: readonly Scene[]): Float32Array {
+  const size = 3 * sceneSize ** 2;
+  const values = new Float32Array(scenes.length * size);
+  for (const [row, { pixels }] of scenes.entries()) values.set(toNetwork(pixels), row * size);
+  return values;
+}
 
 /** How far the latents' Gaussians are from the standard normal, per element: (mean^2 + var - 1 - ln var) / 2. */
 function divergence(moments: Tensor): Tensor {
@@ -92,7 +100,7 @@ export async function pretrainVae(
   const feed = (i: number): void => {
     while (drawn < i) draw(); // a resumed training passes over what was used
     const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
-    image.write(Float32Array.from(scenes.flatMap(({ pixels }) => [...toNetwork(pixels)])));
+    image.write(networkPixels(scenes));
     noise.write(draw());
   };
   const identity = { model: 'scenes-vae', seed, batch, lr, kl };
@@ -141,7 +149,7 @@ export async function saveVae(
 ): Promise<void> {
   const { latentStd } = await reconstructions(device, vae, 64);
   const config = { ...scenesVaeConfig, scaling_factor: Number((1 / latentStd).toPrecision(5)) };
-  await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await writeJson(join(folder, 'config.json'), config);
   await saveWeights(folder, parameters, { dtype: 'F16' });
 }
 

@@ -1,6 +1,7 @@
 /** A tokenizer folder in CLIP's layout for the words of the captions: byte-pair encoding that makes each word one token. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeJson } from '../weight_files.js';
 import { colors, plurals, relations, shapes } from './caption.js';
 
 /** Every word of the grammar. */
@@ -88,9 +89,8 @@ export async function saveTokenizer(folder: string): Promise<void> {
   const special = { bos_token: start, eos_token: end, pad_token: end, unk_token: end };
   const config = { ...special, model_max_length: captionLength, tokenizer_class: 'CLIPTokenizer' };
   await mkdir(folder, { recursive: true });
-  const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-  await writeFile(join(folder, 'vocab.json'), json(vocabulary));
+  await writeJson(join(folder, 'vocab.json'), vocabulary);
   await writeFile(join(folder, 'merges.txt'), `#version: 0.2\n${merges.map((pair) => pair.join(' ')).join('\n')}\n`);
-  await writeFile(join(folder, 'tokenizer_config.json'), json(config));
-  await writeFile(join(folder, 'special_tokens_map.json'), json(special));
+  await writeJson(join(folder, 'tokenizer_config.json'), config);
+  await writeJson(join(folder, 'special_tokens_map.json'), special);
 }

@@ -1,8 +1,9 @@
 /** Whether a picture of a scene shows what its caption says, by image analysis: no network, so nothing to be fooled. */
+import { valuesOf } from '../../../models/png.js';
 import { readCaption } from '../../../models/pretrain/caption.js';
 import { checkScene } from '../../../models/pretrain/scene_checker.js';
 import { sceneSize } from '../../../models/pretrain/scenes.js';
-import { type Reward, RewardError, type RewardImage } from '../../rewards/reward.js';
+import { type Reward, RewardError } from '../../rewards/reward.js';
 
 /**
  * The share of a caption's claims that hold, in the manner of GenEval (Ghosh et al. 2023) but graded: one point for each
@@ -22,13 +23,7 @@ export function sceneChecker(name = 'scene-checker'): Reward {
           const expected = `expected ${sceneSize} x ${sceneSize}`;
           throw new RewardError(name, `found a picture of ${width} x ${height}, ${expected},`, images.length);
         }
-        return checkScene(planesOf(image), words).score;
+        return checkScene(valuesOf(image), words).score;
       }),
   };
-}
-
-/** The picture as values [3, height, width] in [0, 1]. */
-function planesOf({ rgb, width, height }: RewardImage): Float32Array {
-  const plane = width * height;
-  return Float32Array.from({ length: 3 * plane }, (_, i) => rgb[3 * (i % plane) + Math.floor(i / plane)]! / 255);
 }
