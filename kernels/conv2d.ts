@@ -82,6 +82,28 @@ export function conv2dWeightWords(size: Conv2dSize, dtype: DType): number {
   return dtype === 'f16' ? elements / 2 : elements;
 }
 
+/** Pixels and channels of the result that a workgroup computes, and the constants that say so to the kernel. */
+interface Tile {
+  readonly pixels: number;
+  readonly columns: number;
+  readonly constants: Readonly<Record<string, number>>;
+}
+
+/** 32 pixels a lane, fewer for a small picture; only as many lanes side by side along the channels as they can fill. */
+function subgroupTile(channels: number, pixels: number, subgroupSize: number): Tile {
+  let columnLanes = subgroupSize;
+  while (columnLanes > 1 && 2 * channels <= 4 * columnLanes) columnLanes /= 2;
+  let rows = (32 * subgroupSize) / columnLanes;
+  while (rows > 16 && 2 * pixels <= rows) rows /= 2;
+  const constants = { SUBGROUP: subgroupSize, COLUMN_LANES: columnLanes, ROWS: rows };
+  return { pixels: rows, columns: 4 * columnLanes, constants };
+}
+
+function tiledTile(pixels: number): Tile {
+  const rows = pixels > 64 ? 8 : 4;
+  return { pixels: 16 * rows, columns: 64, constants: { ROWS: rows } };
+}
+
 /**
  * y [batch, outChannels, outHeight, outWidth] from the channels-last x and the weight's copy; or with 'inputGrad' dx from
  * the channels-last dy. Nothing but the number of workgroups depends on the batch.
@@ -94,17 +116,16 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   const step = forward ? 1 : size.stride;
   const pixels = Math.ceil(result.height / step) * Math.ceil(result.width / step);
   const subgroups = usesSubgroups(features);
-  const rows = subgroups ? (pixels > 16 ? 32 : 16) : pixels > 64 ? 8 : 4;
-  const pixelTiles = Math.ceil(pixels / (subgroups ? rows : 16 * rows));
-  const columnTiles = Math.ceil(result.channels / (subgroups ? 4 * features.subgroupSize : 64));
+  const tile = subgroups ? subgroupTile(result.channels, pixels, features.subgroupSize) : tiledTile(pixels);
+  const pixelTiles = Math.ceil(pixels / tile.pixels);
+  const columnTiles = Math.ceil(result.channels / tile.columns);
   const workgroups = pixelTiles * columnTiles * step * step * size.batch;
   return {
     kernel: subgroups ? 'conv2d_subgroup' : 'conv2d_tiled',
     variant: {
       types: { T: types.dtype, V: `vec4<${types.dtype}>` },
       constants: {
-        ...(subgroups ? { SUBGROUP: features.subgroupSize } : {}),
-        ROWS: rows,
+        ...tile.constants,
         TRANSPOSED: !forward,
         WEIGHT_F16: types.weight === 'f16',
         HAS_BIAS: types.bias !== null,

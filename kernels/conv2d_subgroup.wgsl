@@ -1,11 +1,13 @@
 // Convolution as an implicit matrix product (formula and layouts: conv2d_common.wgsl), for adapters where a load costs
 // as much as tens of multiplications and workgroup memory is no faster: the software ones.
-// One workgroup = one subgroup; it computes ROWS pixels x 4 SUBGROUP channels. To load the source, a lane is a pixel (its
-// channels at the tap); to load the weight and to sum, a lane is 4 channels of the result. Rows pass by shuffles.
+// One workgroup = one subgroup; it computes ROWS pixels x 4 COLUMN_LANES channels. To load the source, a lane is a pixel
+// (its channels at the tap); to load the weight and to sum, a lane is 4 channels of the result. Rows pass by shuffles.
+// With few channels the subgroup falls into groups of COLUMN_LANES lanes that sum the same channels of other pixels.
 #include "conv2d_common.wgsl"
 
-const_assert ROWS % SUBGROUP == 0u;
+const_assert ROWS % SUBGROUP == 0u && SUBGROUP % COLUMN_LANES == 0u;
 const LOADS = ROWS / SUBGROUP;  // pixels a lane loads
+const SUMS = LOADS * COLUMN_LANES;  // pixels a lane sums
 
 // Rows row to row + 3 of the weight (row a multiple of 4), 4 columns of each.
 fn load_weight(row: u32, column4: u32) -> mat4x4f {
@@ -27,7 +29,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let index = workgroup_index(workgroup, grid);
   if (index >= params.workgroups) { return; }
   let tile = tile_of(index);
-  let column4 = tile.columns * SUBGROUP + lane;
+  let column4 = tile.columns * COLUMN_LANES + lane % COLUMN_LANES;
+  let first = select(lane - lane % COLUMN_LANES, 0u, COLUMN_LANES == SUBGROUP);  // lane of the group
   let weight_column4 = min(column4, columns4() - 1u);
   var start: array<vec2i, LOADS>;
   var real: array<bool, LOADS>;
@@ -37,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     real[r] = q < pixel_count(tile);
   }
 
-  var sum: array<vec4f, ROWS>;
+  var sum: array<vec4f, SUMS>;
   for (var tap_y = 0u; tap_y < tile.taps.y; tap_y++) {
     for (var tap_x = 0u; tap_x < tile.taps.x; tap_x++) {
       let tap = vec2u(tap_x, tap_y);
@@ -53,8 +56,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
         let w = load_weight(row + 4u * k, weight_column4);
         for (var r = 0u; r < LOADS; r++) {
           let mine = select(vec4f(), vec4f(source[base[r] + k]), inside[r]);
-          for (var i = 0u; i < SUBGROUP; i++) {
-            sum[r * SUBGROUP + i] += w * subgroupShuffle(mine, i);
+          for (var i = 0u; i < COLUMN_LANES; i++) {
+            sum[r * COLUMN_LANES + i] += w * subgroupShuffle(mine, first + i);
           }
         }
       }
@@ -62,5 +65,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   }
 
   let bias4 = load_bias(column4);
-  for (var i = 0u; i < ROWS; i++) { store(tile, tile.pixels * ROWS + i, column4, sum[i] + bias4); }
+  for (var r = 0u; r < LOADS; r++) {
+    for (var i = 0u; i < COLUMN_LANES; i++) {
+      let pixel = tile.pixels * ROWS + r * SUBGROUP + first + i;
+      store(tile, pixel, column4, sum[r * COLUMN_LANES + i] + bias4);
+    }
+  }
 }
