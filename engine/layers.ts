@@ -9,7 +9,7 @@ import { embedding } from './ops/index.js';
 import { type LinearOptions, linear } from './ops/matmul.js';
 import { groupNorm, layerNorm, rmsNorm } from './ops/norm.js';
 import { normal, uniform } from './ops/random.js';
-import { permute, reshape } from './ops/shape.js';
+import { reshape } from './ops/shape.js';
 import { scope } from './scope.js';
 import { type Shape, sizeOf } from './shape.js';
 import { type Tensor, tensor } from './tensor.js';
@@ -199,17 +199,17 @@ export class Embedding {
   }
 }
 
-/** [B, T, heads * headDim] to [B, heads, T, headDim]. */
+/** [B, T, heads * headDim] to [B, T, heads, headDim], as attention's `tokensFirst` takes it. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [batch, tokens, features] = x.dims(3);
   check(features % heads === 0, `${features} features do not divide into ${heads} heads`);
-  return permute(reshape(x, [batch, tokens, heads, features / heads]), [0, 2, 1, 3]);
+  return reshape(x, [batch, tokens, heads, features / heads]);
 }
 
-/** [B, heads, T, headDim] to [B, T, heads * headDim]. */
+/** [B, T, heads, headDim] to [B, T, heads * headDim]. */
 export function mergeHeads(x: Tensor): Tensor {
-  const [batch, heads, tokens, headDim] = x.dims(4);
-  return reshape(permute(x, [0, 2, 1, 3]), [batch, tokens, heads * headDim]);
+  const [batch, tokens, heads, headDim] = x.dims(4);
+  return reshape(x, [batch, tokens, heads * headDim]);
 }
 
 export interface AttentionLayerOptions {
@@ -245,7 +245,7 @@ export class Attention {
   forward(x: Tensor, { context = x, causal = false, bias, residual }: AttentionForwardOptions = {}): Tensor {
     const [query, key, value] = [this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context)];
     const heads = [query, key, value].map((part) => splitHeads(part, this.heads));
-    const y = attention(heads[0]!, heads[1]!, heads[2]!, { causal, ...(bias && { bias }) });
+    const y = attention(heads[0]!, heads[1]!, heads[2]!, { causal, tokensFirst: true, ...(bias && { bias }) });
     return this.toOut[0]!.forward(mergeHeads(y), { residual: residual ?? null });
   }
 }

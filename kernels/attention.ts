@@ -20,6 +20,8 @@ export interface AttentionOptions {
   readonly dtype: DType;
   readonly scale: number;
   readonly causal: boolean;
+  /** Rows lie as [batch, tokens, heads] instead of [batch, heads, tokens]. */
+  readonly tokensFirst: boolean;
   readonly bias: BiasStrides | null;
 }
 
@@ -71,7 +73,7 @@ function plan(
   kernel: AttentionKernel,
   size: AttentionSize,
   rows: number,
-  { dtype, scale, causal, bias }: AttentionOptions,
+  { dtype, scale, causal, tokensFirst, bias }: AttentionOptions,
   features: Features,
 ): Plan {
   const tiles = attentionTiles(kernel, features);
@@ -108,6 +110,7 @@ function plan(
       blocks,
       workgroups,
       causal: causal ? 1 : 0,
+      tokens_first: tokensFirst ? 1 : 0,
       scale,
       bias_batch: bias?.batch ?? 0,
       bias_head: bias?.head ?? 0,

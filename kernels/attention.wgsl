@@ -1,5 +1,5 @@
 // output = softmax(scale query key^T + bias) value, row by row with a running maximum (Milakov & Gimelshein 2018; Dao et
-// al. 2022): no [queries, keys] matrix exists. Rows are [batch, heads, tokens, head_dim]; sums run over the keys in order.
+// al. 2022): no [queries, keys] matrix exists. Sums run over the keys in order.
 // One workgroup computes ROWS * WORKGROUP query rows of one head. `softmax` keeps each row's maximum and 1 / sum for the
 // gradients; as max + log(sum) the sum would be lost beside a maximum of 1e9.
 #include "lib/attention_queries.wgsl"
@@ -25,13 +25,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var total: array<f32, ROWS>;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
-    owned[r] = head * params.queries + rows[r];
+    owned[r] = head_start(head, params.queries) + rows[r] * row_step();
     highest[r] = -3.4e38;
   }
 
   let end = visible_keys(first_query + ROWS * WORKGROUP - 1u);
   for (var first_key = 0u; first_key < end; first_key += TILE) {
-    let tile = Tile(head * params.keys, first_key, params.keys - 1u, lane);
+    let tile = Tile(head_start(head, params.keys), first_key, params.keys - 1u, lane);
     var s = query_scores(head, rows, owned, tile);
     var keep = array<f32, ROWS>();
     for (var r = 0u; r < ROWS; r++) {

@@ -24,14 +24,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var by_key: array<f32, ROWS>;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_key + r * WORKGROUP + lane, params.keys - 1u);
-    owned[r] = head * params.keys + rows[r];
+    owned[r] = head_start(head, params.keys) + rows[r] * row_step();
     if (BIAS == 1u) { by_key[r] = bias[bias_start(head) + rows[r]]; }
   }
 
   // With a causal mask no query before the first key sees any of these.
   let start = select(0u, first_key / TILE * TILE, params.causal == 1u);
   for (var first_query = start; first_query < params.queries; first_query += TILE) {
-    let tile = Tile(head * params.queries, first_query, params.queries - 1u, lane);
+    let tile = Tile(head_start(head, params.queries), first_query, params.queries - 1u, lane);
     var p = dots(&key, owned, &query, tile);
     var ds = dots(&value, owned, &dy, tile);
     for (var f = 0u; f < FETCHES; f++) {
@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
         if (SHUFFLE) { row = shuffle(fetched, j); } else { row = statistics[at]; }
         for (var r = 0u; r < ROWS; r++) {
           var added = by_key[r];
-          if (BIAS == 2u) { added = bias[bias_start(head) + (at - tile.start) * params.bias_query + rows[r]]; }
+          if (BIAS == 2u) { added = bias[bias_start(head) + min(first_query + i, tile.last) * params.bias_query + rows[r]]; }
           let sees = first_query + i < params.queries && (params.causal == 0u || rows[r] <= first_query + i);
           let s = p[r][i] * params.scale + added;
           p[r][i] = select(0.0, weight(s - row.x) * row.y, sees);

@@ -23,12 +23,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var owned: Owned;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
-    owned[r] = head * params.queries + rows[r];
+    owned[r] = head_start(head, params.queries) + rows[r] * row_step();
   }
 
   let end = visible_keys(first_query + ROWS * WORKGROUP - 1u);
   for (var first_key = 0u; first_key < end; first_key += TILE) {
-    let tile = Tile(head * params.keys, first_key, params.keys - 1u, lane);
+    let tile = Tile(head_start(head, params.keys), first_key, params.keys - 1u, lane);
     let s = query_scores(head, rows, owned, tile);
     var ds = dots(&dy, owned, &value, tile);
     for (var r = 0u; r < ROWS; r++) {

@@ -8,7 +8,6 @@ import {
   embedding,
   type Linear,
   mergeHeads,
-  permute,
   type RMSNorm,
   reshape,
   silu,
@@ -101,7 +100,7 @@ function resolve(config: SD3TransformerConfig) {
 
 type Config = ReturnType<typeof resolve>;
 
-/** Queries, keys and values of one stream, before the heads are brought forward. */
+/** Queries, keys and values of one stream. */
 class Projections {
   private readonly heads: number;
   private readonly layers: readonly Linear[];
@@ -136,8 +135,7 @@ const textNames = {
 
 /** Attention over [N, tokens, heads, headDim], its heads merged again. */
 function attend([query, key, value]: readonly Tensor[]): Tensor {
-  const heads = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
-  return mergeHeads(attention(heads(query!), heads(key!), heads(value!)));
+  return mergeHeads(attention(query!, key!, value!, { tokensFirst: true }));
 }
 
 /** Attention of all tokens, image before text, to all. */

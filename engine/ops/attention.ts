@@ -17,6 +17,8 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** Query i sees keys 0 to i only: aligned at the top left, as PyTorch's is_causal. Default false. */
   readonly causal?: boolean;
+  /** Query, key, value and result are [batch, tokens, heads, headDim], as a linear layer leaves them. Default false. */
+  readonly tokensFirst?: boolean;
   /** Added to the scores, f32: [batch or 1, heads or 1, queries or 1, keys]. Masks are large negative numbers, such as -1e9, not infinity. */
   readonly bias?: Tensor | null;
 }
@@ -29,10 +31,11 @@ interface Shapes {
   readonly headDim: number;
 }
 
-function checkShapes(query: Tensor, key: Tensor, value: Tensor): Shapes {
-  const [batch, heads, queries, headDim] = query.dims(4);
-  const keys = key.dims(4)[2];
-  const expected = formatShape([batch, heads, keys, headDim]);
+function checkShapes(query: Tensor, key: Tensor, value: Tensor, tokensFirst: boolean): Shapes {
+  const [batch, second, third, headDim] = query.dims(4);
+  const [heads, queries] = tokensFirst ? [third, second] : [second, third];
+  const keys = key.dims(4)[tokensFirst ? 1 : 2];
+  const expected = formatShape(tokensFirst ? [batch, keys, heads, headDim] : [batch, heads, keys, headDim]);
   for (const [name, tensor] of Object.entries({ key, value })) {
     check(
       formatShape(tensor.shape) === expected,
@@ -59,29 +62,33 @@ function biasStrides(bias: Tensor, { batch, heads, queries, keys }: Shapes): Ker
   return { batch: b === 1 ? 0 : h * q * k, head: h === 1 ? 0 : q * k, query: q === 1 ? 0 : k };
 }
 
+type Settings = Omit<AttentionOptions, 'bias'>;
+
 const fused = defineOp(
   'attention',
-  (query: Tensor, key: Tensor, value: Tensor, bias: Tensor | null, scale: number | undefined, causal: boolean) => {
-    const shapes = checkShapes(query, key, value);
+  (query: Tensor, key: Tensor, value: Tensor, bias: Tensor | null, settings: Settings) => {
+    const { scale, causal = false, tokensFirst = false } = settings;
+    const shapes = checkShapes(query, key, value, tokensFirst);
     const { batch, heads, queries, headDim } = shapes;
     const { features } = query.device;
     const options: KernelOptions = {
       dtype: query.dtype,
       scale: scale ?? 1 / Math.sqrt(headDim),
       causal,
+      tokensFirst,
       bias: bias && biasStrides(bias, shapes),
     };
     check(Number.isFinite(options.scale), `expected a finite scale, found ${options.scale}`);
     const inputs = { query, key, value, bias };
     const output = emptyLike(query);
-    const softmax = empty(query.device, [batch, heads, queries, 2]); // maximum and 1 / sum of each row
+    const softmax = empty(query.device, [batch * heads * queries, 2]); // maximum and 1 / sum of each row
     dispatch(planAttention(shapes, options, features), { ...inputs, output, softmax });
 
     return [
       output,
       (dy) => {
         const statistics = once(() => {
-          const made = empty(query.device, [batch, heads, queries, 4]);
+          const made = empty(query.device, [batch * heads * queries, 4]);
           dispatch(planAttentionDelta(shapes, query.dtype, features), { dy, output, softmax, statistics: made });
           return made;
         });
@@ -118,13 +125,14 @@ function once<R>(make: () => R): () => R {
 /**
  * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).
  * query is [batch, heads, queries, headDim], key and value are [batch, heads, keys, headDim], headDim 1 to 160, all f32
- * or all f16; the result has query's shape. A row whose keys are all masked gets finite values. The bias has no gradient.
+ * or all f16; the result has query's shape; with tokensFirst
+ * tokens stand before heads in all of them. A row whose keys are all masked gets finite values. The bias has no gradient.
  */
 export function attention(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  { scale, causal = false, bias = null }: AttentionOptions = {},
+  { bias = null, ...settings }: AttentionOptions = {},
 ): Tensor {
-  return fused(query, key, value, bias, scale, causal);
+  return fused(query, key, value, bias, settings);
 }

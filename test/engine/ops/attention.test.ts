@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { capture } from '../../../engine/capture.js';
 import { attention } from '../../../engine/ops/attention.js';
+import { permute } from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import type { Tensor } from '../../../engine/tensor.js';
@@ -203,6 +204,36 @@ test('a captured step gives the bits of eager work', async () => {
   for (const tensor of tensors) tensor.dispose();
 });
 
+/** Result and gradients of attention over inputs whose heads and tokens were exchanged, exchanged back. */
+const tokensFirst: (causal: boolean) => Run =
+  (causal) =>
+  (...inputs) => {
+    const exchange = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
+    const [query, key, value] = inputs.slice(0, 3).map((x) => exchange(x!)) as [Tensor, Tensor, Tensor];
+    return exchange(attention(query, key, value, { causal, tokensFirst: true, bias: inputs[3] ?? null }));
+  };
+
+test.each<{ name: string; causal: boolean; bias: AttentionCase['bias'] | null }>([
+  { name: 'no bias', causal: false, bias: null },
+  { name: 'causal, a bias of keys', causal: true, bias: [2, 1, 1, 37] },
+  { name: 'a bias of queries and keys', causal: false, bias: [1, 3, 21, 37] },
+])('tokens before heads make the same bits: $name', async ({ name, causal, bias }) => {
+  const shape = { name, batch: 2, heads: 3, queries: 21, keys: 37, headDim: 12 };
+  const inputs = inputsOf({ ...shape, causal, ...(bias && { bias }) });
+  const bitsOf = async (run: Run): Promise<unknown[]> => {
+    const tensors = inputs.map((input) => upload(device, input));
+    const wrt = tensors.slice(0, 3).map((tensor) => tensor.requireGrad());
+    const made = scope(device, () => {
+      const y = run(...tensors);
+      return [y, ...backward(y, wrt, { seed: tensors[0]! })];
+    });
+    const bits = await Promise.all(made.map((tensor) => tensor.data()));
+    for (const tensor of [...made, ...tensors]) tensor.dispose();
+    return bits;
+  };
+  expect(await bitsOf(tokensFirst(causal))).toEqual(await bitsOf(runOf({ causal })));
+});
+
 test('gradients of frozen inputs are not computed', async () => {
   const [query, key, value] = inputsOf({ name: '', batch: 1, heads: 1, queries: 4, keys: 4, headDim: 8 }).map((input) =>
     upload(device, input),
@@ -232,6 +263,10 @@ describe('refused by name', () => {
     refuse('attention: query is [1, 2, 3, 8], value [1, 2, 4, 8]; expected value [1, 2, 5, 8]', () =>
       attention(zeros(1, 2, 3, 8), zeros(1, 2, 5, 8), zeros(1, 2, 4, 8)),
     );
+    refuse('attention: query is [1, 3, 2, 8], key [1, 2, 5, 8]; expected key [1, 2, 2, 8]', () => {
+      const x = zeros(1, 2, 5, 8);
+      return attention(zeros(1, 3, 2, 8), x, x, { tokensFirst: true });
+    });
     refuse('attention: expected 4 axes, found 3', () => attention(zeros(2, 3, 8), zeros(2, 3, 8), zeros(2, 3, 8)));
     refuse('attention: head dimension 161; expected 1 to 160', () => {
       const x = zeros(1, 1, 1, 161);
