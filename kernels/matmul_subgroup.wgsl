@@ -4,7 +4,7 @@
 // Made for software adapters, where each load is done lane by lane and costs as much as 20 to 60 multiply-adds.
 #include "lib/matmul.wgsl"
 
-const ROWS = 16u;
+const ROWS4 = ROWS / 4u;
 const LOADS = max(ROWS / SUBGROUP, 1u);  // vec4 loads of a in each lane for four k
 const SOURCES = min(ROWS, SUBGROUP);     // lanes whose loads are used; in a wider subgroup the others repeat them
 const_assert SUBGROUP >= 4u && (SUBGROUP & (SUBGROUP - 1u)) == 0u;
@@ -17,10 +17,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let column = tile.column + 4u * lane;
   var sums: array<vec4f, ROWS>;
   for (var k = 0u; k < params.k; k += 4u) {
-    var part: array<vec4f, LOADS>;  // of op(a): 16 blocks of four
+    var part: array<vec4f, LOADS>;  // of op(a): ROWS blocks of four
     for (var i = 0u; i < LOADS; i++) {
       let block = i * SOURCES + source;
-      if (TRANSPOSE_A) { part[i] = a_along_m(tile, tile.row + 4u * (block % 4u), k + block / 4u); }
+      if (TRANSPOSE_A) { part[i] = a_along_m(tile, tile.row + 4u * (block % ROWS4), k + block / ROWS4); }
       else { part[i] = a_along_k(tile, tile.row + block, k); }
     }
     var x = mat4x4f();  // op(b)[k..k+3, column..column+3], a vector for each k
@@ -40,14 +40,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
         let s = subgroupShuffle(part[i], j);
         let block = i * SOURCES + j;
         if (TRANSPOSE_A) {
-          let row = 4u * (block % 4u);
-          let xk = x[block / 4u];
+          let row = 4u * (block % ROWS4);
+          let xk = x[block / ROWS4];
           sums[row] += s.x * xk;
           sums[row + 1u] += s.y * xk;
           sums[row + 2u] += s.z * xk;
           sums[row + 3u] += s.w * xk;
         } else {
-          sums[block] += s.x * x[0] + s.y * x[1] + s.z * x[2] + s.w * x[3];
+          sums[block] += x * s;
         }
       }
     }

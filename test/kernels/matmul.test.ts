@@ -56,12 +56,12 @@ describe('the choice of a kernel', () => {
 describe('the grid', () => {
   test('counts row tiles, column tiles and matrices', () => {
     const batch = { a: [3], b: [3], y: [3] };
-    expect(planMatmul({ ...problem, m: 17, n: 36, batch }, lavapipe).grid).toEqual([2 * 2 * 3, 1, 1]);
+    expect(planMatmul({ ...problem, m: 25, n: 36, batch }, lavapipe).grid).toEqual([2 * 2 * 3, 1, 1]);
     expect(planMatmul({ ...problem, m: 65, n: 64, batch }, gpu).grid).toEqual([2 * 1 * 3, 1, 1]);
   });
 
   test('is split when it is larger than a dimension allows', () => {
-    const { grid } = planMatmul({ ...problem, m: 16 * 70_000, n: 4 }, lavapipe);
+    const { grid } = planMatmul({ ...problem, m: 24 * 70_000, n: 4 }, lavapipe);
     expect(grid).toEqual([35_000, 2, 1]);
   });
 });
