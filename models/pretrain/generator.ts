@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import {
   AdamW,
   add,
-  assign,
   backward,
   capture,
   type Device,
@@ -35,6 +34,8 @@ export interface NoiseLevel {
   readonly timestep: number;
   readonly data: number;
   readonly noise: number;
+  /** Factor of the prediction's error, before it is squared. */
+  readonly weight: number;
 }
 
 export interface PretrainGeneratorOptions extends TrainingOptions {
@@ -81,10 +82,8 @@ export async function pretrainGenerator(
   const condition = pipeline.encode(Array(batch).fill(''));
   const rows = tensor(device, new Uint32Array(batch), [batch], 'u32');
   const timestep = tensor(device, new Float32Array(batch));
-  const [dataShare, noiseShare] = [0, 1].map(() => tensor(device, new Float32Array(batch), [batch, 1, 1, 1])) as [
-    Tensor,
-    Tensor,
-  ];
+  const column = (): Tensor => tensor(device, new Float32Array(batch), [batch, 1, 1, 1]);
+  const [dataShare, noiseShare, weight] = [column(), column(), column()];
   const keys = noiseKeys(device, batch, seed);
   const counter = tensor(device, [0], [1], 'u32');
   const step = await capture(device, () => {
@@ -92,7 +91,8 @@ export async function pretrainGenerator(
     const noise = normal(keys, counter, data.shape);
     const noisy = add(mul(data, dataShare), mul(noise, noiseShare));
     const target = name === 'scenes-flow' ? sub(noise, data) : noise;
-    const loss = mse(pipeline.predict(noisy, timestep, condition), target);
+    const prediction = pipeline.predict(noisy, timestep, condition);
+    const loss = mse(mul(prediction, weight), mul(target, weight));
     optimizer.step(backward(loss, weights));
     average.update();
     return { loss };
@@ -100,17 +100,15 @@ export async function pretrainGenerator(
   const feed = (i: number): void => {
     const random = stepStream(seed, i);
     const drawn = Array.from({ length: batch }, () => random.below(scenes));
-    const next = pipeline.encode(drawn.map((row) => (random.next() < dropout ? '' : pool.captions[row]!)));
-    for (const [j, part] of next.entries()) {
-      assign(condition[j]!, part);
-      part.dispose();
-    }
+    const captions = drawn.map((row) => (random.next() < dropout ? scenes : row));
+    for (const [j, part] of condition.entries()) part.write(pool.conditions[j]!.rows(captions));
     // Stratified: one level in each of `batch` equal parts of the range.
     const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch));
     rows.write(Uint32Array.from(drawn));
     timestep.write(levels.map((level) => level.timestep));
     dataShare.write(levels.map(({ data }) => data));
     noiseShare.write(levels.map(({ noise }) => noise));
+    weight.write(levels.map(({ weight }) => weight));
     counter.write([i]);
   };
   const onStep = async (done: number, loss: number): Promise<void> => {
@@ -130,20 +128,52 @@ export async function pretrainGenerator(
     }
     return done;
   } finally {
-    const inputs = [rows, timestep, dataShare, noiseShare, keys, counter, pool.latents, ...condition];
+    const inputs = [rows, timestep, dataShare, noiseShare, weight, keys, counter, pool.latents, ...condition];
     for (const thing of [step, optimizer, average, pipeline, ...inputs]) thing.dispose();
   }
 }
 
 const encodedAtOnce = 32;
 
-/** The latents of training scenes, [scenes, elements], and their captions. */
+/** Equally long rows of numbers on the host, where the conditions of all captions may be larger than a binding. */
+class RowStore {
+  /** Row after row. */
+  readonly values: Float32Array;
+
+  constructor(
+    count: number,
+    private readonly width: number,
+  ) {
+    this.values = new Float32Array(count * width);
+  }
+
+  set(row: number, values: Float32Array): void {
+    this.values.set(values, row * this.width);
+  }
+
+  rows(indices: readonly number[]): Float32Array {
+    const { values, width } = this;
+    const picked = new Float32Array(indices.length * width);
+    for (const [i, row] of indices.entries()) picked.set(values.subarray(row * width, (row + 1) * width), i * width);
+    return picked;
+  }
+}
+
+/** What is learned from: computed once, as the autoencoder and the text encoder stay as they are. */
+interface EncodedScenes {
+  /** [scenes, elements]. */
+  readonly latents: Tensor;
+  /** For each part of a condition its rows, those of the scenes' captions and at last of the empty one. */
+  readonly conditions: readonly RowStore[];
+}
+
 async function encodeScenes(
-  { device, vae }: Pipeline,
+  pipeline: Pipeline,
   seed: number,
   scenes: number,
   onScenes?: (done: number, scenes: number) => void,
-): Promise<{ readonly latents: Tensor; readonly captions: readonly string[] }> {
+): Promise<EncodedScenes> {
+  const { device, vae } = pipeline;
   const image = tensor(device, new Float32Array(encodedAtOnce * 3 * sceneSize ** 2), [
     encodedAtOnce,
     3,
@@ -153,18 +183,30 @@ async function encodeScenes(
   const step = await capture(device, () =>
     noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
   );
-  const captions: string[] = [];
   const size = step.outputs.latents.size / encodedAtOnce;
-  const values = new Float32Array(scenes * size);
+  const latents = new RowStore(scenes, size);
+  const conditions: RowStore[] = [];
+  const addConditions = async (row: number, captions: readonly string[]): Promise<void> => {
+    for (const [j, part] of pipeline.encode(captions).entries()) {
+      const width = part.size / captions.length;
+      conditions[j] ??= new RowStore(scenes + 1, width);
+      conditions[j].set(row, (await part.data()) as Float32Array);
+      part.dispose();
+    }
+  };
   for (let start = 0; start < scenes; start += encodedAtOnce) {
     const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
     image.write(networkPixels(batch));
     step.run();
     const count = Math.min(encodedAtOnce, scenes - start);
-    values.set((await step.outputs.latents.data()).subarray(0, count * size) as Float32Array, start * size);
-    captions.push(...batch.slice(0, count).map(({ caption }) => caption));
+    latents.set(start, ((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size));
+    await addConditions(
+      start,
+      batch.slice(0, count).map(({ caption }) => caption),
+    );
     onScenes?.(start + count, scenes);
   }
+  await addConditions(scenes, ['']);
   for (const thing of [step, image]) thing.dispose();
-  return { latents: scope(device, () => tensor(device, values, [scenes, size])), captions };
+  return { latents: scope(device, () => tensor(device, latents.values, [scenes, size])), conditions };
 }

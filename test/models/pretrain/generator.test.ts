@@ -19,7 +19,12 @@ test('pretraining leaves a whole pipeline folder, resumes to the bit', async () 
     batch: 4,
     scenes: 8,
     lr: 1e-2,
-    levelOf: (uniform: number) => ({ timestep: 1000 * uniform, data: 1 - uniform, noise: uniform }),
+    levelOf: (uniform: number) => ({
+      timestep: 1000 * uniform,
+      data: 1 - uniform,
+      noise: uniform,
+      weight: 1 + uniform,
+    }),
   };
   const weightsOf = (name: string): Promise<Buffer> =>
     readFile(join(folder, name, 'transformer', 'diffusion_pytorch_model.safetensors'));
