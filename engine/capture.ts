@@ -20,7 +20,7 @@ export class Step<R> {
     readonly dispatches: readonly Dispatch[],
     private readonly encoded: readonly Encoded[],
     private readonly owned: readonly Storage[],
-    private readonly inputs: readonly Storage[],
+    private readonly inputs: ReadonlyMap<Storage, GPUBuffer | undefined>,
     private readonly slots: readonly GPUBuffer[],
     private readonly params: GPUBuffer | undefined,
     private readonly slotOf: ReadonlyMap<Storage, number>,
@@ -82,8 +82,9 @@ export class Step<R> {
   private checkReady(): void {
     check(!this.disposed, 'step: it was disposed');
     check(!this.device.recorder, 'step: run() inside a captured step');
-    for (const storage of this.inputs) {
+    for (const [storage, buffer] of this.inputs) {
       check(!storage.disposed, () => `step: ${storage.label}, which it uses, was disposed after the capture`);
+      check(storage.buffer === buffer, () => `step: ${storage.label}, which it uses, was moved after the capture`);
     }
     this.device.throwFailure();
   }
@@ -202,7 +203,8 @@ function assemble<R>(
     });
     const bytes = slots.reduce((sum, { size }) => sum + size, 0);
     const slotByStorage = new Map(planned.map((storage, i) => [storage, slotOf[i]!]));
-    return new Step(device, outputs, dispatches, encoded, [...owned], [...inputs], slots, params, slotByStorage, bytes);
+    const places = new Map([...inputs].map((storage) => [storage, storage.buffer]));
+    return new Step(device, outputs, dispatches, encoded, [...owned], places, slots, params, slotByStorage, bytes);
   } catch (error) {
     for (const buffer of slots) device.pool.releasePlanned(buffer);
     if (params) device.pool.releasePlanned(params);

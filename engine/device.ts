@@ -152,6 +152,11 @@ export class Device {
     if (!this.recorder) this.pool.release(storage);
   }
 
+  /** @internal Of moveTogether(). */
+  move(storage: Storage, part: Storage): void {
+    this.pool.move(storage, part);
+  }
+
   /** Runs a plan: recorded under capture, otherwise encoded now and submitted with the next flush. */
   dispatch(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, label: string): void {
     this.checkUsable();
@@ -176,7 +181,7 @@ export class Device {
     this.flush();
     const whole = data.byteLength % 4 === 0 ? data : new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
     if (whole !== data) whole.set(data);
-    this.gpu.queue.writeBuffer(storage.buffer!, offset, whole, 0, whole.byteLength);
+    this.gpu.queue.writeBuffer(storage.buffer!, storage.start + offset, whole, 0, whole.byteLength);
   }
 
   /** Reads bytes back, after everything dispatched so far. Throws any error stored since the last await. */
@@ -199,7 +204,7 @@ export class Device {
     });
     try {
       const encoder = this.gpu.createCommandEncoder({ label: 'read back' });
-      encoder.copyBufferToBuffer(storage.buffer!, 0, staging, 0, size);
+      encoder.copyBufferToBuffer(storage.buffer!, storage.start, staging, 0, size);
       this.gpu.queue.submit([encoder.finish()]);
       try {
         await this.wait(staging.mapAsync(GPUMapMode.READ));

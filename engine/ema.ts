@@ -5,6 +5,7 @@ import { check } from './errors.js';
 import { dispatch } from './op.js';
 import { sameShape } from './shape.js';
 import { empty, scalar, type Tensor } from './tensor.js';
+import { wholeOf, zerosTogether } from './together.js';
 
 export interface EMAOptions {
   /** Weight of the old average in each update; later `ema.decay.write([value])`. */
@@ -39,7 +40,9 @@ export class EMA {
     check(!device.recorder, 'EMA: make it outside the captured step');
     this.device = device;
     this.decay = scalar(device, decay);
-    this.averages = parameters.map(({ shape }) => empty(device, shape));
+    const shapes = parameters.map(({ shape }) => shape);
+    const together = wholeOf(parameters) && zerosTogether(device, shapes);
+    this.averages = together ?? shapes.map((shape) => empty(device, shape));
     // As a copy in the other direction: each parameter takes the average's part.
     this.run('copy', this.averages, parameters);
   }
@@ -72,9 +75,11 @@ export class EMA {
 
   private run(operation: EmaOperation, parameters: readonly Tensor[], averages: readonly Tensor[]): void {
     const { device, decay } = this;
+    const [all, allAverages] = [wholeOf(parameters), wholeOf(averages)];
+    const pairs = all && allAverages ? [[all, allAverages]] : parameters.map((each, i) => [each, averages[i]!]);
     device.withLabel(`EMA ${operation}`, () => {
-      for (const [i, parameter] of parameters.entries()) {
-        dispatch(planEma(operation, parameter.size), { average: averages[i]!, parameter, decay });
+      for (const [parameter, average] of pairs as [Tensor, Tensor][]) {
+        dispatch(planEma(operation, parameter.size), { average, parameter, decay });
       }
     });
   }

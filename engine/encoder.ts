@@ -94,10 +94,17 @@ export class Encoder {
       const { storage, offset, bytes } = range;
       if (access === 'read_write') {
         // WebGPU forbids it, and Dawn would say so only at the submit.
-        const other = source.bindings.find((b) => b.index !== index && buffers[b.name]?.storage === storage);
+        const inBuffer = storage.whole ?? storage;
+        const other = source.bindings.find((b) => {
+          const bound = b.index === index ? undefined : buffers[b.name]?.storage;
+          return bound && (bound.whole ?? bound) === inBuffer;
+        });
         check(!other, () => `${source.name}.wgsl writes ${name} and also binds it as ${other?.name} (${label})`);
       }
-      return { binding: index, resource: { buffer: storage.buffer!, offset, size: Math.ceil(bytes / 4) * 4 } };
+      return {
+        binding: index,
+        resource: { buffer: storage.buffer!, offset: storage.start + offset, size: Math.ceil(bytes / 4) * 4 },
+      };
     });
     if (source.bindings.length !== Object.keys(buffers).length) {
       const extra = Object.keys(buffers).filter((name) => !source.bindings.some((binding) => binding.name === name));

@@ -29,3 +29,4 @@ export { AdamW, type AdamWOptions } from './optimizer.js';
 export { scope } from './scope.js';
 export { backward, noGrad } from './tape.js';
 export { empty, scalar, Tensor, tensor } from './tensor.js';
+export { moveTogether, zerosTogether } from './together.js';

@@ -7,6 +7,11 @@ export class Storage {
   disposed = false;
   /** The captured step that owns this storage; undefined for an eager one. */
   owner: object | undefined;
+  /** Where in the buffer the bytes begin. */
+  start = 0;
+  /** The storage that this one is a part of, and the parts of such a storage: its buffer is freed with the last of them. */
+  whole: Storage | undefined;
+  readonly parts: Storage[] = [];
 
   constructor(
     /** Exact size of the data; the binding is this size rounded up to 4. */
@@ -14,6 +19,16 @@ export class Storage {
     /** What made it: op name and shape, for messages and memory(). */
     readonly label: string,
   ) {}
+
+  /** The next part of an eager storage. */
+  static partOf(whole: Storage, start: number, bytes: number, label: string): Storage {
+    const part = new Storage(bytes, label);
+    part.buffer = whole.buffer;
+    part.start = start;
+    part.whole = whole;
+    whole.parts.push(part);
+    return part;
+  }
 }
 
 export interface MemoryReport {
@@ -64,14 +79,33 @@ export class BufferPool {
   release(storage: Storage): void {
     if (storage.disposed) return;
     storage.disposed = true;
+    const { whole } = storage;
+    if (whole) {
+      storage.buffer = undefined;
+      if (whole.parts.every(({ disposed }) => disposed)) this.release(whole);
+      return;
+    }
     if (!storage.buffer || !this.live.delete(storage)) return;
-    const size = storage.buffer.size;
-    const list = this.free.get(size);
-    if (list) list.push(storage.buffer);
-    else this.free.set(size, [storage.buffer]);
+    this.keepForReuse(storage.buffer);
     storage.buffer = undefined;
+  }
+
+  private keepForReuse(buffer: GPUBuffer): void {
+    const { size } = buffer;
+    const list = this.free.get(size);
+    if (list) list.push(buffer);
+    else this.free.set(size, [buffer]);
     this.liveBytes -= size;
     this.poolBytes += size;
+  }
+
+  /** Gives `storage` the place of `part`, which it becomes; its own buffer goes back for reuse. */
+  move(storage: Storage, part: Storage): void {
+    const { buffer, start, whole } = part;
+    this.live.delete(storage);
+    this.keepForReuse(storage.buffer!);
+    Object.assign(storage, { buffer, start, whole });
+    whole!.parts[whole!.parts.indexOf(part)] = storage;
   }
 
   /** A buffer that a captured step owns for its whole life. */

@@ -3,8 +3,10 @@ import { planAdamW, planAdamWStep, planSquareSum, squareSumChunks } from '../ker
 import type { Device } from './device.js';
 import { CheckError, check } from './errors.js';
 import { dispatch } from './op.js';
-import { sameShape } from './shape.js';
+import { assign } from './ops/elementwise.js';
+import { type Shape, sameShape } from './shape.js';
 import { scalar, type Tensor, tensor } from './tensor.js';
+import { wholeOf, zerosTogether } from './together.js';
 
 export interface AdamWOptions {
   /** Learning rate at the start; later `optimizer.lr.write([value])`. Default 1e-3. */
@@ -19,12 +21,24 @@ export interface AdamWOptions {
   readonly maxGradNorm?: number;
 }
 
+interface Unit {
+  readonly parameter: Tensor;
+  readonly first: Tensor;
+  readonly second: Tensor;
+}
+
+const zerosLike = ({ device, size, shape }: Tensor): Tensor => tensor(device, new Float32Array(size), shape);
+
+const shapesOf = (tensors: readonly Tensor[]): Shape[] => tensors.map(({ shape }) => shape);
+
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter 2019), and PyTorch's clip_grad_norm_ before it.
  *
  * A step changes the parameters in place and reads nothing back, so it can be captured; learning rate and count are
  * tensors for that reason. A step whose gradients have no finite norm (an infinity, NaN, or squares beyond f32) changes
  * nothing but `gradNorm`.
+ *
+ * Parameters that were made or moved together are updated in one dispatch, others in one each.
  */
 export class AdamW {
   /** f32 []: the learning rate of the next step. */
@@ -42,6 +56,10 @@ export class AdamW {
   private readonly maxGradNorm: number | undefined;
   private readonly partials: Tensor;
   private readonly factors: Tensor;
+  /** Where gradients are gathered when the parameters lie together. */
+  private readonly gathered: readonly Tensor[] | null;
+  /** What one dispatch updates: all parameters that lie together, or each. */
+  private readonly units: readonly Unit[];
 
   /** Makes the state for `parameters`, which must be f32 leaves: f16 would lose updates smaller than a half's step. */
   constructor(
@@ -68,46 +86,68 @@ export class AdamW {
     this.device = device;
     this.options = { betas, eps, weightDecay };
     this.maxGradNorm = maxGradNorm;
-    const zeros = ({ size, shape }: Tensor): Tensor => tensor(device, new Float32Array(size), shape);
-    this.firstMoments = parameters.map(zeros);
-    this.secondMoments = parameters.map(zeros);
+    const whole = wholeOf(parameters);
+    const state = (): readonly Tensor[] =>
+      (whole ? zerosTogether(device, shapesOf(parameters)) : null) ?? parameters.map(zerosLike);
+    this.firstMoments = state();
+    this.secondMoments = state();
+    this.gathered = whole && state();
+    this.units = whole
+      ? [{ parameter: whole, first: wholeOf(this.firstMoments)!, second: wholeOf(this.secondMoments)! }]
+      : parameters.map((parameter, i) => ({
+          parameter,
+          first: this.firstMoments[i]!,
+          second: this.secondMoments[i]!,
+        }));
     this.lr = scalar(device, lr);
     this.count = scalar(device, 0, 'u32');
     this.gradNorm = scalar(device, 0);
     this.factors = tensor(device, [0, 0, 0, 0]);
-    const chunks = parameters.reduce((sum, { size }) => sum + squareSumChunks(size), 0);
+    const chunks = this.units.reduce((sum, { parameter }) => sum + squareSumChunks(parameter.size), 0);
     this.partials = tensor(device, new Float32Array(chunks));
   }
 
   /** Updates the parameters by their gradients, given in the same order. */
   step(gradients: readonly Tensor[]): void {
-    const { device, parameters, partials, factors, count, gradNorm, lr, options } = this;
+    const { device, parameters, units, partials, factors, count, gradNorm, lr, options } = this;
     check(
       gradients.length === parameters.length,
       () => `AdamW: ${gradients.length} gradients for ${parameters.length} parameters`,
     );
+    for (const [i, gradient] of gradients.entries()) {
+      if (!sameShape(gradient.shape, parameters[i]!.shape) || gradient.dtype !== 'f32') {
+        throw new CheckError(`AdamW: gradient ${i} is ${gradient}, its parameter ${parameters[i]}`);
+      }
+    }
     device.withLabel('AdamW', () => {
+      const sources = this.gather(gradients);
       let start = 0;
-      for (const [i, gradient] of gradients.entries()) {
-        const { shape } = parameters[i]!;
-        if (!sameShape(gradient.shape, shape) || gradient.dtype !== 'f32') {
-          throw new CheckError(`AdamW: gradient ${i} is ${gradient}, its parameter ${parameters[i]}`);
-        }
+      for (const gradient of sources) {
         dispatch(planSquareSum(gradient.size, start), { x: gradient, partials });
         start += squareSumChunks(gradient.size);
       }
       dispatch(planAdamWStep(start, options.betas, this.maxGradNorm), { partials, count, norm: gradNorm, factors });
-      for (const [i, parameter] of parameters.entries()) {
+      for (const [i, { parameter, first, second }] of units.entries()) {
         dispatch(planAdamW(parameter.size, options), {
           parameter,
-          gradient: gradients[i]!,
-          first_moment: this.firstMoments[i]!,
-          second_moment: this.secondMoments[i]!,
+          gradient: sources[i]!,
+          first_moment: first,
+          second_moment: second,
           factors,
           lr,
         });
       }
     });
+  }
+
+  /** The gradients as the units take them. */
+  private gather(gradients: readonly Tensor[]): readonly Tensor[] {
+    const { gathered } = this;
+    if (!gathered) return gradients;
+    const whole = wholeOf(gradients);
+    if (whole) return [whole];
+    for (const [i, gradient] of gradients.entries()) assign(gathered[i]!, gradient);
+    return [wholeOf(gathered)!];
   }
 
   /** The state a checkpoint needs, by name; restore it with `write`. */
@@ -124,7 +164,8 @@ export class AdamW {
 
   /** Frees the state; the parameters stay. */
   dispose(): void {
-    for (const state of [...Object.values(this.stateTensors()), this.gradNorm, this.factors, this.partials])
-      state.dispose();
+    const { gradNorm, factors, partials, gathered } = this;
+    const others = [gradNorm, factors, partials, ...(gathered ?? [])];
+    for (const state of [...Object.values(this.stateTensors()), ...others]) state.dispose();
   }
 }

@@ -27,6 +27,7 @@ import {
   type Tensor,
   tensor,
   zeros,
+  zerosTogether,
 } from '../engine/index.js';
 import type { KLForm } from './config.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
@@ -133,7 +134,8 @@ export class Learner {
       advantages: numbers('f32'),
       shares: numbers('f32'),
     };
-    const gradients = parameters.map(({ shape }) => zeros(device, shape));
+    const shapes = parameters.map(({ shape }) => shape);
+    const gradients = zerosTogether(device, shapes) ?? shapes.map((shape) => zeros(device, shape));
     const [sums, deviation] = [zeros(device, [averages.length]), zeros(device, [1])];
     const accumulateStep = await capture(device, () => {
       const { loss, parts, ratioDeviation } = lossOf(model, store, options, inputs);

@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
           sums[row + 2u] += s.z * xk;
           sums[row + 3u] += s.w * xk;
         } else {
-          sums[block] += x * s;
+          sums[block] += s.x * x[0] + s.y * x[1] + s.z * x[2] + s.w * x[3];
         }
       }
     }

@@ -1,6 +1,6 @@
 /** Low-rank adapters on a network's linear layers: the only weights of a fine-tuning that learn (Hu et al. 2021). */
 import { check } from '../engine/errors.js';
-import { type Device, Initializer, type Linear, scalar, type Tensor, tensor } from '../engine/index.js';
+import { type Device, Initializer, type Linear, moveTogether, scalar, type Tensor, tensor } from '../engine/index.js';
 import type { Parameters } from './parameters.js';
 
 /** Layers by name: equal to an entry or ending in "." and an entry, as in PEFT; or matched whole by a pattern. */
@@ -62,6 +62,7 @@ export class Lora {
     readonly alpha: number,
   ) {
     this.scale = scalar(device, alpha / rank);
+    moveTogether(this.parameters);
     for (const { layer, down, up } of modules) {
       layer.lora = { down: down.requireGrad(), up: up.requireGrad(), scale: this.scale };
     }

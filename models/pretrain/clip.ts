@@ -8,6 +8,7 @@ import {
   capture,
   contrastive,
   type Device,
+  moveTogether,
   mul,
   noGrad,
   normal,
@@ -84,6 +85,7 @@ export async function pretrainClip(
   await initializeParameters(parameters, seed, { embedding: /(token|position|class)_embedding/ });
   parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
   const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
+  moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
 
   const ids = tensor(device, new Uint32Array(batch * captionLength), [batch, captionLength], 'u32');

@@ -8,6 +8,7 @@ import {
   type Device,
   EMA,
   indexSelect,
+  moveTogether,
   mse,
   mul,
   noGrad,
@@ -74,6 +75,7 @@ export async function pretrainGenerator(
   const { network } = pipeline;
   const trained = network.all.filter((parameter) => parameter.name !== positionTable);
   const weights = trained.map(({ tensor: weight }) => weight.requireGrad());
+  moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-2, maxGradNorm: 1 });
   const average = new EMA(weights, { decay: emaDecay });
 

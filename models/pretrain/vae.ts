@@ -8,6 +8,7 @@ import {
   type Device,
   exp,
   mean,
+  moveTogether,
   mse,
   mul,
   square,
@@ -79,6 +80,7 @@ export async function pretrainVae(
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
   await initializeParameters(parameters, seed);
   const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
+  moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-4, maxGradNorm: 1 });
 
   const side = sceneSize / vae.factor;
