@@ -98,3 +98,17 @@ describe('the weight gradient', () => {
     }
   });
 });
+
+test.each([
+  [3, 64, { COLUMN_LANES: 1, ROWS: 256 }],
+  [16, 64, { COLUMN_LANES: 4, ROWS: 64 }],
+  [17, 64, { COLUMN_LANES: 8, ROWS: 32 }],
+  [320, 64, { COLUMN_LANES: 8, ROWS: 32 }],
+  [3, 4, { COLUMN_LANES: 1, ROWS: 16 }],
+])(
+  'lanes of a subgroup that %i channels leave idle sum other pixels of %i a side',
+  (outChannels, pixels, constants) => {
+    const size = { ...square(1, 8, pixels), outChannels };
+    expect(planConv2d(size, 'forward', types, software).variant.constants).toMatchObject(constants);
+  },
+);
