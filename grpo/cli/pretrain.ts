@@ -173,8 +173,9 @@ async function runGenerator(name: GeneratorName, { device, out, training }: Job)
     if (done % 2048 === 0 || done === scenes) process.stderr.write(`encoded ${done}/${scenes} scenes\n`);
   };
   const onSample = async (pipeline: Pipeline, step: number): Promise<void> => {
-    const { accuracy, path } = await examineGenerator(pipeline, out, { count: 64, name: `samples-${step}` });
-    process.stderr.write(`step ${step}  scene checker ${percent(accuracy)}  ${path}\n`);
+    const { accuracy, score, path } = await examineGenerator(pipeline, out, { count: 64, name: `samples-${step}` });
+    const checked = `scene checker ${percent(accuracy)} right, mean score ${score.toFixed(3)}`;
+    process.stderr.write(`step ${step}  ${checked}  ${path}\n`);
   };
   const done = await pretrainGenerator(device, name, out, {
     ...training,
