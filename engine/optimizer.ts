@@ -3,6 +3,7 @@ import { planAdamW, planAdamWStep, planSquareSum, squareSumChunks } from '../ker
 import type { Device } from './device.js';
 import { CheckError, check } from './errors.js';
 import { dispatch } from './op.js';
+import { zerosLike } from './ops/create.js';
 import { assign } from './ops/elementwise.js';
 import { type Shape, sameShape } from './shape.js';
 import { scalar, type Tensor, tensor } from './tensor.js';
@@ -26,8 +27,6 @@ interface Unit {
   readonly first: Tensor;
   readonly second: Tensor;
 }
-
-const zerosLike = ({ device, size, shape }: Tensor): Tensor => tensor(device, new Float32Array(size), shape);
 
 const shapesOf = (tensors: readonly Tensor[]): Shape[] => tensors.map(({ shape }) => shape);
 
