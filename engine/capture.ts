@@ -1,5 +1,6 @@
 /** Captured steps: a function's dispatches recorded once, their memory planned, then replayed in one submit. */
 import { packParams } from '../kernels/kernel.js';
+import { elideCopies, type WrittenBy } from './copies.js';
 import type { Device } from './device.js';
 import type { Dispatch, Encoded } from './encoder.js';
 import { CheckError, check, withPrefix } from './errors.js';
@@ -131,7 +132,8 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
         owned.has(storage) && !storage.buffer && !dispatches.some((dispatch) => uses(dispatch, storage));
       check(!unwritten, () => `capture: ${storage.label} is returned but never written`);
     }
-    return assemble(device, outputs, dispatches, owned, kept);
+    const isIntermediate = (storage: Storage): boolean => owned.has(storage) && !storage.buffer && !kept.has(storage);
+    return assemble(device, outputs, elideCopies(dispatches, isIntermediate, writtenBy(device)), owned, kept);
   } catch (error) {
     abandon();
     throw error;
@@ -141,6 +143,13 @@ export async function capture<R>(device: Device, body: () => R): Promise<Step<R>
 const storagesOf = (dispatch: Dispatch): Storage[] =>
   Object.values(dispatch.buffers).flatMap((range) => (range ? [range.storage] : []));
 const uses = (dispatch: Dispatch, storage: Storage): boolean => storagesOf(dispatch).includes(storage);
+
+const writtenBy =
+  (device: Device): WrittenBy =>
+  ({ plan, key }) =>
+    device.pipelines
+      .get(plan, key)
+      .source.bindings.flatMap(({ name, access }) => (access === 'read_write' ? [name] : []));
 
 /** Places the storages in slots, and makes every bind group and the one buffer that holds all parameters. */
 function assemble<R>(

@@ -111,3 +111,10 @@ export function planElementwise(
     grid: linearGrid(Math.ceil(count / (workgroupSize * run))),
   };
 }
+
+/** Whether a plan does nothing but copy `a` to `y`, element by element. */
+export function isPlainCopy({ kernel, variant, params }: Plan): boolean {
+  const { types, constants, declarations } = variant;
+  if (kernel !== 'elementwise' || constants?.INPUTS !== 1 || constants.RANK !== 1) return false;
+  return params.a0 === 1 && types?.A === types?.Y && declarations?.[0]?.endsWith('{ return a; }') === true;
+}
