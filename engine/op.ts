@@ -87,6 +87,15 @@ function finish<R extends Tensor | readonly Tensor[]>(
   return output;
 }
 
+/** For what several thunks of a pullback need: made when the first of them asks. */
+export function once<R>(make: () => R): () => R {
+  let made: R | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
 /** A part of a tensor to bind: first element and number of elements. */
 export interface TensorRange {
   readonly tensor: Tensor;

@@ -8,7 +8,7 @@ import {
   planAttentionQueryGrad,
 } from '../../kernels/attention.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
+import { defineOp, dispatch, once } from '../op.js';
 import { formatShape } from '../shape.js';
 import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
 
@@ -113,14 +113,6 @@ const fused = defineOp(
     ];
   },
 );
-
-function once<R>(make: () => R): () => R {
-  let made: R | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
-}
 
 /**
  * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).

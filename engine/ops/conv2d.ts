@@ -11,7 +11,7 @@ import {
   planConv2dWeightGrad,
 } from '../../kernels/conv2d.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
+import { defineOp, dispatch, once } from '../op.js';
 import { scope } from '../scope.js';
 import { formatShape, sameShape } from '../shape.js';
 import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
@@ -50,15 +50,18 @@ const convolve = defineOp(
       !residual || (sameShape(residual.shape, shape) && residual.dtype === x.dtype),
       () => `expected a residual of ${formatShape(shape)} ${x.dtype}, found ${residual}`,
     );
-    const y = product(size, 'forward', x, weight, { bias, residual });
+    const y = scope(x.device, () => product(size, 'forward', channelsLast(x), weight, { bias, residual }));
     return [
       y,
-      (dy) => [
-        () => product(size, 'inputGrad', dy, weight),
-        () => weightGrad(size, x, dy, weight),
-        bias ? () => castTo(sum(dy, [0, 2, 3]), bias) : undefined,
-        () => dy,
-      ],
+      (dy) => {
+        const last = once(() => channelsLast(dy));
+        return [
+          () => product(size, 'inputGrad', last(), weight),
+          () => weightGrad(size, x, last(), weight),
+          bias ? () => castTo(sum(dy, [0, 2, 3]), bias) : undefined,
+          () => dy,
+        ];
+      },
     ];
   },
 );
@@ -111,7 +114,7 @@ function channelsLast(x: Tensor): Tensor {
   return y;
 }
 
-/** The result of the convolution from x, or its input gradient from dy. */
+/** The result of the convolution from x, or its input gradient from dy; the source is channels-last. */
 function product(
   size: Conv2dSize,
   direction: Conv2dDirection,
@@ -131,17 +134,18 @@ function product(
     );
     const types: Conv2dTypes = { dtype, weight: weight.dtype, bias: bias?.dtype ?? null, residual: residual !== null };
     const plan = planConv2d(size, direction, types, device.features);
-    dispatch(plan, { source: channelsLast(source), weight: matrix, bias, residual, result });
+    dispatch(plan, { source, weight: matrix, bias, residual, result });
     return result;
   });
 }
 
+/** From x and the channels-last dy. */
 function weightGrad(size: Conv2dSize, x: Tensor, dy: Tensor, weight: Tensor): Tensor {
   const { device } = x;
   return scope(device, () => {
     const { plan, parts } = planConv2dWeightGrad(size, x.dtype, device.features);
     const dweight = empty(device, parts === 1 ? weight.shape : [parts, ...weight.shape]);
-    dispatch(plan, { x: channelsLast(x), dy: channelsLast(dy), dweight });
+    dispatch(plan, { x: channelsLast(x), dy, dweight });
     return castTo(parts === 1 ? dweight : sum(dweight, 0), weight);
   });
 }
