@@ -205,11 +205,16 @@ export function fileTensor(tensor: Tensor, dtype: 'F32' | 'F16', factor = 1): Fi
   const { shape } = tensor;
   const data = async (): Promise<ArrayBufferView> => {
     const values = Float32Array.from(await tensor.data(), (value) => value * factor);
-    const bytes = new Uint8Array(values.buffer);
-    const elements = convert(bytes, 'F32', dtype === 'F16' ? 'f16' : 'f32');
-    const bad = firstNonFinite(elements);
-    if (bad >= 0) throw new Error(`a value of ${tensor} is ${values[bad]}, which a file of ${dtype} can't hold`);
-    return elements;
+    return fileElements(values, dtype, `${tensor}`);
   };
   return { dtype, shape, data };
+}
+
+/** Values as a file of `dtype` holds them. Throws where one is not finite there. */
+export function fileElements(values: Float32Array, dtype: 'F32' | 'F16', name: string): Float32Array | Uint16Array {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const elements = convert(bytes, 'F32', dtype === 'F16' ? 'f16' : 'f32');
+  const bad = firstNonFinite(elements);
+  if (bad >= 0) throw new Error(`a value of ${name} is ${values[bad]}, which a file of ${dtype} can't hold`);
+  return elements;
 }

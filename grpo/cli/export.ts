@@ -1,4 +1,4 @@
-/** `winnow export`: a run's adapter as a file for other programs. */
+/** `winnow export`: what a run has learned, for other programs. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Device, tensor } from '../../engine/index.js';
@@ -8,6 +8,7 @@ import { CheckpointError, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { componentOf, type Weights } from './adapter.js';
 import { UsageError } from './exit_codes.js';
+import { exportModel } from './export_model.js';
 import { writing } from './files.js';
 import { RunDirectory } from './run_directory.js';
 
@@ -23,23 +24,31 @@ export interface ExportOptions {
   readonly device?: string;
 }
 
-/** Writes the adapter; returns the path of its weights. The model itself is not loaded. */
+/**
+ * Writes the adapter and returns the path of its weights; of a run that trained every weight, its model's folder. The model
+ * itself is not loaded.
+ */
 export async function exportRun(given: string, options: ExportOptions): Promise<string> {
   const run = await RunDirectory.open(given);
   const checkpoint = await run.findCheckpoint(options.step);
   const { config } = await readCheckpointInfo(checkpoint);
-  if (config.lora === null)
-    throw new UsageError(
-      `${run.folder} trained every weight: there is no adapter, only ${checkpoint}/adapter.safetensors`,
-    );
   if (options.ema && config.train.ema === 0)
     throw new UsageError(`${run.folder} has no moving averages: train.ema is 0; export without --ema`);
   const out = options.out ?? join(run.folder, 'export', options.format);
+  const component = componentOf(run.info.model.kind);
+  const weights = options.ema ? 'ema' : 'adapter';
+  const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
+  if (config.lora === null) {
+    if (options.format !== 'diffusers')
+      throw new UsageError(
+        `${run.folder} trained every weight: --format diffusers writes its model's folder, ${options.format} is for adapters`,
+      );
+    const file = join(checkpoint, `${weights}.safetensors`);
+    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
+  }
   const device = await Device.create(options.device ? { name: options.device } : {});
   try {
-    const lora = await readAdapter(device, checkpoint, options.ema ? 'ema' : 'adapter', config.lora);
-    const component = componentOf(run.info.model.kind);
-    const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
+    const lora = await readAdapter(device, checkpoint, weights, config.lora);
     return await writing(out, async () => {
       await mkdir(out, { recursive: true });
       return saveLora(out, lora, { format: options.format, component, dtype });

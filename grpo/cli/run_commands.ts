@@ -52,7 +52,7 @@ export function addRunCommands(program: Command, finish: (code: ExitCode) => voi
     .action(async (run: string, options: EvalOptions) => finish(await evaluateCommand(run, options)));
   program
     .command('export')
-    .description("write a run's adapter for other programs")
+    .description("write a run's adapter for other programs, or the model's folder where every weight was trained")
     .argument('<run>', "the run's folder or name")
     .option(
       '--format <format>',

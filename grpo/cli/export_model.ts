@@ -1,0 +1,66 @@
+/** `winnow export` of a run that trained every weight: its model's folder, with the network as it is now. */
+import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import { openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
+import { fileElements } from '../../models/weights.js';
+import { CheckpointError } from '../checkpoint.js';
+import { UsageError } from './exit_codes.js';
+import { writing } from './files.js';
+
+export interface ModelExport {
+  /** The folder of the model that the run began with. */
+  readonly base: string;
+  /** The subfolder of the network: unet or transformer. */
+  readonly component: string;
+  /** The checkpoint's file of weights, f32. */
+  readonly weights: string;
+  /** A folder that does not exist yet, or is empty. */
+  readonly out: string;
+  readonly dtype: 'F32' | 'F16';
+}
+
+/** A folder's entries; none where it does not exist. */
+const entriesOf = (folder: string): Promise<string[]> =>
+  readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+
+/**
+ * Copies the model's folder, links followed, with the run's weights in the place of the network's. It appears whole or not at
+ * all. Returns its path. Throws a UsageError where something is there already, a CheckpointError where the weights can't be read.
+ */
+export async function exportModel({ base, component, weights, out, dtype }: ModelExport): Promise<string> {
+  const aside = `${out}.${process.pid}.part`;
+  return writing(out, async () => {
+    if ((await entriesOf(out)).length > 0) throw new UsageError(`${out} has files already; give a new folder by --out`);
+    await mkdir(dirname(out), { recursive: true });
+    const network = join(base, component) + sep;
+    const wanted = (path: string): boolean =>
+      !path.startsWith(network) || (path.endsWith('.json') && !path.endsWith('.index.json'));
+    try {
+      await cp(base, aside, { recursive: true, dereference: true, filter: wanted });
+      await writeNetwork(weights, join(aside, component, 'diffusion_pytorch_model.safetensors'), dtype);
+      await rm(out, { recursive: true, force: true });
+      await rename(aside, out);
+    } finally {
+      await rm(aside, { recursive: true, force: true });
+    }
+    return out;
+  });
+}
+
+async function writeNetwork(from: string, to: string, dtype: 'F32' | 'F16'): Promise<void> {
+  const file = await openSafetensors(from).catch((error: Error) => {
+    throw new CheckpointError(`can't export ${from}: ${error.message}`, { cause: error });
+  });
+  try {
+    const tensors = [...file.entries].map(([name, { shape }]) => {
+      const data = async () => fileElements((await file.read(name)) as Float32Array, dtype, name); // checkpoints are f32
+      return [name, { dtype, shape, data }] as const;
+    });
+    await writeSafetensors(to, Object.fromEntries(tensors), { format: 'pt' });
+  } finally {
+    await file.close();
+  }
+}
