@@ -56,8 +56,8 @@ export const scenesClipConfig = {
 } as const satisfies CLIPConfig & Record<string, unknown>;
 
 export interface PretrainClipOptions extends TrainingOptions {
-  /** Pictures a step, half of them twins: the words of another with one thing changed. Default 96. */
-  readonly batch?: number;
+  /** Pictures a step, half of them twins: the words of another with one thing changed. */
+  readonly batch: number;
   /** Peak learning rate. Default 1e-3. */
   readonly lr?: number;
 }
@@ -77,7 +77,7 @@ export async function pretrainClip(
   folder: string,
   options: PretrainClipOptions,
 ): Promise<ScenesClip & { readonly done: number }> {
-  const { seed, batch = 96, lr = 1e-3 } = options;
+  const { seed, batch, lr = 1e-3 } = options;
   await saveTokenizer(folder);
   const tokenizer = await loadTokenizer(folder);
   const parameters = new Parameters(device);

@@ -42,8 +42,8 @@ export interface NoiseLevel {
 export interface PretrainGeneratorOptions extends TrainingOptions {
   /** The noise level for a uniform number in [0, 1): the model's schedule. */
   readonly levelOf: (uniform: number) => NoiseLevel;
-  /** Pictures a step. Default 16. */
-  readonly batch?: number;
+  /** Pictures a step. */
+  readonly batch: number;
   /** Peak learning rate. */
   readonly lr: number;
   /** Training scenes, encoded once before the first step. Default 12288. */
@@ -69,7 +69,7 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const { seed, steps, levelOf, batch = 16, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
+  const { seed, steps, levelOf, batch, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
   await writeGeneratorFolder(device, name, folder, seed);
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;

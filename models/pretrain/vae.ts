@@ -44,8 +44,8 @@ export const scenesVaeConfig = {
 } as const satisfies AutoencoderKLConfig & Record<string, unknown>;
 
 export interface PretrainVaeOptions extends TrainingOptions {
-  /** Pictures a step. Default 8. */
-  readonly batch?: number;
+  /** Pictures a step. */
+  readonly batch: number;
   /** Peak learning rate; it rises over the first 2 % of the steps and falls to zero like a cosine. Default 2e-3. */
   readonly lr?: number;
   /** Weight of the latents' divergence from a standard normal, per latent element. Default 1e-5. */
@@ -75,7 +75,7 @@ export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
-  const { seed, batch = 8, lr = 2e-3, kl = 1e-5 } = options;
+  const { seed, batch, lr = 2e-3, kl = 1e-5 } = options;
   const parameters = new Parameters(device);
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
   await initializeParameters(parameters, seed);

@@ -1,14 +1,13 @@
 /** The safetensors reader and writer: round trips, ranged reads, and a message for every kind of damage. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { toHalf } from '../../engine/dtype.js';
 import { openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
+import { temporaryFolder } from '../temporary.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'winnow-safetensors-'));
+const folder = temporaryFolder();
 const path = join(folder, 'file.safetensors');
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Writes a file by hand: any header, any data. */
 function damaged(header: unknown, dataBytes: number, headerBytes?: number): string {

@@ -1,9 +1,8 @@
 /** Checkpoints: a run that is killed at any moment and resumed ends where one that was not does, to the bit. */
 import { spawn } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { tensor } from '../../engine/tensor.js';
 import {
   CheckpointError,
@@ -18,11 +17,11 @@ import {
 import type { RunConfig } from '../../grpo/config.js';
 import { packageRoot } from '../../kernels/kernel.js';
 import { testDevice } from '../check.js';
+import { temporaryFolder } from '../temporary.js';
 import { tinyConfig } from './tiny.js';
 
 const device = await testDevice();
-const temporary = await mkdtemp(join(tmpdir(), 'winnow-checkpoint-'));
-afterAll(() => rm(temporary, { recursive: true }));
+const temporary = temporaryFolder();
 
 const updates = 5;
 

@@ -1,8 +1,7 @@
 /** config.json, read and refused; and whole folders of every network, written and read back. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { exitCodeOf } from '../../grpo/cli/exit_codes.js';
 import { CLIPModel, CLIPTextModelWithProjection } from '../../models/clip.js';
 import {
@@ -25,11 +24,11 @@ import { UNet2DConditionModel } from '../../models/unet.js';
 import { AutoencoderKL } from '../../models/vae.js';
 import { loadWeights, saveWeights } from '../../models/weights.js';
 import { testDevice } from '../check.js';
+import { temporaryFolder } from '../temporary.js';
 import { fillByRule, readConfig as fixtureConfig } from './golden.js';
 
 const device = await testDevice();
-const root = mkdtempSync(join(tmpdir(), 'winnow-config-'));
-afterAll(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder();
 let folder = '';
 let count = 0;
 beforeEach(() => {

@@ -1,8 +1,7 @@
 /** Files of adapters: there and back in every layout, what diffusers and PEFT make of them, and what is refused. */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { noGrad, scope } from '../../engine/index.js';
 import { type FileTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../../engine/safetensors.js';
 import { exitCodeOf } from '../../grpo/cli/exit_codes.js';
@@ -13,12 +12,12 @@ import { Lora } from '../../models/lora.js';
 import { loadLora, saveLora } from '../../models/lora_files.js';
 import { Parameters } from '../../models/parameters.js';
 import { expectClose, testDevice } from '../check.js';
+import { temporaryFolder } from '../temporary.js';
 import { modelTolerance } from './golden.js';
 import { adaptersByRule, tinyNetwork } from './lora_network.js';
 
 const device = await testDevice();
-const root = mkdtempSync(join(tmpdir(), 'winnow-lora-'));
-afterAll(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder();
 let folder = '';
 let count = 0;
 beforeEach(() => {

@@ -1,8 +1,7 @@
 /** Whole folders as diffusers saves them: the same pictures from the same latents. */
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { scope } from '../../engine/scope.js';
 import { tensor } from '../../engine/tensor.js';
 import { scheduleOf } from '../../grpo/cli/model.js';
@@ -13,11 +12,11 @@ import { packageRoot } from '../../kernels/kernel.js';
 import { loadPipeline } from '../../models/pipeline.js';
 import { testDevice } from '../check.js';
 import { readFixture } from '../fixtures.js';
+import { temporaryFolder } from '../temporary.js';
 
 const device = await testDevice();
 const folderOf = (name: string): string => join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
-const temporary = await mkdtemp(join(tmpdir(), 'winnow-pipeline-'));
-afterAll(() => rm(temporary, { recursive: true }));
+const temporary = temporaryFolder();
 
 const cases = [
   { name: 'sd1', prompts: ['a red circle', 'the blue cat'], maxSequenceLength: 256 },

@@ -1,16 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fromHalf } from '../../engine/dtype.js';
 import { packageRoot } from '../../kernels/kernel.js';
 import { Call, Global, Persistent, unpickle } from '../../models/pickle.js';
 import { openTorchFile } from '../../models/torch_file.js';
 import { expectClose } from '../check.js';
+import { temporaryFolder } from '../temporary.js';
 
 const rewards = join(packageRoot(), 'test', 'fixtures', 'rewards');
-const folder = mkdtempSync(join(tmpdir(), 'winnow-torch-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 const floats = (bytes: Uint8Array): number[] =>
   Array.from(new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));

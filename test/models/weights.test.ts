@@ -1,8 +1,7 @@
 /** Loading weights: every layout and element type, and a message for each way a folder can be wrong. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { afterAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { fromHalf, toHalf } from '../../engine/dtype.js';
 import { type FileDType, type FileTensor, openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
 import { describeError, exitCodeOf } from '../../grpo/cli/exit_codes.js';
@@ -13,10 +12,10 @@ import { conv2d, layerNorm, linear } from '../../models/layers.js';
 import { Parameters } from '../../models/parameters.js';
 import { type LoadOptions, loadWeights, saveWeights } from '../../models/weights.js';
 import { random, testDevice } from '../check.js';
+import { temporaryFolder } from '../temporary.js';
 
 const device = await testDevice();
-const root = mkdtempSync(join(tmpdir(), 'winnow-weights-'));
-afterAll(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder();
 
 let folder = '';
 let count = 0;

@@ -1,15 +1,14 @@
 /** Configurations: defaults, places of errors, suggestions, --set, and the presets. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { formatConfig, loadConfig, parseConfig, presetNames, readPreset } from '../../../grpo/cli/config_file.js';
 import { UsageError } from '../../../grpo/cli/exit_codes.js';
 import { suggestion } from '../../../grpo/cli/suggestion.js';
 import { defaultNoise, defaults } from '../../../grpo/config.js';
+import { temporaryFolder } from '../../temporary.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'winnow-config-'));
-afterAll(() => rm(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 const least = `model: { path: scenes-flow }
 prompts: { train: scenes, test: scenes }

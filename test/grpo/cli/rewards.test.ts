@@ -1,7 +1,6 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { loadReward, loadRewards, rewardNames } from '../../../grpo/cli/rewards.js';
 import { defaults, type RewardConfig, type RunConfig } from '../../../grpo/config.js';
 import { RewardError, type RewardImage } from '../../../grpo/rewards/reward.js';
@@ -10,12 +9,12 @@ import { varyWords, writeCaption } from '../../../models/pretrain/caption.js';
 import { randomStream } from '../../../models/pretrain/random.js';
 import { drawScene, makeScene, sceneSize } from '../../../models/pretrain/scenes.js';
 import { expectClose, testDevice } from '../../check.js';
+import { temporaryFolder } from '../../temporary.js';
 import { pictureByRule, plainPicture } from '../rewards/pictures.js';
 
 const device = await testDevice();
 const fixtures = join(packageRoot(), 'test', 'fixtures', 'rewards');
-const scratch = mkdtempSync(join(tmpdir(), 'winnow-rewards-'));
-afterAll(() => rmSync(scratch, { recursive: true }));
+const scratch = temporaryFolder();
 
 /** What transformers and PyTorch make of the three pictures and the two texts. */
 interface Expected {

@@ -1,8 +1,8 @@
 /** Folders of runs: what stands in them, taking back, lists, and disks that refuse. */
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadConfig } from '../../../grpo/cli/config_file.js';
 import { FileError, UsageError } from '../../../grpo/cli/exit_codes.js';
 import { writeWhole } from '../../../grpo/cli/files.js';
@@ -16,9 +16,9 @@ import {
   type RunInfo,
 } from '../../../grpo/cli/run_directory.js';
 import { formatRuns } from '../../../grpo/cli/runs.js';
+import { temporaryFolder } from '../../temporary.js';
 
-const out = await mkdtemp(join(tmpdir(), 'winnow-runs-'));
-afterAll(() => rm(out, { recursive: true }));
+const out = temporaryFolder();
 const config = await loadConfig('scenes-flow');
 
 const info = (changes: Partial<RunInfo> = {}): RunInfo => ({

@@ -1,19 +1,18 @@
 /** The commands around a run, on a tiny Stable Diffusion: training, resuming, interruptions, bad input, evaluation, export. */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openSafetensors } from '../../../engine/safetensors.js';
 import { packageRoot } from '../../../kernels/kernel.js';
+import { temporaryFolder } from '../../temporary.js';
 import { type Output, winnow } from './output.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'winnow-train-'));
+const folder = temporaryFolder();
 const out = join(folder, 'runs');
 const config = join(folder, 'tiny.yaml');
 const file = (name: string): string => join(folder, name);
 const run = (name: string, ...path: string[]): string => join(out, name, ...path);
-afterAll(() => rm(folder, { recursive: true }));
 
 beforeAll(async () => {
   await writeFile(file('train.txt'), 'a red circle\nthe blue cat\na cat\n');

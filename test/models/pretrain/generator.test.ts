@@ -1,14 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadPipeline } from '../../../models/pipeline.js';
 import { pretrainGenerator } from '../../../models/pretrain/generator.js';
 import { testDevice } from '../../check.js';
+import { temporaryFolder } from '../../temporary.js';
 
 const device = await testDevice();
-const folder = await mkdtemp(join(tmpdir(), 'winnow-generator-'));
-afterAll(() => rm(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 test('pretraining leaves a whole pipeline folder, resumes to the bit', async () => {
   const seen: number[] = [];

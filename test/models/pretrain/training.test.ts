@@ -1,17 +1,15 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { AdamW, backward, capture, EMA, mse, tensor } from '../../../engine/index.js';
 import { initializeParameters } from '../../../models/initialize.js';
 import { linear } from '../../../models/layers.js';
 import { Parameters } from '../../../models/parameters.js';
 import { runTraining, type TrainingOptions } from '../../../models/pretrain/training.js';
 import { testDevice } from '../../check.js';
+import { temporaryFolder } from '../../temporary.js';
 
 const device = await testDevice();
-const folder = await mkdtemp(join(tmpdir(), 'winnow-training-'));
-afterAll(() => rm(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 /** A linear layer that learns to triple its input. Returns its weights and average, and the losses. */
 async function train(options: Omit<TrainingOptions, 'seed' | 'steps'>, lr = 0.05) {
