@@ -43,6 +43,8 @@ export interface Pipeline {
   readonly network: Parameters;
   /** The tensors that `predict` needs for these prompts, each [prompts, ...]. DiT's prompts are names or numbers of classes. */
   encode(prompts: readonly string[]): Tensor[];
+  /** The end of a prompt that none of the text encoders reads, for it is too long; usually empty. */
+  cut(prompt: string): string;
   /** The predicted noise (sd1, dit) or velocity (sd3) [N, C, H, W]. `timestep` is [N] or [1], from 0 to 1000. */
   predict(latents: Tensor, timestep: Tensor, condition: readonly Tensor[], options?: ForwardOptions): Tensor;
   /** Frees every weight. */
@@ -151,7 +153,7 @@ export async function loadPipeline(device: Device, folder: string, options: Pipe
   }
 }
 
-type Parts = Pick<Pipeline, 'latentChannels' | 'latentSize' | 'network' | 'encode' | 'predict'>;
+type Parts = Pick<Pipeline, 'latentChannels' | 'latentSize' | 'network' | 'encode' | 'cut' | 'predict'>;
 
 interface LoadContext {
   readonly index: Readonly<Record<string, unknown>>;
@@ -177,6 +179,7 @@ const loadParts: Readonly<Record<PipelineKind, (loader: Loader, context: LoadCon
           );
           return [text.network.forward(ids).lastHiddenState];
         }),
+      cut: (prompt) => tokenizer.encode(prompt).cut,
       predict: (latents, timestep, [context], forward) => network.forward(latents, timestep, context!, forward),
     };
   },
@@ -248,6 +251,11 @@ const loadParts: Readonly<Record<PipelineKind, (loader: Loader, context: LoadCon
             ),
           ];
         }),
+      cut: (prompt) => {
+        const cuts = encoders.map(({ tokenizer }) => tokenizer.encode(prompt).cut);
+        if (t5) cuts.push(t5.tokenizer.encode(prompt, length).cut);
+        return cuts.reduce((shortest, cut) => (cut.length < shortest.length ? cut : shortest));
+      },
       predict: (latents, timestep, [context, pooled], forward) =>
         network.forward(latents, timestep, context!, pooled!, forward),
     };
@@ -270,6 +278,7 @@ const loadParts: Readonly<Record<PipelineKind, (loader: Loader, context: LoadCon
           'u32',
         ),
       ],
+      cut: () => '',
       // The network predicts noise and variance; samplers with a variance of their own use the first half.
       predict: (latents, timestep, [labels], forward) =>
         slice(network.forward(latents, timestep, labels!, forward), 1, 0, latents.shape[1]!),

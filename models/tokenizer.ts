@@ -9,11 +9,6 @@ import { ModelFileError } from './errors.js';
 import { readSentencePiece, type SentencePieceModel } from './sentencepiece.js';
 import { readable, readJson, shown } from './weight_files.js';
 
-export interface TokenizerOptions {
-  /** Told of each text that is cut, with the part that the model does not see. Default: a line on stderr. */
-  readonly warn?: (message: string) => void;
-}
-
 export interface Encoding {
   /** As many as asked for: the text's between the marks of its beginning and end, then padding. */
   readonly ids: readonly number[];
@@ -35,7 +30,6 @@ export class Tokenizer {
     private readonly specials: Specials,
     /** Tokens a text becomes unless asked otherwise: the config's model_max_length. */
     readonly length: number,
-    private readonly warn: (message: string) => void,
   ) {}
 
   /** Encodes a text, padded or cut to `length` tokens; the end of text is always among them. */
@@ -48,7 +42,6 @@ export class Tokenizer {
     const kept = [...start, ...ids.slice(0, room), eos];
     const rest = ids.slice(room);
     const cut = rest.length === 0 ? '' : this.library.decode(rest, { clean_up_tokenization_spaces: false }).trim();
-    if (rest.length > 0) this.warn(`the text has ${ids.length} tokens, ${room} are read; left out: «${cut}»`);
     return { ids: [...kept, ...Array<number>(length - kept.length).fill(pad)], cut };
   }
 }
@@ -79,7 +72,7 @@ interface TokenizerFile {
  * the special tokens of `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. Throws a ModelFileError
  * for what is missing or can't be read.
  */
-export async function loadTokenizer(folder: string, { warn = toStderr }: TokenizerOptions = {}): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const names = new Set(await readable(folder, () => readdir(folder)));
   const optional = async (name: string): Promise<Record<string, unknown>> =>
     names.has(name) ? readJson(join(folder, name)) : {};
@@ -111,7 +104,7 @@ export async function loadTokenizer(folder: string, { warn = toStderr }: Tokeniz
   }
   const library = build(path, { ...file, added_tokens: [...added.values()], post_processor: null }, eos!.content);
   const specials = { bos: byPairs ? idOf(bos!) : undefined, eos: idOf(eos!), pad: idOf(pad!) };
-  return new Tokenizer(library, specials, lengthOf(config, byPairs), warn);
+  return new Tokenizer(library, specials, lengthOf(config, byPairs));
 }
 
 /** The tokens that a folder adds to its vocabulary: ids by text in added_tokens.json, or in the config with how they match. */
@@ -123,10 +116,6 @@ function listedTokens({ added_tokens_decoder }: Record<string, unknown>, ids: Re
   });
   return [...older, ...newer];
 }
-
-const toStderr = (message: string): void => {
-  process.stderr.write(`${message}\n`);
-};
 
 const defaultTokens = {
   clip: {

@@ -65,7 +65,7 @@ export async function evaluateCommand(given: string, options: EvalOptions): Prom
   }
   const against = await otherRun(options.against, config);
   const checkpoint = await run?.findCheckpoint(options.step); // looked for before anything is loaded
-  const session = await openSession(config, options);
+  const session = await openSession(config, { ...options, warn: (line) => reporter.warn(line) });
   try {
     const judge = (what: string): Promise<Evaluation> =>
       evaluateHeldOut(session, {

@@ -78,7 +78,7 @@ export async function inspect(given: string | undefined, options: InspectOptions
   const { n = config.grpo.keep[0]!, seed = config.seed } = options;
   const keep = options.keep ?? Math.floor(n / 2);
   if (keep >= n) throw new UsageError(`--keep ${keep}: expected less than the group's ${n}`);
-  const session = await openSession(config, options);
+  const session = await openSession(config, { ...options, warn: (line) => reporter.warn(line) });
   try {
     if (folder !== undefined)
       await readRunWeights(session.model, await RunDirectory.open(folder), config, options.step);

@@ -15,6 +15,7 @@ import { frozenModel, loadModel, modelFolder } from './model.js';
 import { Reporter } from './progress.js';
 import { readPromptFile } from './prompts.js';
 import { findRun, RunDirectory } from './run_directory.js';
+import { warnOfCuts } from './session.js';
 
 export interface SampleOptions {
   readonly prompt?: readonly string[];
@@ -62,6 +63,7 @@ async function promptsOf({ prompt = [], prompts }: SampleOptions): Promise<strin
 /** A model that is ready to draw, and how it usually does. */
 interface Drawer {
   readonly model: GenerativeModel;
+  readonly pipeline: Pipeline;
   readonly steps: number;
   readonly guidance: number;
 }
@@ -79,11 +81,11 @@ async function loadDrawer(device: Device, given: string, options: SampleOptions)
     if (folder !== undefined && !base) await readRunWeights(model, await RunDirectory.open(folder), config, step);
     if (lora !== undefined) await initAdapter(model, lora);
     const { eval_steps: steps, guidance, eval_guidance } = config.sampler;
-    return { model, steps, guidance: eval_guidance ?? guidance };
+    return { model, pipeline: model.pipeline, steps, guidance: eval_guidance ?? guidance };
   }
   const pipeline = await loadPipeline(device, modelFolder(given));
   if (lora !== undefined) await loadLora(lora, pipeline.network, { component: componentOf(pipeline.kind) });
-  return { model: frozenModel(pipeline), steps: usualSteps, guidance: usualGuidance[pipeline.kind] };
+  return { model: frozenModel(pipeline), pipeline, steps: usualSteps, guidance: usualGuidance[pipeline.kind] };
 }
 
 /** Shows how far the work is: one live line on a terminal, a line a batch otherwise. */
@@ -104,7 +106,9 @@ export async function sample(given: string, options: SampleOptions): Promise<str
   const reporter = new Reporter();
   const device = await Device.create(options.device ? { name: options.device } : {});
   try {
-    const { model, ...usual } = await preparing(() => loadDrawer(device, given, options));
+    const { model, pipeline, ...usual } = await preparing(() => loadDrawer(device, given, options));
+    const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
+    warnOfCuts(pipeline, asked, (line) => reporter.warn(line));
     const { steps = usual.steps, guidance = usual.guidance, batch } = options;
     const onStep = progress(reporter, jobs.length);
     const pictures = await drawWith(model, jobs, { steps, guidance, batch, onStep });

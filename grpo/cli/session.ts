@@ -1,5 +1,6 @@
 /** What the commands of a run work with: its configuration, model, prompts and rewards, all checked before anything is done. */
 import { Device, scope } from '../../engine/index.js';
+import type { Pipeline } from '../../models/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
 import { CombinedReward, type RewardImage } from '../rewards/reward.js';
@@ -34,11 +35,12 @@ export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string,
 
 /**
  * Reads the prompts, opens the device, loads model and rewards, and has each reward score a picture, so that a wrong file, a
- * server that is down or a prompt that a reward can't read is found before there is anything to lose.
+ * server that is down or a prompt that a reward can't read is found before there is anything to lose. Tells `warn` of prompts
+ * that the model can't read to their end.
  */
 export async function openSession(
   config: RunConfig,
-  { device: name }: { readonly device?: string | undefined } = {},
+  { device: name, warn }: { readonly device?: string | undefined; readonly warn: (line: string) => void },
 ): Promise<Session> {
   if (totalName in config.reward || config.eval.rewards.includes(totalName))
     throw new UsageError(`reward.${totalName}: this name is taken by the weighted sum of the rewards`);
@@ -54,6 +56,7 @@ export async function openSession(
     const model = await preparing(() => loadModel(device, config));
     // Its prompts are names or numbers of classes, which only the model knows.
     if (model.pipeline.kind === 'dit') await preparing(async () => checkClasses(model, Object.values(prompts).flat()));
+    warnOfCuts(model.pipeline, Object.values(prompts).flat(), warn);
     const rewards = await preparing(() => loadRewards(device, config));
     const reported = await preparing(() => withReported(device, rewards, config));
     await reported.score(greyPictures(model, [prompts.train[0]!, test[0]!]));
@@ -68,6 +71,20 @@ function checkClasses(model: LoadedModel, prompts: readonly Prompt[]): void {
   scope(model.device, () => {
     model.encode(prompts.map(({ prompt }) => prompt));
   });
+}
+
+const cutsShown = 3;
+
+/** Tells of prompts that are longer than what a model reads of them, each once. */
+export function warnOfCuts(
+  { cut }: Pick<Pipeline, 'cut'>,
+  prompts: readonly Prompt[],
+  warn: (line: string) => void,
+): void {
+  const long = [...new Set(prompts.map(({ prompt }) => prompt))].filter((prompt) => cut(prompt) !== '');
+  for (const prompt of long.slice(0, cutsShown))
+    warn(`the model does not read the end of the prompt "${prompt.slice(0, 40)}...": «${cut(prompt)}»`);
+  if (long.length > cutsShown) warn(`and of ${long.length - cutsShown} other prompts, which are too long as well`);
 }
 
 /** The rewards of a run with those that its evaluations report besides. */

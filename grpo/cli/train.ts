@@ -54,7 +54,7 @@ export async function train(given: string | undefined, options: TrainOptions): P
   );
   try {
     reporter.progress(`loading ${config.model.path}`);
-    const session = await openSession(config, { device });
+    const session = await openSession(config, { device, warn: (line) => reporter.warn(line) });
     try {
       if (initLora !== undefined) await initAdapter(session.model, initLora);
       const trainer = await preparing(() => Trainer.create(session.model, session.rewards, config));

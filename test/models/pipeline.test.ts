@@ -46,6 +46,32 @@ describe('pictures', () => {
   }
 });
 
+const words = (count: number): string => Array(count).fill('cat').join(' ');
+
+describe('the end of a prompt that no text encoder reads', () => {
+  const cutOf = async (name: string, prompt: string): Promise<string> => {
+    const pipeline = await loadPipeline(device, folderOf(name), { maxSequenceLength: 5 });
+    pipeline.dispose();
+    return pipeline.cut(prompt);
+  };
+
+  test('is empty for prompts as long as the tokens', async () => {
+    expect(await cutOf('sd1', 'a red circle')).toBe('');
+    expect(await cutOf('sd3', 'a red circle')).toBe('');
+    expect(await cutOf('dit', '3')).toBe('');
+  });
+
+  test('is what comes after them', async () => {
+    expect(await cutOf('sd1', `${words(90)} blue`)).toMatch(/cat cat blue$/);
+  });
+
+  test('is counted from the encoder that reads most', async () => {
+    const cut = await cutOf('sd3', `${words(90)} blue`);
+    expect(cut).toMatch(/cat cat blue$/);
+    expect(cut.length).toBeLessThan(words(90).length);
+  });
+});
+
 describe('the command', () => {
   const options = { prompt: ['a red circle'], n: 3, seed: 5, steps: 2, batch: 2, out: join(temporary, 'out') };
 

@@ -4,10 +4,11 @@ import type { Device } from '../../../engine/index.js';
 import { CLIPModel } from '../../../models/clip.js';
 import { imageProcessor } from '../../../models/image_processor.js';
 import { asTransformersClip, readOpenClipConfig } from '../../../models/open_clip.js';
+import { loadTokenizer } from '../../../models/tokenizer.js';
 import { loadWeightsFrom } from '../../../models/weights.js';
 import type { Reward } from '../../rewards/reward.js';
 import { openAnyWeights, weightFile } from './checkpoint_file.js';
-import { buildNetwork, ImageTextModel, quietTokenizer } from './image_text.js';
+import { buildNetwork, ImageTextModel } from './image_text.js';
 
 /**
  * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors,
@@ -19,7 +20,7 @@ export async function hpsv2(device: Device, name: string, path: string): Promise
   const file = await weightFile(path, pattern, 'HPS_v2.1_compressed.pt or HPS_v2.1_compressed.safetensors');
   const folder = dirname(file);
   const config = await readOpenClipConfig(folder);
-  const tokenizer = await quietTokenizer(folder);
+  const tokenizer = await loadTokenizer(folder);
   const { network: clip, parameters } = buildNetwork(
     device,
     join(folder, 'open_clip_config.json'),

@@ -132,10 +132,11 @@ export class ImageTextModel {
     const { clip, tokenizer } = this.parts;
     for (const prompt of new Set(prompts)) {
       if (this.texts.has(prompt)) continue;
-      const { ids } = tokenizer.encode(
+      const { ids, cut } = tokenizer.encode(
         prompt,
         Math.min(tokenizer.length, clip.textConfig.max_position_embeddings ?? 77),
       );
+      if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
       const features = scope(this.device, () =>
         noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
       );
@@ -164,18 +165,6 @@ export function buildNetwork<N>(device: Device, path: string, build: (parameters
 export const imageSizeOf = ({ vision_config, vision_config_dict }: CLIPConfig): number =>
   (vision_config_dict ?? vision_config)?.image_size ?? 224;
 
-/** A tokenizer that tells only once of each text that is cut. */
-export function quietTokenizer(folder: string): Promise<Tokenizer> {
-  const told = new Set<string>();
-  return loadTokenizer(folder, {
-    warn: (message) => {
-      if (told.has(message)) return;
-      told.add(message);
-      process.stderr.write(`${message}\n`);
-    },
-  });
-}
-
 /**
  * Loads a folder in transformers' layout: config.json of a CLIPModel, model.safetensors, the tokenizer, and perhaps
  * preprocessor_config.json. Throws a ModelFileError for files that are missing or do not fit.
@@ -183,7 +172,7 @@ export function quietTokenizer(folder: string): Promise<Tokenizer> {
 export async function loadImageText(device: Device, folder: string): Promise<ImageTextModel> {
   const config = await readConfig(folder, clipConfig);
   const imageSize = imageSizeOf(config);
-  const tokenizer = await quietTokenizer(folder);
+  const tokenizer = await loadTokenizer(folder);
   const process = await readImageProcessor(folder, imageSize);
   const { network: clip, parameters } = buildNetwork(
     device,
