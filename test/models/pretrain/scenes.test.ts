@@ -69,6 +69,15 @@ describe('captions', () => {
     expect(isHeldOut(makeScene(1, 5, 'heldOut').caption)).toBe(true);
     expect(isHeldOut(makeScene(1, 5, 'train').caption)).toBe(false);
   });
+
+  test('on the grid, objects stand on its places, whatever the caption, and the words are those of free places', () => {
+    for (let i = 0; i < 300; i++) {
+      const { objects, caption } = makeScene(3, i, 'train', 'grid');
+      for (const { x, y } of objects)
+        expect([x % 8, y % 8, Math.max(x, y) <= 48, Math.min(x, y) >= 16]).toEqual([0, 0, true, true]);
+      expect(caption).toBe(makeScene(3, i, 'train').caption);
+    }
+  });
 });
 
 describe('the scene checker', () => {
