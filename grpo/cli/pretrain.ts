@@ -50,7 +50,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
   'scenes-vae': { steps: 1100, batch: 8, run: runVae },
   'scenes-clip': { steps: 500, batch: 96, run: runClip },
   'scenes-flow': { steps: 9000, batch: 16, run: (job) => runGenerator('scenes-flow', job) },
-  'scenes-diffusion': { steps: 6000, batch: 32, run: (job) => runGenerator('scenes-diffusion', job) },
+  'scenes-diffusion': { steps: 6500, batch: 16, run: (job) => runGenerator('scenes-diffusion', job) },
 };
 
 /** Models that can be pretrained. */
@@ -156,7 +156,8 @@ const levels: Readonly<Record<GeneratorName, (uniform: number) => NoiseLevel>> =
     return { timestep: 1000 * sigma, data: 1 - sigma, noise: sigma, weight: 1 };
   },
   'scenes-diffusion': (uniform) => {
-    const timestep = Math.floor(1000 * uniform);
+    // Three in five at levels where the picture is still open: there alone the words tell what can't be seen.
+    const timestep = Math.floor(uniform < 0.6 ? 640 + 360 * (uniform / 0.6) : 640 * ((uniform - 0.6) / 0.4));
     const alpha = alphas[timestep]!;
     const [data, noise] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
     // An error e of the noise is one of e (1 + noise / data) in noise - data, a flow's target: large where there is little

@@ -197,7 +197,7 @@ async function encodeScenes(
     }
   };
   for (let start = 0; start < scenes; start += encodedAtOnce) {
-    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
+    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train', 'grid'));
     image.write(networkPixels(batch));
     step.run();
     const count = Math.min(encodedAtOnce, scenes - start);

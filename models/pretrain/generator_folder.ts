@@ -42,7 +42,7 @@ const diffusionNetwork = {
   _class_name: 'UNet2DConditionModel',
   act_fn: 'silu',
   attention_head_dim: 4,
-  block_out_channels: [16, 48, 64],
+  block_out_channels: [32, 48, 64],
   cross_attention_dim: textWidth,
   down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
   up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
@@ -118,7 +118,7 @@ const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'sp
 /** Branches that begin as nothing (Peebles and Xie 2023: adaLN-Zero; and the output). */
 const zeroNames: Readonly<Record<GeneratorName, RegExp>> = {
   'scenes-flow': /(norm1|norm1_context|norm_out)\.linear\.|^proj_out\./,
-  'scenes-diffusion': /^conv_out\.|\.proj_out\.|\.conv2\./,
+  'scenes-diffusion': /^conv_out\.|\.conv2\./,
 };
 
 /** Positions are given, not learned. */

@@ -102,13 +102,22 @@ export function relationOf(
 const gap = 3; // pixels between the squares around two objects, so that they stay apart after blurring
 const clearness = 1.3; // a relation is drawn only where its distance is this many times the other
 
+/**
+ * Where the centres of objects lie: anywhere, or on a grid of 5 x 5 places. Anywhere is for networks that read pictures. On the
+ * grid a small generator learns to draw and to follow words several times faster: an object looks the same from place to place.
+ */
+export type Placement = 'free' | 'grid';
+
+const gridPlaces = [16, 24, 32, 40, 48];
+
 /** Places objects so that nothing overlaps or leaves the picture and the relation holds clearly; undefined when it did not fit. */
-function place({ objects, relation }: SceneWords, random: Random): PlacedObject[] | undefined {
+function place({ objects, relation }: SceneWords, random: Random, placement: Placement): PlacedObject[] | undefined {
   const placed: PlacedObject[] = [];
   for (const words of objects) {
     const reach = 1.1 * radii[words.size] + 1;
-    const free = (): number => reach + random.next() * (sceneSize - 1 - 2 * reach);
-    const object = { ...words, x: free(), y: free() };
+    const draw = (): number =>
+      placement === 'grid' ? random.pick(gridPlaces) : reach + random.next() * (sceneSize - 1 - 2 * reach);
+    const object = { ...words, x: draw(), y: draw() };
     const apart = placed.every((other) => {
       const distance = reach + 1.1 * radii[other.size] + gap;
       return Math.max(Math.abs(object.x - other.x), Math.abs(object.y - other.y)) >= distance;
@@ -125,21 +134,26 @@ function place({ objects, relation }: SceneWords, random: Random): PlacedObject[
 }
 
 /** The scene of the given words; positions come from the stream. Throws when the objects can't be placed. */
-export function placeScene(words: SceneWords, random: Random): Scene {
+export function placeScene(words: SceneWords, random: Random, placement: Placement = 'free'): Scene {
   for (let attempt = 0; attempt < 10_000; attempt++) {
-    const objects = place(words, random);
+    const objects = place(words, random, placement);
     if (objects) return { caption: writeCaption(words), words, objects, pixels: drawScene(objects) };
   }
   throw new Error(`scene: "${writeCaption(words)}" does not fit into ${sceneSize} x ${sceneSize} pixels`);
 }
 
-/** Scene number `index` of a split: a function of seed, split and index alone. */
-export function makeScene(seed: number, index: number, split: 'train' | 'heldOut'): Scene {
+/** Scene number `index` of a split: a function of seed, split, index and placement alone. */
+export function makeScene(
+  seed: number,
+  index: number,
+  split: 'train' | 'heldOut',
+  placement: Placement = 'free',
+): Scene {
   const random = randomStream(
     Math.imul(seed, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35) ^ (split === 'train' ? 0 : 0x27d4eb2f),
   );
   for (;;) {
     const words = drawWords(random);
-    if (isHeldOut(writeCaption(words)) === (split === 'heldOut')) return placeScene(words, random);
+    if (isHeldOut(writeCaption(words)) === (split === 'heldOut')) return placeScene(words, random, placement);
   }
 }

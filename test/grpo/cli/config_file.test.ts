@@ -250,7 +250,7 @@ describe('presets', () => {
     'flow-grpo': [10, [24], [], 'none'],
     'dance-grpo': [50, [16], [], 'none'],
     'scenes-flow': [10, [24, 16, 12], [5, 7], 'ovf'],
-    'scenes-diffusion': [15, [24, 16, 8], [9, 12], 'ovf'],
+    'scenes-diffusion': [10, [24, 16, 8], [6, 8], 'ovf'],
   };
 
   test('are those that are expected', () => expect(presetNames()).toEqual(Object.keys(expected).sort()));
