@@ -22,6 +22,7 @@ import {
 import { loadPipeline, type Pipeline } from '../pipeline.js';
 import { splitMoments } from '../vae.js';
 import { saveWeights } from '../weights.js';
+import { sameObject } from './caption.js';
 import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
 import { makeScene, sceneSize } from './scenes.js';
 import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
@@ -101,7 +102,8 @@ export async function pretrainGenerator(
   });
   const feed = (i: number): void => {
     const random = stepStream(seed, i);
-    const drawn = Array.from({ length: batch }, () => random.below(scenes));
+    const from = i < simpleShare * steps && pool.simple.length > 0 ? pool.simple : undefined;
+    const drawn = Array.from({ length: batch }, () => (from ? random.pick(from) : random.below(scenes)));
     const captions = drawn.map((row) => (random.next() < dropout ? scenes : row));
     for (const [j, part] of condition.entries()) part.write(pool.conditions[j]!.rows(captions));
     // Stratified: one level in each of `batch` equal parts of the range.
@@ -137,6 +139,9 @@ export async function pretrainGenerator(
 
 const encodedAtOnce = 32;
 
+/** Share of the steps that see one kind of object a picture: what a word means, before which object it belongs to. */
+const simpleShare = 0.4;
+
 /** Equally long rows of numbers on the host, where the conditions of all captions may be larger than a binding. */
 class RowStore {
   /** Row after row. */
@@ -167,6 +172,8 @@ interface EncodedScenes {
   readonly latents: Tensor;
   /** For each part of a condition its rows, those of the scenes' captions and at last of the empty one. */
   readonly conditions: readonly RowStore[];
+  /** Numbers of the scenes with one kind of object. */
+  readonly simple: readonly number[];
 }
 
 async function encodeScenes(
@@ -187,6 +194,7 @@ async function encodeScenes(
   );
   const size = step.outputs.latents.size / encodedAtOnce;
   const latents = new RowStore(scenes, size);
+  const simple: number[] = [];
   const conditions: RowStore[] = [];
   const addConditions = async (row: number, captions: readonly string[]): Promise<void> => {
     for (const [j, part] of pipeline.encode(captions).entries()) {
@@ -201,6 +209,8 @@ async function encodeScenes(
     image.write(networkPixels(batch));
     step.run();
     const count = Math.min(encodedAtOnce, scenes - start);
+    for (const [i, { objects }] of batch.slice(0, count).entries())
+      if (objects.every((object) => sameObject(object, objects[0]!))) simple.push(start + i);
     latents.set(start, ((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size));
     await addConditions(
       start,
@@ -210,5 +220,5 @@ async function encodeScenes(
   }
   await addConditions(scenes, ['']);
   for (const thing of [step, image]) thing.dispose();
-  return { latents: scope(device, () => tensor(device, latents.values, [scenes, size])), conditions };
+  return { latents: scope(device, () => tensor(device, latents.values, [scenes, size])), conditions, simple };
 }

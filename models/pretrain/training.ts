@@ -44,7 +44,7 @@ export interface Training {
   readonly step: Step<{ loss: Tensor }>;
   /** Peak learning rate. */
   readonly lr: number;
-  /** Writes the inputs of step i (0-based), a function of i alone. */
+  /** Writes the inputs of step i (0-based), a function of i and the number of steps alone. */
   feed(i: number): void;
 }
 
