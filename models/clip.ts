@@ -323,7 +323,13 @@ export class CLIPModel {
 
   /** The texts as unit vectors [B, projection_dim]. */
   textFeatures(tokens: CLIPTokens, options: ForwardOptions = {}): Tensor {
-    return normalise(this.text.forward(tokens, options).textEmbeds);
+    return this.readTexts(tokens, options).features;
+  }
+
+  /** The same with the states of the tokens. */
+  readTexts(tokens: CLIPTokens, options: ForwardOptions = {}): CLIPOutput & { readonly features: Tensor } {
+    const { textEmbeds, ...output } = this.text.forward(tokens, options);
+    return { ...output, features: normalise(textEmbeds) };
   }
 
   /** The images, [B, channels, image_size, image_size], normalised, as unit vectors [B, projection_dim]. */

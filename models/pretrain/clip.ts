@@ -22,6 +22,7 @@ import { Parameters } from '../parameters.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js';
 import { writeJson } from '../weight_files.js';
 import { loadWeights, saveWeights } from '../weights.js';
+import { NounLoss, nounsOf } from './attributes.js';
 import { isHeldOut, type SceneWords, varyWords, writeCaption } from './caption.js';
 import { type Random, randomStream } from './random.js';
 import { makeScene, placeScene, type Scene, sceneSize } from './scenes.js';
@@ -65,6 +66,9 @@ export interface PretrainClipOptions extends TrainingOptions {
 /** Deviation of the noise on a picture, at most: rewards meet pictures that are not quite clean. */
 const noiseLevel = 0.15;
 
+/** Weight of the attributes at the nouns beside the contrastive loss. */
+const nounShare = 0.25;
+
 export interface ScenesClip {
   readonly clip: CLIPModel;
   readonly parameters: Parameters;
@@ -83,8 +87,15 @@ export async function pretrainClip(
   const parameters = new Parameters(device);
   const clip = new CLIPModel(parameters, scenesClipConfig);
   await initializeParameters(parameters, seed, { embedding: /(token|position|class)_embedding/ });
+  const heads = new Parameters(device);
+  const nouns = new NounLoss(heads, batch, tower.hidden_size, 2);
+  await initializeParameters(heads, seed);
+  const trained = new Parameters(device, {}, '', {
+    all: [...parameters.all, ...heads.all],
+    linears: new Map(),
+  });
   parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
-  const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
+  const weights = trained.all.map(({ tensor: weight }) => weight.requireGrad());
   moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
 
@@ -97,7 +108,10 @@ export async function pretrainClip(
   const step = await capture(device, () => {
     const noise = mul(normal(keys, counter, pixels.shape), levels);
     const images = clip.imageFeatures(add(pixels, noise));
-    const loss = contrastive(clip.logits(clip.textFeatures({ ids, pooled }), images));
+    const { features, hiddenStates, lastHiddenState } = clip.readTexts({ ids, pooled });
+    // The generators attend to one of these two: SD3's to the last but one, SD1's to the last.
+    const named = nouns.of([hiddenStates.at(-2)!, lastHiddenState]);
+    const loss = add(contrastive(clip.logits(features, images)), mul(named, nounShare));
     optimizer.step(backward(loss, weights));
     return { loss };
   });
@@ -105,6 +119,7 @@ export async function pretrainClip(
     const random = stepStream(seed, i);
     const scenes = drawTwins(random, batch);
     const texts = scenes.map(({ caption }) => tokenizer.encode(caption).ids);
+    nouns.feed(scenes.map(({ words }, i) => nounsOf(words, texts[i]!)));
     ids.write(Uint32Array.from(texts.flat()));
     pooled.write(Uint32Array.from(texts, (text, row) => row * captionLength + pooledPosition(text, eos)));
     pixels.write(networkPixels(scenes));
@@ -112,8 +127,8 @@ export async function pretrainClip(
     counter.write([i]);
   };
   const identity = { model: 'scenes-clip', seed, batch, lr };
-  const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, ids, pooled, pixels, levels, keys, counter]) thing.dispose();
+  const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
+  for (const thing of [step, optimizer, heads, nouns, ids, pooled, pixels, levels, keys, counter]) thing.dispose();
   return { clip, parameters, tokenizer, done };
 }
 
