@@ -51,7 +51,7 @@ describe('memory', () => {
     ['sd35m-flash', 'sd3', 'model.weights=f16', 'sampler.resolution=16'],
     ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'model.weights=f32'],
     ['sd14', 'sd1', 'sampler.resolution=16', 'grpo.groups_per_update=2'],
-    ['scenes-diffusion', 'dit', 'train.ema=0.9'],
+    ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=attention'],
   ] as const;
   for (const [preset, name, ...sets] of cases) {
     test(`of ${preset} on ${name} is what loading it takes`, async () => {
