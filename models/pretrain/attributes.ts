@@ -16,7 +16,7 @@ import {
 } from '../../engine/index.js';
 import { linear } from '../layers.js';
 import type { Parameters } from '../parameters.js';
-import { colors, plurals, relations, type SceneWords, sameObject, shapes, sizes } from './caption.js';
+import { allAlike, colors, plurals, relations, type SceneWords, shapes, sizes } from './caption.js';
 import { captionLength, captionVocabulary } from './vocabulary.js';
 
 /** Nouns of a caption at most. */
@@ -47,7 +47,7 @@ const nounIds = new Set([...shapes, ...plurals].map((word) => vocabulary[`${word
 /** The nouns of a caption, by its words and its tokens. Objects that are counted share one. */
 export function nounsOf({ objects, relation }: SceneWords, ids: readonly number[]): Noun[] {
   const positions = ids.flatMap((id, position) => (nounIds.has(id) ? [position] : []));
-  const counted = objects.length > 1 && objects.every((object) => sameObject(object, objects[0]!));
+  const counted = objects.length > 1 && allAlike(objects);
   return positions.map((position, order) => {
     const { shape, color, size } = objects[order]!;
     return {

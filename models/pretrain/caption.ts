@@ -42,6 +42,10 @@ export const sameObject = (a: ObjectWords, b: ObjectWords): boolean =>
 
 const plural = (shape: ShapeName): string => (shape === 'cross' ? 'crosses' : `${shape}s`);
 
+/** Whether no two of the objects can be told apart by words. */
+export const allAlike = (objects: readonly ObjectWords[]): boolean =>
+  objects.every((object) => sameObject(object, objects[0]!));
+
 /** The shapes as a count has them. */
 export const plurals: readonly string[] = shapes.map(plural);
 
@@ -56,7 +60,7 @@ export function writeCaption({ objects, relation }: SceneWords): string {
   if (!first) throw new CheckError('writeCaption: a scene has at least one object');
   if (!second) return describe(first);
   if (relation) return `${describe(first)} ${relation} ${describe(second)}`;
-  if (objects.every((object) => sameObject(object, first))) {
+  if (allAlike(objects)) {
     return `${counts[objects.length]} ${describe(first).replace(/^an? /, '').replace(first.shape, plural(first.shape))}`;
   }
   return third
@@ -112,7 +116,7 @@ export function drawWords(random: Random): SceneWords {
   }
   if (kind === 2) {
     const objects = [smaller(draw()), smaller(draw()), smaller(draw())];
-    return objects.every((words) => sameObject(words, objects[0]!)) ? drawWords(random) : { objects };
+    return allAlike(objects) ? drawWords(random) : { objects };
   }
   const objects = [draw(), draw()];
   return sameObject(objects[0]!, objects[1]!) ? drawWords(random) : { objects, relation: random.pick(relations) };
@@ -132,7 +136,7 @@ const opposite: Readonly<Record<Relation, Relation>> = {
 export function varyWords(words: SceneWords, random: Random): SceneWords {
   const { objects, relation } = words;
   const [first] = objects;
-  const alike = objects.length > 1 && objects.every((object) => sameObject(object, first!));
+  const alike = objects.length > 1 && allAlike(objects);
   const at = random.below(objects.length);
   const change = (part: Partial<ObjectWords>): SceneWords => ({
     ...words,
@@ -153,7 +157,6 @@ export function varyWords(words: SceneWords, random: Random): SceneWords {
   if (relation) ways.push(() => ({ objects, relation: opposite[relation] }));
   const varied = random.pick(ways)();
   const isSame = writeCaption(varied) === writeCaption(words);
-  const unclear =
-    !alike && objects.length > 1 && varied.objects.every((object) => sameObject(object, varied.objects[0]!));
+  const unclear = !alike && objects.length > 1 && allAlike(varied.objects);
   return isSame || unclear ? varyWords(words, random) : varied;
 }

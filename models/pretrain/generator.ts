@@ -22,7 +22,7 @@ import {
 import { loadPipeline, type Pipeline } from '../pipeline.js';
 import { splitMoments } from '../vae.js';
 import { saveWeights } from '../weights.js';
-import { sameObject } from './caption.js';
+import { allAlike } from './caption.js';
 import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
 import { makeScene, sceneSize } from './scenes.js';
 import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
@@ -209,8 +209,7 @@ async function encodeScenes(
     image.write(networkPixels(batch));
     step.run();
     const count = Math.min(encodedAtOnce, scenes - start);
-    for (const [i, { objects }] of batch.slice(0, count).entries())
-      if (objects.every((object) => sameObject(object, objects[0]!))) simple.push(start + i);
+    for (const [i, { objects }] of batch.slice(0, count).entries()) if (allAlike(objects)) simple.push(start + i);
     latents.set(start, ((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size));
     await addConditions(
       start,
