@@ -82,16 +82,37 @@ export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   return adapter.requestDevice({ label: 'winnow', requiredLimits, requiredFeatures });
 }
 
+/** What Dawn adds to the adapter's info. */
+interface DawnAdapterInfo {
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
+  readonly subgroupMatrixConfigs?: Iterable<SubgroupMatrixConfig>;
+}
+
+interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** The one kind of matrix that lib/matrix_subgroup.wgsl is written for. */
+function isMatrixOfKernels({ componentType, resultComponentType, M, N, K }: SubgroupMatrixConfig): boolean {
+  return componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16;
+}
+
 /** The features a kernel's plan may look at. Subgroups count only with one fixed size: a kernel's layout depends on it. */
 export function readFeatures(device: GPUDevice, adapterInfo: GPUAdapterInfo, software: boolean): Features {
-  const { subgroupMinSize, subgroupMaxSize } = adapterInfo as { subgroupMinSize?: number; subgroupMaxSize?: number };
+  const { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs } = adapterInfo as DawnAdapterInfo;
   const has = (name: string): boolean => device.features.has(name as GPUFeatureName);
   const subgroups = has('subgroups') && subgroupMinSize !== undefined && subgroupMinSize === subgroupMaxSize;
   return Object.freeze({
     f16: has('shader-f16'),
     subgroups,
     subgroupSize: subgroups ? subgroupMinSize : 0,
-    subgroupMatrix: has('chromium-experimental-subgroup-matrix'),
+    subgroupMatrix:
+      has('chromium-experimental-subgroup-matrix') && [...(subgroupMatrixConfigs ?? [])].some(isMatrixOfKernels),
     timestamps: has('timestamp-query'),
     software,
   });

@@ -19,6 +19,8 @@ export interface Variant {
   readonly declarations?: readonly string[];
   /** The kernel uses subgroup builtins. */
   readonly subgroups?: boolean;
+  /** The kernel uses subgroup matrices. */
+  readonly subgroupMatrix?: boolean;
 }
 
 /** What one dispatch runs: a pure function of shapes, dtypes and device features. */
@@ -40,6 +42,7 @@ export interface Features {
   readonly subgroups: boolean;
   /** The fixed subgroup size, or 0 without one. */
   readonly subgroupSize: number;
+  /** Subgroup matrices of 16 x 16, factors in f16 and sums in f32. */
   readonly subgroupMatrix: boolean;
   readonly timestamps: boolean;
   /** The adapter is a CPU. */
@@ -99,6 +102,11 @@ export function printPrelude(variant: Variant): string {
   const lines: string[] = [];
   if (types.some(([, type]) => type.includes('f16'))) lines.push('enable f16;');
   if (variant.subgroups) lines.push('enable subgroups;');
+  if (variant.subgroupMatrix) {
+    lines.push('enable chromium_experimental_subgroup_matrix;');
+    // That calls are uniform within a subgroup is true, but beyond what the compiler can prove.
+    lines.push('diagnostic(off, chromium.subgroup_matrix_uniformity);');
+  }
   for (const [name, type] of types) lines.push(`alias ${name} = ${type};`);
   for (const [name, value] of Object.entries(variant.constants ?? {})) {
     lines.push(`const ${name} = ${typeof value === 'boolean' ? value : `${value}u`};`);

@@ -1,6 +1,7 @@
 /** Plans for matrix products: the choice among kernels, batches with broadcasting, weights bound in ranges. */
 import { mergeAxes } from './elementwise.js';
-import { type DType, elementTypes, type Features, linearGrid, type Plan } from './kernel.js';
+import { type DType, elementTypes, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
+import { runsSubgroupMatrices, subgroupMatrixTile, subgroupMatrixVariant } from './subgroup_matrix.js';
 
 /** The functions an epilogue can apply, by their names in lib/elementwise.wgsl. */
 export const activations = {
@@ -47,40 +48,58 @@ export interface MatmulTuning {
   readonly bindingBytes?: number;
 }
 
-/** A matmul kernel: the tile of y one workgroup computes, and where the kernel is used. */
+/** What one workgroup computes of y, and the kernel's own part of the variant. */
+interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly variant: Variant;
+}
+
+type Operands = Pick<MatmulProblem, 'a' | 'b'>;
+
 interface KernelRow {
-  readonly rows: (transposeA: boolean) => number;
-  readonly columns: (features: Features) => number;
-  readonly constants: (features: Features, rows: number) => Readonly<Record<string, number>>;
+  readonly tile: (problem: Pick<MatmulProblem, 'n' | 'transposeA'>, features: Features) => Tile;
   /** The kernel can run. */
   readonly runs: (features: Features) => boolean;
   /** The kernel is the planner's choice, unless one above it is. */
-  readonly preferred: (features: Features) => boolean;
+  readonly preferred: (features: Features, operands: Operands) => boolean;
 }
 
 /**
- * The kernels, in order of preference. The choice looks at the device alone, never at m or the batch: two kernels may
- * round differently, and a sample's value must not depend on the batch it rides in.
+ * The kernels, in order of preference. The choice looks at the device and the dtypes alone, never at m or the batch: two
+ * kernels may round differently, and a sample's value must not depend on the batch it rides in.
  */
 const kernels = {
+  // Rounds its operands to f16, so it is for those that are. Without subgroup matrices it runs in tests, by a stand-in.
+  matmul_subgroup_matrix: {
+    tile: ({ n }, features) => ({ ...subgroupMatrixTile(n), variant: subgroupMatrixVariant(n, features) }),
+    runs: runsSubgroupMatrices,
+    preferred: ({ subgroupMatrix }, { a, b }) => subgroupMatrix && a === 'f16' && b === 'f16',
+  },
   // lavapipe, 1024^3: 4 to 5 times faster than the tiled kernel, as shared memory there is loaded lane by lane, too.
   matmul_subgroup: {
-    // More rows, and the loop over k no longer fits the instruction cache: 32 take three times as long.
-    rows: (transposeA) => (transposeA ? 16 : 24),
-    columns: ({ subgroupSize }) => 4 * subgroupSize,
-    constants: ({ subgroupSize }, rows) => ({ SUBGROUP: subgroupSize, ROWS: rows }),
+    tile: ({ transposeA }, { subgroupSize }) => {
+      // More rows, and the loop over k no longer fits the instruction cache: 32 take three times as long.
+      const rows = transposeA ? 16 : 24;
+      const variant = { constants: { SUBGROUP: subgroupSize, ROWS: rows }, subgroups: true };
+      return { rows, columns: 4 * subgroupSize, variant };
+    },
     runs: ({ subgroups, subgroupSize }) => subgroups && subgroupSize >= 4,
     preferred: ({ software }) => software,
   },
-  matmul_tiled: { rows: () => 64, columns: () => 64, constants: () => ({}), runs: () => true, preferred: () => true },
+  matmul_tiled: {
+    tile: () => ({ rows: 64, columns: 64, variant: {} }),
+    runs: () => true,
+    preferred: () => true,
+  },
 } as const satisfies Record<string, KernelRow>;
 export type MatmulKernel = keyof typeof kernels;
 
 /** The kernel for a device: the one that `tuning` names, else the first of the table that runs and is preferred. */
-export function chooseMatmulKernel(features: Features, tuning: MatmulTuning = {}): MatmulKernel {
-  const names = Object.keys(kernels) as MatmulKernel[];
+export function chooseMatmulKernel(features: Features, operands: Operands, tuning: MatmulTuning = {}): MatmulKernel {
   if (tuning.kernel && !kernels[tuning.kernel].runs(features)) throw new Error(`${tuning.kernel} does not run here`);
-  return tuning.kernel ?? names.find((name) => kernels[name].runs(features) && kernels[name].preferred(features))!;
+  const suits = (row: KernelRow): boolean => row.runs(features) && row.preferred(features, operands);
+  return tuning.kernel ?? (Object.keys(kernels) as MatmulKernel[]).find((name) => suits(kernels[name]))!;
 }
 
 /** WGSL of `load_NAME(i)`: the i-th vector (width 4) or element as f32. f16 is read from u32 words. */
@@ -101,8 +120,8 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   const { a, b, y, bias = 'f32', activation } = problem;
   const aColumns = problem.aColumns ?? { all: transposeA ? m : k, first: 0 };
   const yColumns = problem.yColumns ?? { all: n, first: 0 };
-  const kernel = chooseMatmulKernel(features, tuning);
-  const row: KernelRow = kernels[kernel];
+  const kernel = chooseMatmulKernel(features, problem, tuning);
+  const tile = (kernels[kernel] as KernelRow).tile(problem, features);
 
   const { sizes, strides } = mergeAxes(batch.y, [batch.a, batch.b]);
   if (sizes.length > 2)
@@ -115,9 +134,8 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, yColumns.all, yColumns.first];
   const width = lengths.every((length) => length % 4 === 0) ? 4 : 1;
   const matrices = sizes.reduce((product, size) => product * size, 1);
-  const rows = row.rows(transposeA);
-  const rowTiles = Math.ceil(m / rows);
-  const columnTiles = Math.ceil(n / row.columns(features));
+  const rowTiles = Math.ceil(m / tile.rows);
+  const columnTiles = Math.ceil(n / tile.columns);
   return {
     kernel,
     variant: {
@@ -128,9 +146,10 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         Y: elementTypes(y, width).V,
         L: width === 4 ? 'vec4f' : 'f32',
         F: 'vec4f',
+        ...tile.variant.types,
       },
       constants: {
-        ...row.constants(features, rows),
+        ...tile.variant.constants,
         TRANSPOSE_A: transposeA,
         TRANSPOSE_B: transposeB,
         HAS_BIAS: problem.bias !== undefined,
@@ -143,8 +162,10 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         loadFunction('bias', bias, width),
         `fn activate(x: F) -> F { return ${activation ? `${activations[activation]}(x)` : 'x'}; }`,
         `#include "lib/matmul_vec${width}.wgsl"`,
+        ...(tile.variant.declarations ?? []),
       ],
-      subgroups: kernel === 'matmul_subgroup',
+      subgroups: tile.variant.subgroups ?? false,
+      subgroupMatrix: tile.variant.subgroupMatrix ?? false,
     },
     params: {
       m,

@@ -15,15 +15,23 @@ const problem: MatmulProblem = { m: 64, n: 320, k: 320, a: 'f32', b: 'f32', y: '
 
 describe('the choice of a kernel', () => {
   test('a software adapter with subgroups of one size takes the subgroup kernel, others the tiled one', () => {
-    expect(chooseMatmulKernel(lavapipe)).toBe('matmul_subgroup');
-    expect(chooseMatmulKernel({ ...lavapipe, subgroups: false, subgroupSize: 0 })).toBe('matmul_tiled');
-    expect(chooseMatmulKernel(gpu)).toBe('matmul_tiled');
+    expect(chooseMatmulKernel(lavapipe, problem)).toBe('matmul_subgroup');
+    expect(chooseMatmulKernel({ ...lavapipe, subgroups: false, subgroupSize: 0 }, problem)).toBe('matmul_tiled');
+    expect(chooseMatmulKernel(gpu, problem)).toBe('matmul_tiled');
+  });
+
+  test('subgroup matrices are for products of f16 alone, as they round their operands to it', () => {
+    const tensorCores = { ...gpu, subgroupMatrix: true };
+    const halves = { a: 'f16', b: 'f16' } as const;
+    expect(chooseMatmulKernel(tensorCores, halves)).toBe('matmul_subgroup_matrix');
+    expect(chooseMatmulKernel(tensorCores, { ...halves, a: 'f32' })).toBe('matmul_tiled');
+    expect(chooseMatmulKernel(gpu, halves)).toBe('matmul_tiled');
   });
 
   test('tuning overrides it, where the kernel runs', () => {
-    expect(chooseMatmulKernel(gpu, { kernel: 'matmul_subgroup' })).toBe('matmul_subgroup');
+    expect(chooseMatmulKernel(gpu, problem, { kernel: 'matmul_subgroup' })).toBe('matmul_subgroup');
     const none = { ...lavapipe, subgroups: false, subgroupSize: 0 };
-    expect(() => chooseMatmulKernel(none, { kernel: 'matmul_subgroup' })).toThrow('does not run here');
+    expect(() => chooseMatmulKernel(none, problem, { kernel: 'matmul_subgroup' })).toThrow('does not run here');
   });
 
   test('kernel and variant depend neither on m nor on the batch', () => {

@@ -1,0 +1,80 @@
+// The kernels of subgroup matrices: their values with the stand-in for matrices, which any adapter with subgroups runs,
+// and that Dawn accepts them as they run on a GPU.
+
+import { describe, expect, test } from 'vitest';
+import { create, globals } from 'webgpu';
+import { requestDevice } from '../../../engine/adapter.js';
+import { linear, matmul } from '../../../engine/ops/matmul.js';
+import { PipelineCache } from '../../../engine/pipelines.js';
+import type { Tensor } from '../../../engine/tensor.js';
+import type { DType, Features, Plan } from '../../../kernels/kernel.js';
+import { planMatmul } from '../../../kernels/matmul.js';
+import { runsSubgroupMatrices } from '../../../kernels/subgroup_matrix.js';
+import { fullLinearCases, type LinearCase, matmulCases } from '../../cases/matmul.js';
+import { checkBatchInvariance, checkForward, type Host, random, testDevice } from '../../check.js';
+import * as reference from '../../references/matmul.js';
+
+const device = await testDevice();
+const tuning = { kernel: 'matmul_subgroup_matrix' } as const;
+/** Values that rounding to f16 leaves alone, so that the kernel owes the accuracy of its f32 sums. */
+const half = (shape: readonly number[], seed: number): Host => random(shape, seed, { dtype: 'f16' });
+
+describe.skipIf(!runsSubgroupMatrices(device.features))('matmul', () => {
+  const severalTiles = [
+    { name: 'several narrow tiles', a: [70, 70], b: [70, 60] },
+    { name: 'several wide tiles', a: [140, 70], b: [70, 132] },
+  ];
+  for (const { name, a, b, ...transposes } of [...matmulCases, ...severalTiles]) {
+    test(`of ${name} agrees with double precision`, async () => {
+      const expected = (left: Host, right: Host): Host => reference.matmul(left, right, transposes);
+      const run = (left: Tensor, right: Tensor): Tensor => matmul(left, right, { ...transposes, tuning });
+      await checkForward(device, run, expected, [half(a, 1), half(b, 2)], { terms: Math.max(...a, ...b) });
+    });
+  }
+
+  const large: LinearCase = { name: 'everything, several tiles', x: [130, 40], out: 68, bias: true, residual: true };
+  for (const { name, x, out, activation } of [...fullLinearCases, large]) {
+    test.each(['f32', 'f16'] as const)(`linear with ${name} agrees with double precision, in %s`, async (dtype) => {
+      const rows = x.slice(0, -1);
+      const inputs = [half(x, 1), half([out, x.at(-1)!], 2), half([out], 3), half([...rows, out], 4)];
+      const dtypes: DType[] = [dtype, dtype, dtype, dtype];
+      const run = (input: Tensor, weight: Tensor, bias: Tensor, residual: Tensor): Tensor =>
+        linear(input, weight, bias, { activation, residual, tuning });
+      const expected = (input: Host, weight: Host, bias: Host, residual: Host): Host =>
+        reference.linear(input, weight, bias, activation, residual);
+      await checkForward(device, run, expected, inputs, { terms: x.at(-1)!, dtypes });
+    });
+  }
+
+  test('a row depends neither on the other rows nor on its place in a tile', async () => {
+    const run = (x: Tensor, weight: Tensor): Tensor => linear(x, weight, null, { tuning });
+    await checkBatchInvariance(device, run, [half([5, 36], 1), half([40, 36], 2)], { batched: [0] });
+  });
+});
+
+test('Dawn accepts every variant as a GPU runs it', async () => {
+  Object.assign(globalThis, globals);
+  const instance = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+  const adapter = (await instance.requestAdapter())!;
+  const gpu = await requestDevice(adapter);
+  const nvidia: Features = {
+    ...device.features,
+    subgroups: true,
+    subgroupSize: 32,
+    subgroupMatrix: true,
+    software: false,
+  };
+  const plans: Plan[] = [];
+  for (const transposeA of [false, true]) {
+    for (const transposeB of [false, true]) {
+      for (const n of [64, 63]) {
+        // More columns take a wider tile, the same but for constants, than the null backend's 16 KiB of workgroup memory hold.
+        const product = { m: 64, n, k: 64, transposeA, transposeB, a: 'f16', b: 'f16', y: 'f16' } as const;
+        plans.push(planMatmul(product, nvidia), planMatmul({ ...product, a: 'f32', y: 'f32' }, nvidia, tuning));
+      }
+    }
+  }
+  for (const plan of plans) expect(plan.variant.subgroupMatrix).toBe(true);
+  await new PipelineCache(gpu).compile(plans);
+  gpu.destroy();
+});
