@@ -21,6 +21,8 @@ export interface Variant {
   readonly subgroups?: boolean;
   /** The kernel uses subgroup matrices. */
   readonly subgroupMatrix?: boolean;
+  /** WGSL's diagnostic rules that are off: control flow is uniform where they ask for it, but not provably so. */
+  readonly uniform?: readonly string[];
 }
 
 /** What one dispatch runs: a pure function of shapes, dtypes and device features. */
@@ -102,11 +104,8 @@ export function printPrelude(variant: Variant): string {
   const lines: string[] = [];
   if (types.some(([, type]) => type.includes('f16'))) lines.push('enable f16;');
   if (variant.subgroups) lines.push('enable subgroups;');
-  if (variant.subgroupMatrix) {
-    lines.push('enable chromium_experimental_subgroup_matrix;');
-    // That calls are uniform within a subgroup is true, but beyond what the compiler can prove.
-    lines.push('diagnostic(off, chromium.subgroup_matrix_uniformity);');
-  }
+  if (variant.subgroupMatrix) lines.push('enable chromium_experimental_subgroup_matrix;');
+  for (const rule of variant.uniform ?? []) lines.push(`diagnostic(off, ${rule});`);
   for (const [name, type] of types) lines.push(`alias ${name} = ${type};`);
   for (const [name, value] of Object.entries(variant.constants ?? {})) {
     lines.push(`const ${name} = ${typeof value === 'boolean' ? value : `${value}u`};`);

@@ -166,6 +166,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
       ],
       subgroups: tile.variant.subgroups ?? false,
       subgroupMatrix: tile.variant.subgroupMatrix ?? false,
+      uniform: tile.variant.uniform ?? [],
     },
     params: {
       m,

@@ -24,5 +24,6 @@ export function subgroupMatrixVariant(columns: number, { subgroupSize, subgroupM
     declarations: [`#include "lib/matrix_${subgroupMatrix ? 'subgroup' : 'shuffle'}.wgsl"`],
     subgroups: true,
     subgroupMatrix,
+    uniform: [subgroupMatrix ? 'chromium.subgroup_matrix_uniformity' : 'subgroup_uniformity'],
   } as const satisfies Variant;
 }

@@ -6,12 +6,14 @@ struct Left { elements: array<f32, ELEMENTS> }
 struct Right { elements: array<f32, ELEMENTS> }
 struct Sum { elements: array<f32, ELEMENTS> }
 
+// The bound of a loop, hidden from the compiler: unrolled, it would take seconds to compile.
+fn rolled(count: u32) -> u32 { return min(count, count + subgroup_lane); }
 // The lane's element i as (row, column).
 fn place(i: u32) -> vec2u { return vec2u(i * SUBGROUP / 16u, i * SUBGROUP % 16u + subgroup_lane); }
 
 fn load_left(at: u32) -> Left {
   var x = Left();
-  for (var i = 0u; i < ELEMENTS; i++) {
+  for (var i = 0u; i < rolled(ELEMENTS); i++) {
     let p = select(place(i), place(i).yx, LEFT_TRANSPOSED);
     x.elements[i] = f32(left_tile[at + p.x * LEFT_STRIDE + p.y]);
   }
@@ -19,7 +21,7 @@ fn load_left(at: u32) -> Left {
 }
 fn load_right(at: u32) -> Right {
   var x = Right();
-  for (var i = 0u; i < ELEMENTS; i++) {
+  for (var i = 0u; i < rolled(ELEMENTS); i++) {
     let p = select(place(i), place(i).yx, RIGHT_TRANSPOSED);
     x.elements[i] = f32(right_tile[at + p.x * RIGHT_STRIDE + p.y]);
   }
@@ -27,9 +29,9 @@ fn load_right(at: u32) -> Right {
 }
 fn multiply(a: Left, b: Right, sum: Sum) -> Sum {
   var x = sum;
-  for (var i = 0u; i < ELEMENTS; i++) {
+  for (var i = 0u; i < rolled(ELEMENTS); i++) {
     let p = vec2u(i * SUBGROUP / 16u, i * SUBGROUP % 16u);  // of lane 0: the lanes differ in the column alone
-    for (var k = 0u; k < 16u; k++) {
+    for (var k = 0u; k < rolled(16u); k++) {
       let element = 16u * p.x + k;
       let s = subgroupShuffle(a.elements[element / SUBGROUP], element % SUBGROUP);
       x.elements[i] += s * b.elements[(16u * k + p.y) / SUBGROUP];
@@ -38,7 +40,7 @@ fn multiply(a: Left, b: Right, sum: Sum) -> Sum {
   return x;
 }
 fn store_sum(at: u32, sum: Sum) {
-  for (var i = 0u; i < ELEMENTS; i++) {
+  for (var i = 0u; i < rolled(ELEMENTS); i++) {
     let p = place(i);
     sum_tile[at + 16u * p.x + p.y] = sum.elements[i];
   }
