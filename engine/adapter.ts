@@ -107,12 +107,12 @@ export function readFeatures(device: GPUDevice, adapterInfo: GPUAdapterInfo, sof
   const { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs } = adapterInfo as DawnAdapterInfo;
   const has = (name: string): boolean => device.features.has(name as GPUFeatureName);
   const subgroups = has('subgroups') && subgroupMinSize !== undefined && subgroupMinSize === subgroupMaxSize;
+  const matrices = has('chromium-experimental-subgroup-matrix') ? [...(subgroupMatrixConfigs ?? [])] : [];
   return Object.freeze({
     f16: has('shader-f16'),
     subgroups,
     subgroupSize: subgroups ? subgroupMinSize : 0,
-    subgroupMatrix:
-      has('chromium-experimental-subgroup-matrix') && [...(subgroupMatrixConfigs ?? [])].some(isMatrixOfKernels),
+    subgroupMatrix: matrices.some(isMatrixOfKernels) ? 'native' : null,
     timestamps: has('timestamp-query'),
     software,
   });

@@ -1,5 +1,6 @@
-/** Plans of the convolution and its gradients: layouts, grids, and the choice between the two structures. */
-import { type DType, type Features, linearGrid, type Plan } from './kernel.js';
+/** Plans of the convolution and its gradients: layouts, grids, and the choice among the structures. */
+import { type DType, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
+import { subgroupMatrixTile, subgroupMatrixVariant, suitsSubgroupMatrices } from './subgroup_matrix.js';
 
 /** Sizes of a convolution of x [batch, channels, height, width] with a weight [outChannels, channels, kernelHeight, kernelWidth]. */
 export interface Conv2dSize {
@@ -27,12 +28,17 @@ export interface Conv2dTypes {
 
 const vec4s = (channels: number): number => Math.ceil(channels / 4);
 
+type Structure = 'subgroup_matrix' | 'subgroup' | 'tiled';
+
 /**
- * The subgroup structure needs one fixed size and a lane count that its tiles divide into. It is for software adapters:
+ * The structure for operands of these types. That of subgroup matrices rounds them to f16, so it is for those that are. The
+ * subgroup structure needs one fixed size and a lane count that its tiles divide into, and is for software adapters:
  * there workgroup memory is as slow as any other; on a GPU its shuffles would cost half of the multiplications' time.
  */
-function usesSubgroups({ software, subgroups, subgroupSize }: Features): boolean {
-  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8);
+function structureFor(operands: readonly DType[], features: Features): Structure {
+  const { software, subgroups, subgroupSize } = features;
+  if (suitsSubgroupMatrices(features, operands)) return 'subgroup_matrix';
+  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8) ? 'subgroup' : 'tiled';
 }
 
 /** x [batch, channels, pixels] to [batch, pixels, vec4s(channels)] of vec4, padded with zeros. */
@@ -82,11 +88,11 @@ export function conv2dWeightWords(size: Conv2dSize, dtype: DType): number {
   return dtype === 'f16' ? elements / 2 : elements;
 }
 
-/** Pixels and channels of the result that a workgroup computes, and the constants that say so to the kernel. */
+/** Pixels and channels of the result that a workgroup computes, and the structure's part of the variant. */
 interface Tile {
   readonly pixels: number;
   readonly columns: number;
-  readonly constants: Readonly<Record<string, number>>;
+  readonly variant: Variant;
 }
 
 /** 32 pixels a lane, fewer for a small picture; only as many lanes side by side along the channels as they can fill. */
@@ -96,12 +102,17 @@ function subgroupTile(channels: number, pixels: number, subgroupSize: number): T
   let rows = (32 * subgroupSize) / columnLanes;
   while (rows > 16 && 2 * pixels <= rows) rows /= 2;
   const constants = { SUBGROUP: subgroupSize, COLUMN_LANES: columnLanes, ROWS: rows };
-  return { pixels: rows, columns: 4 * columnLanes, constants };
+  return { pixels: rows, columns: 4 * columnLanes, variant: { constants, subgroups: true } };
 }
 
-function tiledTile(pixels: number): Tile {
+function tileFor(structure: Structure, channels: number, pixels: number, features: Features): Tile {
+  if (structure === 'subgroup') return subgroupTile(channels, pixels, features.subgroupSize);
+  if (structure === 'subgroup_matrix') {
+    const { rows, columns } = subgroupMatrixTile(channels);
+    return { pixels: rows, columns, variant: subgroupMatrixVariant(channels, features) };
+  }
   const rows = pixels > 64 ? 8 : 4;
-  return { pixels: 16 * rows, columns: 64, constants: { ROWS: rows } };
+  return { pixels: 16 * rows, columns: 64, variant: { constants: { ROWS: rows } } };
 }
 
 /**
@@ -115,24 +126,24 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   const [source, result] = forward ? [input, output] : [output, input];
   const step = forward ? 1 : size.stride;
   const pixels = Math.ceil(result.height / step) * Math.ceil(result.width / step);
-  const subgroups = usesSubgroups(features);
-  const tile = subgroups ? subgroupTile(result.channels, pixels, features.subgroupSize) : tiledTile(pixels);
+  const structure = structureFor([types.dtype, types.weight], features);
+  const tile = tileFor(structure, result.channels, pixels, features);
   const pixelTiles = Math.ceil(pixels / tile.pixels);
   const columnTiles = Math.ceil(result.channels / tile.columns);
   const workgroups = pixelTiles * columnTiles * step * step * size.batch;
   return {
-    kernel: subgroups ? 'conv2d_subgroup' : 'conv2d_tiled',
+    kernel: `conv2d_${structure}`,
     variant: {
-      types: { T: types.dtype, V: `vec4<${types.dtype}>` },
+      ...tile.variant,
+      types: { T: types.dtype, V: `vec4<${types.dtype}>`, ...tile.variant.types },
       constants: {
-        ...tile.constants,
+        ...tile.variant.constants,
         TRANSPOSED: !forward,
         WEIGHT_F16: types.weight === 'f16',
         HAS_BIAS: types.bias !== null,
         BIAS_F16: types.bias === 'f16',
         HAS_RESIDUAL: types.residual,
       },
-      subgroups,
     },
     params: {
       depth4: vec4s(source.channels),
@@ -154,6 +165,20 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   };
 }
 
+/** Output and input channels that a workgroup computes, and the structure's part of the variant. */
+function weightGradTile(
+  structure: Structure,
+  channels: number,
+  features: Features,
+): { edge: number; variant: Variant } {
+  const { subgroupSize } = features;
+  if (structure === 'tiled') return { edge: 64, variant: {} };
+  if (structure === 'subgroup') {
+    return { edge: 4 * subgroupSize, variant: { constants: { SUBGROUP: subgroupSize }, subgroups: true } };
+  }
+  return { edge: subgroupMatrixTile(channels).rows, variant: subgroupMatrixVariant(channels, features) };
+}
+
 /** Workgroups that keep an adapter busy; the weight gradient's sum is split to reach them. */
 const busy = { software: 16, gpu: 512 };
 
@@ -166,8 +191,8 @@ export function planConv2dWeightGrad(
   dtype: DType,
   features: Features,
 ): { plan: Plan; parts: number } {
-  const subgroups = usesSubgroups(features);
-  const edge = subgroups ? 4 * features.subgroupSize : 64;
+  const structure = structureFor([dtype], features);
+  const { edge, variant } = weightGradTile(structure, size.channels, features);
   const channelTiles = Math.ceil(size.channels / edge);
   const outChannelTiles = Math.ceil(size.outChannels / edge);
   const tiles = channelTiles * outChannelTiles * size.kernelHeight * size.kernelWidth;
@@ -176,12 +201,8 @@ export function planConv2dWeightGrad(
   const rowsPerPart = Math.ceil(rows / wanted);
   const parts = Math.ceil(rows / rowsPerPart);
   const plan: Plan = {
-    kernel: subgroups ? 'conv2d_weight_grad_subgroup' : 'conv2d_weight_grad_tiled',
-    variant: {
-      types: { V: `vec4<${dtype}>` },
-      constants: subgroups ? { SUBGROUP: features.subgroupSize } : {},
-      subgroups,
-    },
+    kernel: `conv2d_weight_grad_${structure}`,
+    variant: { ...variant, types: { V: `vec4<${dtype}>`, ...variant.types } },
     params: {
       channels: size.channels,
       out_channels: size.outChannels,

@@ -82,6 +82,16 @@ fn weight_row(tile: Tile, tap: vec2u) -> u32 {
 
 fn columns4() -> u32 { return (params.columns + 3u) / 4u; }
 
+// 4 columns of one row of the weight.
+fn weight_at(row: u32, column4: u32) -> vec4f {
+  if (WEIGHT_F16) {
+    let pair = weight[row / 2u * columns4() + column4];
+    let half = select(pair.xy, pair.zw, row % 2u == 1u);
+    return vec4f(unpack2x16float(half.x), unpack2x16float(half.y));
+  }
+  return bitcast<vec4f>(weight[row * columns4() + column4]);
+}
+
 // The bias of 4 columns, 0 without one.
 fn load_bias(column4: u32) -> vec4f {
   var value = vec4f();

@@ -10,16 +10,6 @@ const LOADS = PIXELS / 64u;  // pixels a lane stages
 var<workgroup> staged_source: array<vec4f, 4u * PIXELS>;  // [4 channels of 16][pixel]
 var<workgroup> staged_weight: array<vec4f, 16u * 16u>;  // [row][4 columns of 64]
 
-// 4 columns of one row of the weight.
-fn load_weight(row: u32, column4: u32) -> vec4f {
-  if (WEIGHT_F16) {
-    let pair = weight[row / 2u * columns4() + column4];
-    let half = select(pair.xy, pair.zw, row % 2u == 1u);
-    return vec4f(unpack2x16float(half.x), unpack2x16float(half.y));
-  }
-  return bitcast<vec4f>(weight[row * columns4() + column4]);
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = workgroup_index(workgroup, grid);
@@ -56,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
         }
         let k_row = 4u * k + lane / 16u;
         var weights = vec4f();
-        if (k_row < 4u * params.depth4 && column4 < columns4()) { weights = load_weight(row + k_row, column4); }
+        if (k_row < 4u * params.depth4 && column4 < columns4()) { weights = weight_at(row + k_row, column4); }
         staged_weight[lane] = weights;
         workgroupBarrier();
         for (var d = 0u; d < 4u; d++) {

@@ -44,8 +44,8 @@ export interface Features {
   readonly subgroups: boolean;
   /** The fixed subgroup size, or 0 without one. */
   readonly subgroupSize: number;
-  /** Subgroup matrices of 16 x 16, factors in f16 and sums in f32. */
-  readonly subgroupMatrix: boolean;
+  /** Subgroup matrices of 16 x 16, factors in f16 and sums in f32; emulated by shuffles only where a test asks for it. */
+  readonly subgroupMatrix: 'native' | 'emulated' | null;
   readonly timestamps: boolean;
   /** The adapter is a CPU. */
   readonly software: boolean;

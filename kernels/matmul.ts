@@ -1,7 +1,7 @@
 /** Plans for matrix products: the choice among kernels, batches with broadcasting, weights bound in ranges. */
 import { mergeAxes } from './elementwise.js';
 import { type DType, elementTypes, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
-import { runsSubgroupMatrices, subgroupMatrixTile, subgroupMatrixVariant } from './subgroup_matrix.js';
+import { subgroupMatrixTile, subgroupMatrixVariant, suitsSubgroupMatrices } from './subgroup_matrix.js';
 
 /** The functions an epilogue can apply, by their names in lib/elementwise.wgsl. */
 export const activations = {
@@ -70,11 +70,11 @@ interface KernelRow {
  * kernels may round differently, and a sample's value must not depend on the batch it rides in.
  */
 const kernels = {
-  // Rounds its operands to f16, so it is for those that are. Without subgroup matrices it runs in tests, by a stand-in.
+  // Rounds its operands to f16, so it is for those that are.
   matmul_subgroup_matrix: {
     tile: ({ n }, features) => ({ ...subgroupMatrixTile(n), variant: subgroupMatrixVariant(n, features) }),
-    runs: runsSubgroupMatrices,
-    preferred: ({ subgroupMatrix }, { a, b }) => subgroupMatrix && a === 'f16' && b === 'f16',
+    runs: (features) => suitsSubgroupMatrices(features, []),
+    preferred: (features, { a, b }) => suitsSubgroupMatrices(features, [a, b]),
   },
   // lavapipe, 1024^3: 4 to 5 times faster than the tiled kernel, as shared memory there is loaded lane by lane, too.
   matmul_subgroup: {
@@ -139,6 +139,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   return {
     kernel,
     variant: {
+      ...tile.variant,
       types: {
         A: loadType(a, width),
         B: loadType(b, width),
@@ -164,9 +165,6 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         `#include "lib/matmul_vec${width}.wgsl"`,
         ...(tile.variant.declarations ?? []),
       ],
-      subgroups: tile.variant.subgroups ?? false,
-      subgroupMatrix: tile.variant.subgroupMatrix ?? false,
-      uniform: tile.variant.uniform ?? [],
     },
     params: {
       m,

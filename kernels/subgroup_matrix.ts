@@ -1,4 +1,4 @@
-/** What kernels on lib/tile_product.wgsl share: when they run, their tile, and their part of a variant. */
+/** What kernels on lib/tile_product.wgsl share: their tile, and their part of a variant. */
 import type { Features, Variant } from './kernel.js';
 
 /**
@@ -10,20 +10,24 @@ export function subgroupMatrixTile(columns: number): { readonly rows: number; re
   return { rows: edge, columns: edge };
 }
 
-/** With subgroup matrices, or with subgroups into whose lanes a row of 16 divides: the stand-in that tests use needs that. */
-export function runsSubgroupMatrices({ f16, subgroups, subgroupSize, subgroupMatrix }: Features): boolean {
-  return f16 && subgroups && (subgroupMatrix || 16 % subgroupSize === 0);
-}
-
 /** What lib/tile_product.wgsl asks for, where a row of the result has `columns`. */
 export function subgroupMatrixVariant(columns: number, { subgroupSize, subgroupMatrix }: Features) {
   const tile = subgroupMatrixTile(columns);
+  const native = subgroupMatrix === 'native';
   return {
     types: { H: 'f16' },
     constants: { SUBGROUP: subgroupSize, TILE_M: tile.rows, TILE_N: tile.columns, TILE_K: 32 },
-    declarations: [`#include "lib/matrix_${subgroupMatrix ? 'subgroup' : 'shuffle'}.wgsl"`],
+    declarations: [`#include "lib/matrix_${native ? 'subgroup' : 'shuffle'}.wgsl"`],
     subgroups: true,
-    subgroupMatrix,
-    uniform: [subgroupMatrix ? 'chromium.subgroup_matrix_uniformity' : 'subgroup_uniformity'],
+    subgroupMatrix: native,
+    uniform: [native ? 'chromium.subgroup_matrix_uniformity' : 'subgroup_uniformity'],
   } as const satisfies Variant;
+}
+
+/** Whether subgroup matrices multiply operands of these types: they would round f32. */
+export function suitsSubgroupMatrices(
+  { f16, subgroups, subgroupMatrix }: Features,
+  operands: readonly string[],
+): boolean {
+  return f16 && subgroups && subgroupMatrix !== null && operands.every((dtype) => dtype === 'f16');
 }

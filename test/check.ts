@@ -5,7 +5,7 @@ import { fromHalf, toHalf } from '../engine/dtype.js';
 import { scope } from '../engine/scope.js';
 import { backward } from '../engine/tape.js';
 import { type Tensor, tensor } from '../engine/tensor.js';
-import type { DType } from '../kernels/kernel.js';
+import type { DType, Features } from '../kernels/kernel.js';
 
 /** A tensor on the host, in double precision. */
 export interface Host {
@@ -53,6 +53,18 @@ export async function testDevice(): Promise<Device> {
   });
   afterAll(() => device.close());
   return device;
+}
+
+/** Runs `body` with plans that see other features than the device's. */
+export async function withFeatures<R>(device: Device, features: Partial<Features>, body: () => Promise<R>): Promise<R> {
+  const mutable = device as { features: Features };
+  const before = mutable.features;
+  mutable.features = { ...before, ...features };
+  try {
+    return await body();
+  } finally {
+    mutable.features = before;
+  }
 }
 
 /** Deterministic pseudo-random values in [low, high), rounded to what the dtype can hold. (mulberry32) */

@@ -14,7 +14,7 @@ const lavapipe: Features = {
   f16: true,
   subgroups: true,
   subgroupSize: 8,
-  subgroupMatrix: false,
+  subgroupMatrix: null,
   timestamps: true,
   software: true,
 };

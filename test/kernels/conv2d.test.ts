@@ -6,7 +6,7 @@ const software: Features = {
   f16: true,
   subgroups: true,
   subgroupSize: 8,
-  subgroupMatrix: false,
+  subgroupMatrix: null,
   timestamps: true,
   software: true,
 };
@@ -31,6 +31,17 @@ const square = (batch: number, channels: number, pixels: number, stride = 1): Co
 const directions = ['forward', 'inputGrad'] as const;
 const workgroups = ({ grid }: { readonly grid: readonly [number, number, number] }): number =>
   grid[0] * grid[1] * grid[2];
+
+test('subgroup matrices are for images and weights of f16 alone, as they round their operands to it', () => {
+  const tensorCores: Features = { ...gpu, subgroupMatrix: 'native' };
+  const kernelOf = (dtypes: Partial<Conv2dTypes>): string =>
+    planConv2d(square(1, 64, 16), 'forward', { ...types, ...dtypes }, tensorCores).kernel;
+  expect(kernelOf({ dtype: 'f16', weight: 'f16' })).toBe('conv2d_subgroup_matrix');
+  expect(kernelOf({ weight: 'f16' })).toBe('conv2d_tiled');
+  const { plan } = planConv2dWeightGrad(square(1, 64, 16), 'f16', tensorCores);
+  expect(plan.kernel).toBe('conv2d_weight_grad_subgroup_matrix');
+  expect(planConv2dWeightGrad(square(1, 64, 16), 'f32', tensorCores).plan.kernel).toBe('conv2d_weight_grad_tiled');
+});
 
 describe.each([
   { name: 'a software adapter', features: software, structure: 'subgroup' },

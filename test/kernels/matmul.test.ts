@@ -6,7 +6,7 @@ const lavapipe: Features = {
   f16: true,
   subgroups: true,
   subgroupSize: 8,
-  subgroupMatrix: false,
+  subgroupMatrix: null,
   timestamps: true,
   software: true,
 };
@@ -21,7 +21,7 @@ describe('the choice of a kernel', () => {
   });
 
   test('subgroup matrices are for products of f16 alone, as they round their operands to it', () => {
-    const tensorCores = { ...gpu, subgroupMatrix: true };
+    const tensorCores = { ...gpu, subgroupMatrix: 'native' } as const;
     const halves = { a: 'f16', b: 'f16' } as const;
     expect(chooseMatmulKernel(tensorCores, halves)).toBe('matmul_subgroup_matrix');
     expect(chooseMatmulKernel(tensorCores, { ...halves, a: 'f32' })).toBe('matmul_tiled');

@@ -12,7 +12,7 @@ const cpu: Features = {
   f16: true,
   subgroups: true,
   subgroupSize: 8,
-  subgroupMatrix: false,
+  subgroupMatrix: null,
   timestamps: true,
   software: true,
 };

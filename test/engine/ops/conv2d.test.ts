@@ -13,22 +13,11 @@ import {
   random,
   testDevice,
   upload,
+  withFeatures,
 } from '../../check.js';
 import * as reference from '../../references/conv2d.js';
 
 const device = await testDevice();
-
-/** Runs `body` with plans that see other features than the device's. */
-async function withFeatures<R>(features: Partial<Features>, body: () => Promise<R>): Promise<R> {
-  const mutable = device as { features: Features };
-  const before = mutable.features;
-  mutable.features = { ...before, ...features };
-  try {
-    return await body();
-  } finally {
-    mutable.features = before;
-  }
-}
 
 /** The inputs of a case in order, the op and the reference as functions of them. */
 function prepare(
@@ -66,7 +55,7 @@ const structures: readonly { name: string; features: Partial<Features> }[] = [
 describe.each(structures)('conv2d $name', ({ features }) => {
   test.each(conv2dCases)('equals the definition, and so do its gradients: $name', async (conv) => {
     const { inputs, run, reference, terms } = prepare(conv);
-    await withFeatures(features, async () => {
+    await withFeatures(device, features, async () => {
       await checkForward(device, run, reference, inputs, { terms });
       await checkGradients(device, run, reference, inputs, { terms });
     });
@@ -74,7 +63,7 @@ describe.each(structures)('conv2d $name', ({ features }) => {
 
   test.each(conv2dHalfCases)('reads weights in f16 without a device feature: $name', async (conv) => {
     const { inputs, dtypes, run, reference, terms } = prepare(conv);
-    await withFeatures({ ...features, f16: false }, async () => {
+    await withFeatures(device, { ...features, f16: false }, async () => {
       await checkForward(device, run, reference, inputs, { terms, dtypes });
       await checkGradients(device, run, reference, inputs, { terms, dtypes, wrt: [0] });
     });
@@ -82,7 +71,7 @@ describe.each(structures)('conv2d $name', ({ features }) => {
 
   test.skipIf(!device.features.f16)('computes images in f16, with all gradients (needs shader-f16)', async () => {
     const { inputs, dtypes, run, reference, terms } = prepare({ ...conv2dHalfCases[0]!, residual: true }, 'f16');
-    await withFeatures(features, async () => {
+    await withFeatures(device, features, async () => {
       await checkForward(device, run, reference, inputs, { terms, dtypes });
       await checkGradients(device, run, reference, inputs, { terms, dtypes });
     });
@@ -90,7 +79,7 @@ describe.each(structures)('conv2d $name', ({ features }) => {
 
   test('gives a sample the same bits in any batch, forward and back', async () => {
     const { inputs, run, batched } = prepare({ ...conv2dCases[1]!, x: [3, 5, 7, 6] });
-    await withFeatures(features, () => checkBatchInvariance(device, run, inputs, { batched }));
+    await withFeatures(device, features, () => checkBatchInvariance(device, run, inputs, { batched }));
   });
 
   test('repeats the weight gradient bit by bit when its sum is split', async () => {
@@ -105,7 +94,29 @@ describe.each(structures)('conv2d $name', ({ features }) => {
       gradient.dispose();
       return values;
     };
-    await withFeatures(features, async () => expect(await evaluate()).toEqual(await evaluate()));
+    await withFeatures(device, features, async () => expect(await evaluate()).toEqual(await evaluate()));
+  });
+});
+
+describe.skipIf(!device.features.f16 || !device.features.subgroups)('conv2d with subgroup matrices', () => {
+  // Few cases: each variant of what stands in for the matrices takes seconds to compile.
+  const names = ['3x3 to 14 channels over several tiles of pixels', 'stride 2 padded on all sides'];
+  test.each(conv2dCases.filter(({ name }) => names.includes(name)))(
+    'equals the definition in f16: $name',
+    async (conv) => {
+      const { inputs, dtypes, run, reference, terms } = prepare({ ...conv, weightDtype: 'f16' }, 'f16');
+      await withFeatures(device, { subgroupMatrix: 'emulated' }, async () => {
+        await checkForward(device, run, reference, inputs, { terms, dtypes });
+        await checkGradients(device, run, reference, inputs, { terms, dtypes });
+      });
+    },
+  );
+
+  test('a picture does not depend on the others of its batch', async () => {
+    const { inputs, batched, run } = prepare({ ...conv2dCases[3]!, weightDtype: 'f16' }, 'f16');
+    await withFeatures(device, { subgroupMatrix: 'emulated' }, () =>
+      checkBatchInvariance(device, run, inputs, { batched }),
+    );
   });
 });
 

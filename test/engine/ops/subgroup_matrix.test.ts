@@ -1,17 +1,16 @@
-// The kernels of subgroup matrices: their values with the stand-in for matrices, which any adapter with subgroups runs,
-// and that Dawn accepts them as they run on a GPU.
-
+// The kernels of subgroup matrices: the values of matmul with matrices emulated by shuffles (those of conv2d are in its own
+// tests), and that Dawn accepts all of them as a GPU runs them.
 import { describe, expect, test } from 'vitest';
 import { create, globals } from 'webgpu';
 import { requestDevice } from '../../../engine/adapter.js';
 import { linear, matmul } from '../../../engine/ops/matmul.js';
 import { PipelineCache } from '../../../engine/pipelines.js';
 import type { Tensor } from '../../../engine/tensor.js';
+import { planConv2d, planConv2dWeightGrad } from '../../../kernels/conv2d.js';
 import type { DType, Features, Plan } from '../../../kernels/kernel.js';
 import { planMatmul } from '../../../kernels/matmul.js';
-import { runsSubgroupMatrices } from '../../../kernels/subgroup_matrix.js';
 import { fullLinearCases, type LinearCase, matmulCases } from '../../cases/matmul.js';
-import { checkBatchInvariance, checkForward, type Host, random, testDevice } from '../../check.js';
+import { checkBatchInvariance, checkForward, type Host, random, testDevice, withFeatures } from '../../check.js';
 import * as reference from '../../references/matmul.js';
 
 const device = await testDevice();
@@ -19,8 +18,10 @@ const tuning = { kernel: 'matmul_subgroup_matrix' } as const;
 /** Values that rounding to f16 leaves alone, so that the kernel owes the accuracy of its f32 sums. */
 const half = (shape: readonly number[], seed: number): Host => random(shape, seed, { dtype: 'f16' });
 
-describe.skipIf(!runsSubgroupMatrices(device.features))('matmul', () => {
-  // Each variant of the stand-in takes seconds to compile, so few of them: odd sizes in every layout, several tiles, batches.
+const emulated = <R>(body: () => Promise<R>): Promise<R> => withFeatures(device, { subgroupMatrix: 'emulated' }, body);
+
+describe.skipIf(!device.features.f16 || !device.features.subgroups)('matmul', () => {
+  // Each variant takes seconds to compile, so few of them: odd sizes in every layout, several tiles, batches.
   const cases = [
     ...matmulCases.filter(({ name }) => name.startsWith('odd sizes')),
     { name: 'several narrow tiles', a: [70, 70], b: [70, 60] },
@@ -31,7 +32,9 @@ describe.skipIf(!runsSubgroupMatrices(device.features))('matmul', () => {
     test(`of ${name} agrees with double precision`, async () => {
       const expected = (left: Host, right: Host): Host => reference.matmul(left, right, transposes);
       const run = (left: Tensor, right: Tensor): Tensor => matmul(left, right, { ...transposes, tuning });
-      await checkForward(device, run, expected, [half(a, 1), half(b, 2)], { terms: Math.max(...a, ...b) });
+      await emulated(() =>
+        checkForward(device, run, expected, [half(a, 1), half(b, 2)], { terms: Math.max(...a, ...b) }),
+      );
     });
   }
 
@@ -48,13 +51,14 @@ describe.skipIf(!runsSubgroupMatrices(device.features))('matmul', () => {
         linear(input, weight, bias, { activation, residual, tuning });
       const expected = (input: Host, weight: Host, bias: Host, residual: Host): Host =>
         reference.linear(input, weight, bias, activation, residual);
-      await checkForward(device, run, expected, inputs, { terms: x.at(-1)!, dtypes });
+      await emulated(() => checkForward(device, run, expected, inputs, { terms: x.at(-1)!, dtypes }));
     });
   }
 
   test('a row depends neither on the other rows nor on its place in a tile', async () => {
     const run = (x: Tensor, weight: Tensor): Tensor => linear(x, weight, null, { tuning });
-    await checkBatchInvariance(device, run, [half([5, 36], 1), half([40, 36], 2)], { batched: [0] });
+    const inputs = [half([5, 36], 1), half([40, 36], 2)];
+    await emulated(() => checkBatchInvariance(device, run, inputs, { batched: [0] }));
   });
 });
 
@@ -67,7 +71,7 @@ test('Dawn accepts every variant as a GPU runs it', async () => {
     ...device.features,
     subgroups: true,
     subgroupSize: 32,
-    subgroupMatrix: true,
+    subgroupMatrix: 'native',
     software: false,
   };
   const plans: Plan[] = [];
@@ -80,6 +84,13 @@ test('Dawn accepts every variant as a GPU runs it', async () => {
       }
     }
   }
+  const pictures = { batch: 2, channels: 64, height: 8, width: 8, outChannels: 64, outHeight: 8, outWidth: 8 };
+  const window = { kernelHeight: 3, kernelWidth: 3, stride: 1, paddingTop: 1, paddingLeft: 1 };
+  const types = { dtype: 'f16', weight: 'f16', bias: 'f16', residual: true } as const;
+  for (const direction of ['forward', 'inputGrad'] as const) {
+    plans.push(planConv2d({ ...pictures, ...window }, direction, types, nvidia));
+  }
+  plans.push(planConv2dWeightGrad({ ...pictures, ...window }, 'f16', nvidia).plan);
   for (const plan of plans) expect(plan.variant.subgroupMatrix).toBe(true);
   await new PipelineCache(gpu).compile(plans);
   gpu.destroy();
