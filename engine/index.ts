@@ -25,6 +25,7 @@ export * from './ops/reduce.js';
 export * from './ops/resample.js';
 export * from './ops/shape.js';
 export * from './ops/softmax.js';
+export { upsampleConv2d } from './ops/upsample_conv2d.js';
 export { AdamW, type AdamWOptions } from './optimizer.js';
 export { scope } from './scope.js';
 export { backward, noGrad } from './tape.js';

@@ -1,7 +1,15 @@
 /** UNet2DConditionModel: the network of Stable Diffusion 1.x and 2.x (Rombach et al. 2022), as in diffusers. */
 
 import { check } from '../engine/errors.js';
-import { type Conv2d, concat, type GroupNorm, silu, type Tensor, upsampleNearest } from '../engine/index.js';
+import {
+  type Conv2d,
+  concat,
+  type GroupNorm,
+  silu,
+  type Tensor,
+  upsampleConv2d,
+  upsampleNearest,
+} from '../engine/index.js';
 import { formatShape } from '../engine/shape.js';
 import { type ForwardOptions, runBlock } from './block.js';
 import { checkConfig, checkVariant, isCount, withDefaults } from './config.js';
@@ -255,7 +263,10 @@ export class UNet2DConditionModel {
       if (!sampler) continue;
       // To the size of the next skip: twice as large, or one less where the way down rounded up.
       const [, , height, width] = skips.at(-1)!.dims(4);
-      x = sampler.forward(upsampleNearest(x, { size: [height, width] }));
+      const twice = height === 2 * x.shape[2]! && width === 2 * x.shape[3]!;
+      x = twice
+        ? upsampleConv2d(x, sampler.weight, sampler.bias)
+        : sampler.forward(upsampleNearest(x, { size: [height, width] }));
     }
     return this.convOut.forward(this.normOut.forward(x, { silu: true }));
   }

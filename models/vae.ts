@@ -10,7 +10,7 @@ import {
   mul,
   split,
   type Tensor,
-  upsampleNearest,
+  upsampleConv2d,
 } from '../engine/index.js';
 import { formatShape } from '../engine/shape.js';
 import { type ForwardOptions, runBlock } from './block.js';
@@ -187,7 +187,7 @@ class Decoder {
     for (const block of this.mid) x = runBlock(block, [x], options);
     for (const { layers, sampler } of this.up) {
       for (const layer of layers) x = runBlock(layer, [x], options);
-      x = sampler?.forward(upsampleNearest(x, { scale: 2 })) ?? x;
+      if (sampler) x = upsampleConv2d(x, sampler.weight, sampler.bias);
     }
     return this.convOut.forward(this.normOut.forward(x, { silu: true }));
   }

@@ -1,22 +1,11 @@
 /** Convolution of images as an implicit matrix product over channels-last copies, and its gradients. */
-import {
-  type Conv2dDirection,
-  type Conv2dSize,
-  type Conv2dTypes,
-  channelsLastSize,
-  conv2dWeightWords,
-  planChannelsLast,
-  planConv2d,
-  planConv2dWeight,
-  planConv2dWeightGrad,
-} from '../../kernels/conv2d.js';
+import type { Conv2dSize } from '../../kernels/conv2d.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch, once } from '../op.js';
+import { defineOp, once } from '../op.js';
 import { scope } from '../scope.js';
 import { formatShape, sameShape } from '../shape.js';
-import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
-import { cast } from './elementwise.js';
-import { sum } from './reduce.js';
+import { isFloat, type Tensor } from '../tensor.js';
+import { channelsLast, conv2dBiasGrad, conv2dProduct, conv2dWeightGrad } from './conv2d_parts.js';
 
 export interface Conv2dOptions {
   /** Step of the window in both directions. Default 1. */
@@ -50,23 +39,21 @@ const convolve = defineOp(
       !residual || (sameShape(residual.shape, shape) && residual.dtype === x.dtype),
       () => `expected a residual of ${formatShape(shape)} ${x.dtype}, found ${residual}`,
     );
-    const y = scope(x.device, () => product(size, 'forward', channelsLast(x), weight, { bias, residual }));
+    const y = scope(x.device, () => conv2dProduct(size, 'forward', channelsLast(x), weight, { bias, residual }));
     return [
       y,
       (dy) => {
         const last = once(() => channelsLast(dy));
         return [
-          () => product(size, 'inputGrad', last(), weight),
-          () => weightGrad(size, x, last(), weight),
-          bias ? () => castTo(sum(dy, [0, 2, 3]), bias) : undefined,
+          () => conv2dProduct(size, 'inputGrad', last(), weight),
+          () => conv2dWeightGrad(size, x, last(), weight),
+          bias ? () => conv2dBiasGrad(dy, bias) : undefined,
           () => dy,
         ];
       },
     ];
   },
 );
-
-const castTo = (x: Tensor, like: Tensor): Tensor => (x.dtype === like.dtype ? x : cast(x, like.dtype));
 
 /** The sizes of a convolution, after checking that its window fits. */
 function sizeOf(x: Tensor, weight: Tensor, { stride = 1, padding = 0 }: Conv2dOptions): Conv2dSize {
@@ -104,48 +91,4 @@ function sizeOf(x: Tensor, weight: Tensor, { stride = 1, padding = 0 }: Conv2dOp
     paddingTop: top,
     paddingLeft: left,
   };
-}
-
-/** The channels-last copy of an image [N, C, H, W]. */
-function channelsLast(x: Tensor): Tensor {
-  const [batch, channels, height, width] = x.dims(4);
-  const y = emptyLike(x, [channelsLastSize(batch, channels, height * width)]);
-  dispatch(planChannelsLast(batch, channels, height * width, x.dtype), { x, y });
-  return y;
-}
-
-/** The result of the convolution from x, or its input gradient from dy; the source is channels-last. */
-function product(
-  size: Conv2dSize,
-  direction: Conv2dDirection,
-  source: Tensor,
-  weight: Tensor,
-  { bias = null, residual = null }: { bias?: Tensor | null; residual?: Tensor | null } = {},
-): Tensor {
-  const { device, dtype } = source;
-  return scope(device, () => {
-    const matrix = empty(device, [conv2dWeightWords(size, weight.dtype)], 'u32');
-    dispatch(planConv2dWeight(size, direction, weight.dtype), { weight, y: matrix });
-    const forward = direction === 'forward';
-    const { batch, channels, height, width, outChannels, outHeight, outWidth } = size;
-    const result = emptyLike(
-      source,
-      forward ? [batch, outChannels, outHeight, outWidth] : [batch, channels, height, width],
-    );
-    const types: Conv2dTypes = { dtype, weight: weight.dtype, bias: bias?.dtype ?? null, residual: residual !== null };
-    const plan = planConv2d(size, direction, types, device.features);
-    dispatch(plan, { source, weight: matrix, bias, residual, result });
-    return result;
-  });
-}
-
-/** From x and the channels-last dy. */
-function weightGrad(size: Conv2dSize, x: Tensor, dy: Tensor, weight: Tensor): Tensor {
-  const { device } = x;
-  return scope(device, () => {
-    const { plan, parts } = planConv2dWeightGrad(size, x.dtype, device.features);
-    const dweight = empty(device, parts === 1 ? weight.shape : [parts, ...weight.shape]);
-    dispatch(plan, { x: channelsLast(x), dy, dweight });
-    return castTo(parts === 1 ? dweight : sum(dweight, 0), weight);
-  });
 }

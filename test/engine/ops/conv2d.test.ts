@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { conv2d } from '../../../engine/ops/conv2d.js';
+import { upsampleConv2d } from '../../../engine/ops/upsample_conv2d.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import type { Tensor } from '../../../engine/tensor.js';
@@ -16,6 +17,7 @@ import {
   withFeatures,
 } from '../../check.js';
 import * as reference from '../../references/conv2d.js';
+import { upsampleNearest } from '../../references/resample.js';
 
 const device = await testDevice();
 
@@ -95,6 +97,40 @@ describe.each(structures)('conv2d $name', ({ features }) => {
       return values;
     };
     await withFeatures(device, features, async () => expect(await evaluate()).toEqual(await evaluate()));
+  });
+});
+
+describe.each(structures)('upsampleConv2d $name', ({ features }) => {
+  const inputs = [random([2, 5, 4, 3], 1), random([7, 5, 3, 3], 2), random([7], 3)];
+  const run = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor => upsampleConv2d(x, weight, bias ?? null);
+  const expected = (x: Host, weight: Host, bias?: Host): Host => {
+    const [, , height, width] = x.shape as [number, number, number, number];
+    return reference.conv2d(upsampleNearest(x, 2 * height, 2 * width), weight, bias ?? null, { padding: 1 });
+  };
+
+  test('equals the convolution of the large image, and so do its gradients', async () => {
+    const terms = 2 * 7 * 9 * 48;
+    await withFeatures(device, features, async () => {
+      for (const some of [inputs, inputs.slice(0, 2)]) {
+        await checkForward(device, run, expected, some, { terms });
+        await checkGradients(device, run, expected, some, { terms });
+      }
+      await checkBatchInvariance(device, run, inputs, { batched: [0] });
+    });
+  });
+
+  test('sums weights of f16 in f32', async () => {
+    const half = [inputs[0]!, random([7, 5, 3, 3], 2, { dtype: 'f16' })];
+    await withFeatures(device, { ...features, f16: false }, () =>
+      checkForward(device, run, expected, half, { terms: 45, dtypes: ['f32', 'f16'] }),
+    );
+  });
+
+  test('refuses another window', () => {
+    scope(device, () => {
+      const [x, weight] = [upload(device, inputs[0]!), upload(device, random([7, 5, 1, 1], 2))];
+      expect(() => upsampleConv2d(x, weight, null)).toThrow(/a weight \[O, C, 3, 3\], found .* and \[7, 5, 1, 1\] f32/);
+    });
   });
 });
 
