@@ -34,6 +34,7 @@ export class Step<R> {
     this.checkReady();
     const { device } = this;
     device.flush();
+    device.onStep?.(this);
     const encoder = device.gpu.createCommandEncoder({ label: 'step' });
     const pass = encoder.beginComputePass({ label: 'step' });
     let current: GPUComputePipeline | undefined;

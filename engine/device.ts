@@ -1,7 +1,9 @@
 /** The device: one adapter, its limits and features, the queue of eager dispatches, reading back, errors, the end. */
 import { totalmem } from 'node:os';
+import type { KernelChoices } from '../kernels/choice.js';
 import { type Features, kernelKey, type Plan } from '../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from './adapter.js';
+import type { Step } from './capture.js';
 import { type BufferRange, type Dispatch, Encoder } from './encoder.js';
 import { check, formatBytes } from './errors.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
@@ -27,6 +29,8 @@ export class Device {
   recorder: Recorder | undefined;
   /** DEBUG=finite: ops have their outputs watched (finite.ts). */
   readonly checksFinite: boolean;
+  /** Told of each run of a captured step: for profiles of what is made of many. */
+  onStep: ((step: Step<unknown>) => void) | undefined;
   /** Awaited at the end of every read back and sync(). */
   afterWait: (() => Promise<void>) | undefined;
   readonly pipelines: PipelineCache;
@@ -47,7 +51,8 @@ export class Device {
     readonly instance: GPU,
     readonly gpu: GPUDevice,
     readonly info: AdapterInfo,
-    readonly features: Features,
+    /** What plans may look at. */
+    public features: Features,
     readonly options: DeviceOptions,
     memoryBudget: number,
   ) {
@@ -82,6 +87,11 @@ export class Device {
     const budget = options.memoryBudget ?? fromEnvironment ?? fallback;
     if (!(budget > 0)) throw new Error(`memory budget: expected a positive number of bytes, found ${budget}`);
     return new Device(gpu, device, info, readFeatures(device, adapterInfo, info.software), options, budget);
+  }
+
+  /** From here on plans take these kernels, in place of those chosen before; a captured step keeps its own. */
+  useKernels(choices: KernelChoices): void {
+    this.features = Object.freeze({ ...this.features, choices: Object.freeze({ ...choices }) });
   }
 
   get limits(): GPUSupportedLimits {

@@ -1,4 +1,6 @@
 /** The engine's public surface. */
+
+export type { KernelChoices } from '../kernels/choice.js';
 export type { DType, Features } from '../kernels/kernel.js';
 export { type AdapterInfo, NoAdapterError } from './adapter.js';
 export { capture, type Step } from './capture.js';
@@ -6,6 +8,14 @@ export { checkpoint } from './checkpoint.js';
 export { Device, type DeviceOptions } from './device.js';
 export { EMA, type EMAOptions, emaDecay } from './ema.js';
 export { CheckError, OutOfMemoryError } from './errors.js';
+export {
+  choicesOf,
+  type KernelTrial,
+  measureKernels,
+  parseKernels,
+  storedKernels,
+  storeKernels,
+} from './kernel_choice.js';
 export * from './layers.js';
 export type { MemoryReport } from './memory.js';
 export * from './module.js';

@@ -14,10 +14,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism, constants, homedir, tmpdir } from 'node:os';
+import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { cacheFolder } from './cache_folder.js';
 import { readTar } from './tar.js';
 import {
   type AptRecipe,
@@ -141,7 +142,7 @@ const swiftShader = {
 
 /** The folder that holds SwiftShader once it has been fetched. */
 export function swiftShaderFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'winnow', `swiftshader-${swiftShader.version}`);
+  return join(cacheFolder(env), `swiftshader-${swiftShader.version}`);
 }
 
 /** Fetches SwiftShader with its Vulkan loader into `folder`, which appears complete or not at all. */

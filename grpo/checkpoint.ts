@@ -5,7 +5,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckError, check } from '../engine/errors.js';
-import type { Tensor } from '../engine/index.js';
+import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
 import { formatShape, sameShape } from '../engine/shape.js';
 import type { RunConfig } from './config.js';
@@ -31,8 +31,9 @@ export interface CheckpointInfo {
   readonly format: number;
   readonly counters: TrainingState['counters'];
   readonly config: RunConfig;
-  /** What computed it: another adapter gives other bits. */
+  /** What computed it: another adapter, or another choice of kernels, gives other bits. */
   readonly device: string;
+  readonly kernels?: KernelChoices;
 }
 
 /** The folder of a checkpoint after `updates` updates. */
@@ -44,15 +45,17 @@ export async function writeCheckpoint(folder: string, state: TrainingState, conf
   await mkdir(aside, { recursive: true });
   try {
     let device = '';
+    let kernels: KernelChoices = {};
     for (const [name, tensors] of Object.entries(state.tensors)) {
       const files: Record<string, FileTensor> = {};
       for (const [key, tensor] of tensors) {
         device = tensor.device.info.description;
+        kernels = tensor.device.features.choices ?? {};
         files[key] = { dtype: tensor.dtype === 'u32' ? 'U32' : 'F32', shape: tensor.shape, data: () => tensor.data() };
       }
       await writeSafetensors(join(aside, `${name}.safetensors`), files, { format: 'pt' });
     }
-    const info: CheckpointInfo = { format, counters: state.counters, config, device };
+    const info: CheckpointInfo = { format, counters: state.counters, config, device, kernels };
     await writeWhole(join(aside, stateFile), `${JSON.stringify(info, null, 2)}\n`);
     await sync(aside);
     await moveOver(aside, folder);

@@ -1,4 +1,5 @@
 /** Plans of the convolution and its gradients: layouts, grids, and the choice among the structures. */
+import { chosenKernel, type ShapeClass } from './choice.js';
 import { type DType, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
 import { subgroupMatrixTile, subgroupMatrixVariant, suitsSubgroupMatrices } from './subgroup_matrix.js';
 
@@ -30,15 +31,29 @@ const vec4s = (channels: number): number => Math.ceil(channels / 4);
 
 type Structure = 'subgroup_matrix' | 'subgroup' | 'tiled';
 
+/** Kernels are a class of work in one of the structures. */
+type Conv2dClass = Extract<ShapeClass, `conv2d${string}`>;
+type Conv2dKernel = `${Conv2dClass}_${Exclude<Structure, 'subgroup_matrix'>}`;
+
 /**
- * The structure for operands of these types. That of subgroup matrices rounds them to f16, so it is for those that are. The
- * subgroup structure needs one fixed size and a lane count that its tiles divide into, and is for software adapters:
- * there workgroup memory is as slow as any other; on a GPU its shuffles would cost half of the multiplications' time.
+ * The kernels that run on a device and keep every bit of f32 operands: among these measuring may choose. The subgroup
+ * structure needs one fixed size and a lane count that its tiles divide into.
  */
-function structureFor(operands: readonly DType[], features: Features): Structure {
-  const { software, subgroups, subgroupSize } = features;
+export function conv2dCandidates(shapeClass: Conv2dClass, { subgroups, subgroupSize }: Features): Conv2dKernel[] {
+  const divides = subgroups && (subgroupSize === 4 || subgroupSize === 8);
+  return [...(divides ? [`${shapeClass}_subgroup` as const] : []), `${shapeClass}_tiled`];
+}
+
+/**
+ * The structure for operands of these types. That of subgroup matrices rounds them to f16, so it is for those that are. Of
+ * the others the one that was measured to be the fastest, else that of subgroups on software adapters: there workgroup
+ * memory is as slow as any other; on a GPU the shuffles would cost half of the multiplications' time.
+ */
+function structureFor(shapeClass: Conv2dClass, operands: readonly DType[], features: Features): Structure {
   if (suitsSubgroupMatrices(features, operands)) return 'subgroup_matrix';
-  return software && subgroups && (subgroupSize === 4 || subgroupSize === 8) ? 'subgroup' : 'tiled';
+  const candidates = conv2dCandidates(shapeClass, features);
+  const usual = features.software ? candidates[0]! : candidates.at(-1)!;
+  return (chosenKernel(features, shapeClass, candidates) ?? usual).endsWith('_tiled') ? 'tiled' : 'subgroup';
 }
 
 /** x [batch, channels, pixels] to [batch, pixels, vec4s(channels)] of vec4, padded with zeros. */
@@ -126,7 +141,7 @@ export function planConv2d(size: Conv2dSize, direction: Conv2dDirection, types: 
   const [source, result] = forward ? [input, output] : [output, input];
   const step = forward ? 1 : size.stride;
   const pixels = Math.ceil(result.height / step) * Math.ceil(result.width / step);
-  const structure = structureFor([types.dtype, types.weight], features);
+  const structure = structureFor('conv2d', [types.dtype, types.weight], features);
   const tile = tileFor(structure, result.channels, pixels, features);
   const pixelTiles = Math.ceil(pixels / tile.pixels);
   const columnTiles = Math.ceil(result.channels / tile.columns);
@@ -191,7 +206,7 @@ export function planConv2dWeightGrad(
   dtype: DType,
   features: Features,
 ): { plan: Plan; parts: number } {
-  const structure = structureFor([dtype], features);
+  const structure = structureFor('conv2d_weight_grad', [dtype], features);
   const { edge, variant } = weightGradTile(structure, size.channels, features);
   const channelTiles = Math.ceil(size.channels / edge);
   const outChannelTiles = Math.ceil(size.outChannels / edge);

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { KernelChoices } from './choice.js';
 
 /** Element types as stored on the GPU. Arithmetic is f32 (or the integer type itself) in every kernel. */
 export type DType = 'f32' | 'f16' | 'i32' | 'u32';
@@ -49,6 +50,8 @@ export interface Features {
   readonly timestamps: boolean;
   /** The adapter is a CPU. */
   readonly software: boolean;
+  /** Kernels measured on the adapter; default none. */
+  readonly choices?: KernelChoices;
 }
 
 export interface Binding {

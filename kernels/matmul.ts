@@ -1,4 +1,5 @@
 /** Plans for matrix products: the choice among kernels, batches with broadcasting, weights bound in ranges. */
+import { chosenKernel, type ShapeClass } from './choice.js';
 import { mergeAxes } from './elementwise.js';
 import { type DType, elementTypes, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
 import { subgroupMatrixTile, subgroupMatrixVariant, suitsSubgroupMatrices } from './subgroup_matrix.js';
@@ -55,7 +56,7 @@ interface Tile {
   readonly variant: Variant;
 }
 
-type Operands = Pick<MatmulProblem, 'a' | 'b'>;
+type Operands = Pick<MatmulProblem, 'a' | 'b' | 'transposeA'>;
 
 interface KernelRow {
   readonly tile: (problem: Pick<MatmulProblem, 'n' | 'transposeA'>, features: Features) => Tile;
@@ -66,8 +67,8 @@ interface KernelRow {
 }
 
 /**
- * The kernels, in order of preference. The choice looks at the device and the dtypes alone, never at m or the batch: two
- * kernels may round differently, and a sample's value must not depend on the batch it rides in.
+ * The kernels, in order of preference. The choice looks at the device and the operands' layout and dtypes alone, never at m
+ * or the batch (choice.ts says why).
  */
 const kernels = {
   // Rounds its operands to f16, so it is for those that are.
@@ -95,11 +96,28 @@ const kernels = {
 } as const satisfies Record<string, KernelRow>;
 export type MatmulKernel = keyof typeof kernels;
 
-/** The kernel for a device: the one that `tuning` names, else the first of the table that runs and is preferred. */
+const kernelNames = Object.keys(kernels) as MatmulKernel[];
+
+const classOf = ({ b, transposeA = false }: Operands): ShapeClass =>
+  transposeA ? 'matmul_transposed' : b === 'f16' ? 'matmul_f16_weight' : 'matmul';
+
+/** The kernels that run on a device and keep every bit of f32 operands: among these measuring may choose. */
+export const matmulCandidates = (features: Features): MatmulKernel[] =>
+  kernelNames.filter((name) => name !== 'matmul_subgroup_matrix' && kernels[name].runs(features));
+
+/**
+ * The kernel for a device: the one that `tuning` names; where an operand is f32 the one that was measured to be the fastest;
+ * else the first of the table that runs and is preferred.
+ */
 export function chooseMatmulKernel(features: Features, operands: Operands, tuning: MatmulTuning = {}): MatmulKernel {
   if (tuning.kernel && !kernels[tuning.kernel].runs(features)) throw new Error(`${tuning.kernel} does not run here`);
-  const suits = (row: KernelRow): boolean => row.runs(features) && row.preferred(features, operands);
-  return tuning.kernel ?? (Object.keys(kernels) as MatmulKernel[]).find((name) => suits(kernels[name]))!;
+  if (tuning.kernel) return tuning.kernel;
+  const first = kernelNames.find((name) => {
+    const row: KernelRow = kernels[name];
+    return row.runs(features) && row.preferred(features, operands);
+  })!;
+  if (first === 'matmul_subgroup_matrix') return first;
+  return chosenKernel(features, classOf(operands), matmulCandidates(features)) ?? first;
 }
 
 /** WGSL of `load_NAME(i)`: the i-th vector (width 4) or element as f32. f16 is read from u32 words. */

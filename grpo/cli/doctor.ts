@@ -3,6 +3,7 @@ import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { type AdapterInfo, NoAdapterError } from '../../engine/adapter.js';
 import { Device } from '../../engine/device.js';
 import { formatBytes } from '../../engine/errors.js';
+import { type KernelChoices, storedKernels } from '../../engine/index.js';
 import { cast } from '../../engine/ops/elementwise.js';
 import { matmul } from '../../engine/ops/matmul.js';
 import { measurePeaks, type Peaks } from '../../engine/peak.js';
@@ -28,6 +29,8 @@ export interface DeviceReport {
   readonly limits: Readonly<Record<string, number>>;
   /** Bytes that tensors may take together; null without a limit. */
   readonly memoryBudget: number | null;
+  /** Kernels measured by `winnow tune`; null where nothing was. */
+  readonly kernels: KernelChoices | null;
   readonly checks: readonly KernelCheck[];
   /** f32 multiply-adds in GFLOP/s and a shader's copy in GB/s. */
   readonly peaks: Peaks;
@@ -89,6 +92,7 @@ async function examine(device: Device): Promise<DeviceReport> {
     subgroupSize: device.features.subgroupSize,
     limits: Object.fromEntries(limitsThatMatter.map((name) => [name, device.limits[name]])),
     memoryBudget: Number.isFinite(budgetBytes) ? Math.floor(budgetBytes) : null,
+    kernels: storedKernels(device.info) ?? null,
     checks: [await checkMatmul(device), ...(device.features.f16 ? [await checkF16(device)] : [])],
     peaks: await measurePeaks(device),
   };
@@ -162,7 +166,7 @@ export function formatReport({ winnow, node, platform, cpu, cores, memoryBytes, 
     ['cpu', `${cpu}, ${cores} cores, ${formatBytes(memoryBytes)} of memory`],
   ];
   if (device) {
-    const { adapter, features, subgroupSize, limits, memoryBudget, checks, peaks } = device;
+    const { adapter, features, subgroupSize, limits, memoryBudget, kernels, checks, peaks } = device;
     const flag = (name: string): string => (features.includes(name) ? 'yes' : 'no');
     const matrix = flag('chromium-experimental-subgroup-matrix');
     rows.push(
@@ -183,6 +187,10 @@ export function formatReport({ winnow, node, platform, cpu, cores, memoryBytes, 
         `${name} ${/BindingSize|BufferSize|StorageSize/.test(name) ? formatBytes(value) : value}`,
       ]);
     });
+    rows.push([
+      'kernels',
+      kernels ? Object.values(kernels).join(' ') : 'by their tables; `winnow tune` measures them on this adapter',
+    ]);
     checks.forEach(({ kernel, maxError, ok }, i) => {
       rows.push([
         i === 0 ? 'check' : '',

@@ -1,23 +1,13 @@
 /** `winnow plan --probe`: arithmetic, time and memory of a run's parts, found by loading the model and running each part. */
 import { forwardFlops } from '../../engine/flops.js';
-import {
-  backward,
-  capture,
-  Device,
-  mean,
-  noGrad,
-  type Step,
-  square,
-  type Tensor,
-  tensor,
-  zeros,
-} from '../../engine/index.js';
+import { backward, capture, mean, noGrad, type Step, square, type Tensor, tensor, zeros } from '../../engine/index.js';
 import type { RunConfig } from '../config.js';
 import type { AtomicCosts } from '../cost.js';
 import type { GenerativeModel } from '../model.js';
 import { CombinedReward } from '../rewards/reward.js';
 import { guided } from '../sampler.js';
 import { Trainer } from '../trainer.js';
+import { openDevice } from './device.js';
 import { loadModel } from './model.js';
 
 export interface Probe {
@@ -35,7 +25,7 @@ const repeats = 3; // real steps of each part; the first one compiles and is not
 
 /** Loads the model, captures the whole training, and times real steps. Rewards are left out. Takes seconds to minutes. */
 export async function probe(config: RunConfig, name?: string): Promise<Probe> {
-  const device = await Device.create(name ? { name } : {});
+  const device = await openDevice({ device: name });
   try {
     const model = await loadModel(device, config);
     const used = (): number => device.memory().liveBytes + device.memory().plannedBytes;

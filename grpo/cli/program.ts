@@ -4,6 +4,7 @@ import { version } from '../../engine/version.js';
 import type { AtomicCosts } from '../cost.js';
 import { collect, positive, wholeNumber } from './arguments.js';
 import { loadConfig, presetNames, readPreset, usualPreset } from './config_file.js';
+import { tune } from './device.js';
 import { diagnose, formatReport } from './doctor.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
 import { type PlanOptions, plan } from './plan.js';
@@ -46,6 +47,14 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     )
     .option('--json', 'print one JSON object and nothing else on stdout')
     .action(async (options) => finish(await doctor(options)));
+  program
+    .command('tune')
+    .description('measure which kernels are the fastest on this adapter, and use them from now on')
+    .option('--device <name>', "part of an adapter's name")
+    .action(async (options: { device?: string }) => {
+      for (const line of await tune(options)) process.stdout.write(`${line}\n`);
+      finish(exitCodes.done);
+    });
   program
     .command('sample')
     .description(

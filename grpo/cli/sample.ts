@@ -1,6 +1,6 @@
 /** `winnow sample`: pictures from prompts, by a model folder, a configuration or a run. */
 import { join } from 'node:path';
-import { Device } from '../../engine/index.js';
+import type { Device } from '../../engine/index.js';
 import { loadLora } from '../../models/lora_files.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
 import { encodePng, gridOf, type Picture } from '../../models/png.js';
@@ -9,6 +9,7 @@ import type { GenerativeModel } from '../model.js';
 import { DivergedError } from '../trainer.js';
 import { componentOf, initAdapter, readRunWeights } from './adapter.js';
 import { loadConfig } from './config_file.js';
+import { openDevice } from './device.js';
 import { preparing, UsageError } from './exit_codes.js';
 import { writeWhole } from './files.js';
 import { frozenModel, loadModel, modelFolder } from './model.js';
@@ -104,7 +105,7 @@ export async function sample(given: string, options: SampleOptions): Promise<str
     Array.from({ length: options.n }, (_, i): Job => ({ prompt, seed: options.seed + p * options.n + i })),
   );
   const reporter = new Reporter();
-  const device = await Device.create(options.device ? { name: options.device } : {});
+  const device = await openDevice(options);
   try {
     const { model, pipeline, ...usual } = await preparing(() => loadDrawer(device, given, options));
     const asked = prompts.map((prompt) => ({ prompt, meta: {} }));

@@ -1,9 +1,10 @@
 /** What the commands of a run work with: its configuration, model, prompts and rewards, all checked before anything is done. */
-import { Device, scope } from '../../engine/index.js';
+import { type Device, scope } from '../../engine/index.js';
 import type { Pipeline } from '../../models/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
 import { CombinedReward, type RewardImage } from '../rewards/reward.js';
+import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './exit_codes.js';
 import { totalName } from './metrics.js';
 import { type LoadedModel, loadModel } from './model.js';
@@ -40,7 +41,7 @@ export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string,
  */
 export async function openSession(
   config: RunConfig,
-  { device: name, warn }: { readonly device?: string | undefined; readonly warn: (line: string) => void },
+  { warn, ...choice }: DeviceChoice & { readonly warn: (line: string) => void },
 ): Promise<Session> {
   if (totalName in config.reward || config.eval.rewards.includes(totalName))
     throw new UsageError(`reward.${totalName}: this name is taken by the weighted sum of the rewards`);
@@ -51,7 +52,7 @@ export async function openSession(
     test,
     samples: file === undefined ? test.slice(0, gridPrompts) : await readPromptFile(file),
   };
-  const device = await Device.create(name ? { name } : {});
+  const device = await openDevice(choice);
   try {
     const model = await preparing(() => loadModel(device, config));
     // Its prompts are names or numbers of classes, which only the model knows.

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { version } from '../../engine/version.js';
-import { CheckpointError, readCheckpoint } from '../checkpoint.js';
+import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { Trainer } from '../trainer.js';
 import { initAdapter } from './adapter.js';
@@ -54,7 +54,8 @@ export async function train(given: string | undefined, options: TrainOptions): P
   );
   try {
     reporter.progress(`loading ${config.model.path}`);
-    const session = await openSession(config, { device, warn: (line) => reporter.warn(line) });
+    const kernels = resumed && (await readCheckpointInfo(await resumed.findCheckpoint())).kernels;
+    const session = await openSession(config, { device, kernels, warn: (line) => reporter.warn(line) });
     try {
       if (initLora !== undefined) await initAdapter(session.model, initLora);
       const trainer = await preparing(() => Trainer.create(session.model, session.rewards, config));

@@ -1,6 +1,6 @@
 /** The commands around a run, on a tiny Stable Diffusion: training, resuming, interruptions, bad input, evaluation, export. */
 import { spawn } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openSafetensors } from '../../../engine/safetensors.js';
@@ -140,6 +140,18 @@ describe('a run', () => {
     expect(await figures('half')).toEqual(await figures('first'));
     expect((await records('half', 'evaluations')).map(({ update }) => update)).toEqual([0, 2, 4]);
     expect((await info('half')).totals).toEqual((await info('first')).totals);
+  });
+
+  test('it goes on with the kernels that it began with, whatever has been measured since', async () => {
+    const kernels = { matmul: 'matmul_tiled' };
+    const tuned = file('tuned');
+    await cp(run('half'), tuned, { recursive: true });
+    const path = join(tuned, 'checkpoints', '000004', 'state.json');
+    const state = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...state, kernels }));
+    expect((await winnow('train', '--resume', tuned, '--steps', '5', '--quiet')).status).toBe(0);
+    const after = JSON.parse(await readFile(join(tuned, 'checkpoints', '000005', 'state.json'), 'utf8'));
+    expect(after.kernels).toEqual(kernels);
   });
 
   test('it is refused with another configuration, and left as it was', async () => {
