@@ -18,6 +18,7 @@ import {
   type Result,
   slowdownLimit,
 } from './report.js';
+import { formatUpdate, profileUpdate } from './update.js';
 
 const slowdownStatus = 9;
 
@@ -32,7 +33,7 @@ const options = new Command('bench')
   .description('Checks each op against a reference, then times it.')
   .option(
     '--filter <text>',
-    'only cases whose "op shape dtype" contains this; "host" for the costs of the host, "cost" for table 4 of the paper',
+    'only cases whose "op shape dtype" contains this; "host" for the costs of the host, "cost" for table 4 of the paper, "update" for where an update of npm start spends its time',
     '',
   )
   .addOption(new Option('--shapes <set>', 'which shapes').choices([...shapeSets, 'all']).default('all'))
@@ -130,4 +131,5 @@ async function measure(): Promise<void> {
 }
 
 if ('cost'.includes(options.filter)) printCosts();
-if (options.filter !== 'cost') await measure();
+if (options.filter === 'update') for (const line of formatUpdate(await profileUpdate())) console.log(line);
+else if (options.filter !== 'cost') await measure();
