@@ -51,6 +51,8 @@ export interface PretrainGeneratorOptions extends TrainingOptions {
   readonly scenes?: number;
   /** Share of captions replaced by the empty one, for classifier-free guidance. Default 0.1. */
   readonly dropout?: number;
+  /** Share of the steps that see one kind of object a picture: what a word means, before which object it belongs to. Default 0.4. */
+  readonly simpleShare?: number;
   /** Decay of the weights' average, which is what is saved. Default 0.999. */
   readonly emaDecay?: number;
   /** Called while the scenes are encoded. */
@@ -70,7 +72,17 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const { seed, steps, levelOf, batch, lr, scenes = 12288, dropout = 0.1, emaDecay = 0.999 } = options;
+  const {
+    seed,
+    steps,
+    levelOf,
+    batch,
+    lr,
+    scenes = 12288,
+    dropout = 0.1,
+    simpleShare = 0.4,
+    emaDecay = 0.999,
+  } = options;
   await writeGeneratorFolder(device, name, folder, seed);
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;
@@ -138,9 +150,6 @@ export async function pretrainGenerator(
 }
 
 const encodedAtOnce = 32;
-
-/** Share of the steps that see one kind of object a picture: what a word means, before which object it belongs to. */
-const simpleShare = 0.4;
 
 /** Equally long rows of numbers on the host, where the conditions of all captions may be larger than a binding. */
 class RowStore {

@@ -41,7 +41,7 @@ test('the CLIP that ships finds a picture among 64 held-out captions', async () 
 });
 
 describe('the generators that ship draw what diffusers draws from the same folders', () => {
-  for (const name of ['scenes-flow'] as const) {
+  for (const name of ['scenes-flow', 'scenes-diffusion'] as const) {
     test(`${name}, within 2 of 255 everywhere`, async () => {
       const file = await openSafetensors(join(packageRoot(), 'test', 'fixtures', 'embedded', `${name}.safetensors`));
       const { metadata } = file;
