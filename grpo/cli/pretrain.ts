@@ -50,8 +50,8 @@ interface Recipe {
 const recipes: Readonly<Record<string, Recipe>> = {
   'scenes-vae': { steps: 1100, batch: 8, run: runVae },
   'scenes-clip': { steps: 500, batch: 96, run: runClip },
-  'scenes-flow': { steps: 9000, batch: 16, run: (job) => runGenerator('scenes-flow', job) },
-  'scenes-diffusion': { steps: 8000, batch: 16, run: (job) => runGenerator('scenes-diffusion', job) },
+  'scenes-flow': { steps: 16000, batch: 16, run: (job) => runGenerator('scenes-flow', job) },
+  'scenes-diffusion': { steps: 13000, batch: 16, run: (job) => runGenerator('scenes-diffusion', job) },
 };
 
 /** Models that can be pretrained. */
