@@ -29,7 +29,7 @@ export interface RunConfig {
     /** How frozen matrices are kept on the GPU. Default f16. */
     weights: 'f32' | 'f16';
   };
-  /** Low-rank adapter; null trains every weight of the network (then `model.weights` must be f32 and `grpo.kl` 0). */
+  /** Low-rank adapter; null trains the network's own weights, all or those of `train.weights` (then `grpo.kl` must be 0). */
   lora: {
     /** Default 8. */
     rank: number;
@@ -106,6 +106,11 @@ export interface RunConfig {
   train: {
     /** Rollouts, each followed by `grpo.updates_per_rollout` optimizer steps. Default 100. */
     updates: number;
+    /**
+     * Where `lora` is null, the weights that learn, by the ends of their names: biases and gains alone are few, and few groups
+     * teach them more surely than many weights (BitFit: Ben Zaken et al. 2022). Default all, which needs `model.weights` f32.
+     */
+    weights?: string[];
     /** AdamW's learning rate. Default 3e-4, for an adapter; 1e-5 is usual for all weights. */
     lr: number;
     /** Default 1e-4. */

@@ -84,6 +84,7 @@ export const configSchema = section({
     updates_per_rollout: whole(1).default(grpo.updates_per_rollout),
   }).prefault({}),
   train: section({
+    weights: z.array(z.string().min(1)).min(1).nullish(), // null: all, as without the key
     updates: whole(0).default(train.updates),
     lr: atLeast(0).default(train.lr),
     weight_decay: atLeast(0).default(train.weight_decay),
@@ -195,8 +196,17 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
       'grpo.kl',
       'a divergence needs the adapter switched off as reference, but lora is null; expected 0',
     );
-    expect(config.model.weights === 'f32', 'model.weights', 'training every weight (lora: null) needs f32');
-  }
+    expect(
+      config.model.weights === 'f32' || Boolean(config.train.weights),
+      'model.weights',
+      'training every weight (lora: null) needs f32',
+    );
+  } else
+    expect(
+      !config.train.weights,
+      'train.weights',
+      "with an adapter the network's own weights stay as they are; expected lora: null",
+    );
   expect(config.sample.seeds.length > 0, 'sample.seeds', 'expected one seed or more, found an empty list');
   return problems;
 }
@@ -205,6 +215,7 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
 export function completeConfig(config: ParsedConfig): RunConfig {
   const { lora } = config;
   const { kind, noise, eval_steps, ...sampler } = config.sampler;
+  const { weights, ...train } = config.train;
   return {
     ...config, // first, for the order of the sections
     lora: lora && { ...lora, alpha: lora.alpha ?? 2 * lora.rank },
@@ -214,5 +225,6 @@ export function completeConfig(config: ParsedConfig): RunConfig {
       noise: noise ?? defaultNoise[kind!], // contradictions() asks for one of the two
       eval_steps: eval_steps ?? sampler.steps,
     },
+    train: { ...(weights && { weights }), ...train },
   };
 }

@@ -1,7 +1,8 @@
-/** `winnow export` of a run that trained every weight: its model's folder, with the network as it is now. */
+/** `winnow export` of a run that trained the network's own weights: its model's folder, with the network as it is now. */
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
+import { type FileTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../../engine/safetensors.js';
+import { findWeights, openWeights } from '../../models/weight_files.js';
 import { fileElements } from '../../models/weights.js';
 import { CheckpointError } from '../checkpoint.js';
 import { UsageError } from './exit_codes.js';
@@ -40,7 +41,12 @@ export async function exportModel({ base, component, weights, out, dtype }: Mode
       !path.startsWith(network) || (path.endsWith('.json') && !path.endsWith('.index.json'));
     try {
       await cp(base, aside, { recursive: true, dereference: true, filter: wanted });
-      await writeNetwork(weights, join(aside, component, 'diffusion_pytorch_model.safetensors'), dtype);
+      await writeNetwork(
+        join(base, component),
+        weights,
+        join(aside, component, 'diffusion_pytorch_model.safetensors'),
+        dtype,
+      );
       await rm(out, { recursive: true, force: true });
       await rename(aside, out);
     } finally {
@@ -50,17 +56,33 @@ export async function exportModel({ base, component, weights, out, dtype }: Mode
   });
 }
 
-async function writeNetwork(from: string, to: string, dtype: 'F32' | 'F16'): Promise<void> {
-  const file = await openSafetensors(from).catch((error: Error) => {
-    throw new CheckpointError(`can't export ${from}: ${error.message}`, { cause: error });
-  });
+/** Writes the base network's weights with those that the run trained in their places. */
+async function writeNetwork(base: string, trained: string, to: string, dtype: 'F32' | 'F16'): Promise<void> {
+  const open: SafetensorsFile[] = [];
+  const keep = (file: SafetensorsFile): SafetensorsFile => {
+    open.push(file);
+    return file;
+  };
   try {
-    const tensors = [...file.entries].map(([name, { shape }]) => {
-      const data = async () => fileElements((await file.read(name)) as Float32Array, dtype, name); // checkpoints are f32
-      return [name, { dtype, shape, data }] as const;
-    });
+    const own = keep(
+      await openSafetensors(trained).catch((cause: Error) => {
+        throw new CheckpointError(`can't export ${trained}: ${cause.message}`, { cause });
+      }),
+    );
+    const tensors = new Map<string, FileTensor>();
+    for (const [path] of (await findWeights(base)).shards) {
+      const shard = keep(await openWeights(path));
+      for (const [name, { shape }] of shard.entries) {
+        const file = own.entries.has(name) ? own : shard;
+        tensors.set(name, {
+          dtype,
+          shape,
+          data: async () => fileElements((await file.read(name)) as Float32Array, dtype, name),
+        });
+      }
+    }
     await writeSafetensors(to, Object.fromEntries(tensors), { format: 'pt' });
   } finally {
-    await file.close();
+    for (const file of open) await file.close();
   }
 }

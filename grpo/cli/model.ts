@@ -1,7 +1,7 @@
 /** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
 import { CheckError, type Device, type Tensor } from '../../engine/index.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded.js';
-import { Lora, loraTargets } from '../../models/lora.js';
+import { isTarget, Lora, loraTargets } from '../../models/lora.js';
 import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
@@ -12,7 +12,7 @@ import type { NoiseSchedule } from '../transitions.js';
 export interface LoadedModel extends GenerativeModel {
   readonly folder: string;
   readonly pipeline: Pipeline;
-  /** The adapter; null where every weight learns. */
+  /** The adapter; null where the network's own weights learn. */
   readonly lora: Lora | null;
   /** Frees every weight. */
   dispose(): void;
@@ -53,17 +53,17 @@ export function modelFolder(path: string): string {
 /** What of the configuration concerns the model. */
 export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
   readonly sampler?: Pick<RunConfig['sampler'], 'resolution'>;
-  readonly train?: Pick<RunConfig['train'], 'checkpointing'>;
+  readonly train?: Partial<Pick<RunConfig['train'], 'checkpointing' | 'weights'>>;
 };
 
-/** Loads a model folder and gives it a fresh adapter, or has every weight learn. Throws a ModelFileError for files that do not fit. */
+/** Loads a model folder and gives it a fresh adapter, or has its own weights learn. Throws a ModelFileError for files that do not fit. */
 export async function loadModel(
   device: Device,
   config: ModelConfig,
   options: Pick<PipelineOptions, 'maxSequenceLength'> = {},
 ): Promise<LoadedModel> {
   const { model, lora: wanted, sampler, train } = config;
-  if (!wanted && model.weights !== 'f32')
+  if (!wanted && !train?.weights && model.weights !== 'f32')
     throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
   const folder = modelFolder(model.path);
   const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
@@ -75,7 +75,7 @@ export async function loadModel(
       folder,
       pipeline,
       lora,
-      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline),
+      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights),
       ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
       dispose: () => {
         lora?.dispose();
@@ -137,5 +137,14 @@ export const adapterTensors = ({ modules }: Lora): Map<string, Tensor> =>
     ]),
   );
 
-const networkTensors = ({ network }: Pipeline): Map<string, Tensor> =>
-  new Map(network.all.map(({ name, tensor }): [string, Tensor] => [name, tensor.requireGrad()]));
+/** The network's own weights that learn: all, or those that are named. They must be kept in f32, as vectors always are. */
+function networkTensors({ network }: Pipeline, names?: readonly string[]): Map<string, Tensor> {
+  for (const end of names ?? []) {
+    if (!network.all.some(({ name }) => isTarget(name, [end])))
+      throw new CheckError(`train.weights: none of the network's ${network.all.length} weights is named ${end}`);
+  }
+  const chosen = network.all.filter(({ name }) => !names || isTarget(name, names));
+  const half = chosen.find(({ tensor }) => tensor.dtype !== 'f32');
+  if (half) throw new CheckError(`train.weights: ${half.name} is kept in f16; training it needs model.weights f32`);
+  return new Map(chosen.map(({ name, tensor }): [string, Tensor] => [name, tensor.requireGrad()]));
+}

@@ -44,7 +44,8 @@ export async function keptMemory(folder: string, config: RunConfig): Promise<Mem
     const matrix = model.weights === 'f16' ? 2 : 4;
     parts.push({ part: name, bytes: sumOf(weights, ({ shape }) => sizeOf(shape) * (shape.length > 1 ? matrix : 4)) });
   }
-  const learned = lora ? adapterSize(network, lora) : sumOf(network, ({ shape }) => sizeOf(shape));
+  const own = network.filter(({ name }) => !train.weights || isTarget(name, train.weights));
+  const learned = lora ? adapterSize(network, lora) : sumOf(own, ({ shape }) => sizeOf(shape));
   const moments = 2 + 1 + (train.ema > 0 ? 1 : 0); // AdamW's two, the gathered gradient, the average
   parts.push({
     part: lora ? `adapter, rank ${lora.rank}` : 'learning',

@@ -11,8 +11,9 @@ import type { Session } from './session.js';
 /** The facts a run begins with. */
 export function headLines({ folder, info: run }: RunDirectory, { config, device, model, rewards }: Session): string[] {
   const { info, features } = device;
-  const { lora, sampler, grpo } = config;
-  const learns = lora ? `LoRA r${lora.rank} ${formatCount(run.model.trainable)} trainable` : 'every weight learns';
+  const { lora, sampler, grpo, train } = config;
+  const count = `${formatCount(run.model.trainable)} trainable`;
+  const learns = lora ? `LoRA r${lora.rank} ${count}` : train.weights ? count : 'every weight learns';
   const [height, width] = model.pictureSize;
   const weighted = rewards.rewards.map(({ reward, weight }) => `${reward.name} (${weight})`).join(', ');
   const plan = groupPlanOf(config);

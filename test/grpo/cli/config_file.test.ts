@@ -172,6 +172,10 @@ describe('keys that are wrong together', () => {
       'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
     ],
     [['lora=null'], 'model.weights training every weight (lora: null) needs f32'],
+    [
+      ['train.weights=[conv_out.bias]'],
+      "train.weights with an adapter the network's own weights stay as they are; expected lora: null",
+    ],
     [['sampler.kind=ddim', 'sampler.noise=1.5'], 'sampler.noise eta of ddim is at most 1, found 1.5'],
     [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
     [

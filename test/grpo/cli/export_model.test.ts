@@ -12,7 +12,7 @@ const base = join(packageRoot(), 'test/fixtures/pipelines/sd1');
 const run = join(folder, 'runs', 'full');
 
 /** Writes a configuration for a model folder, and returns its path. */
-async function configOf(model: string): Promise<string> {
+async function configOf(model: string, weights = ''): Promise<string> {
   const path = join(folder, 'full.yaml');
   await writeFile(
     path,
@@ -22,7 +22,7 @@ prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.
 reward: { brightness: { weight: 1 } }
 sampler: { steps: 2, kind: ddim, noise: 1, eval_steps: 2 }
 grpo: { keep: [3, 2], prune_at: [1], groups_per_update: 1 }
-train: { updates: 1, lr: 1.0e-2, micro_batch: 4 }
+train: { updates: 1, lr: 1.0e-2, micro_batch: 4${weights} }
 sample: { seeds: [1] }
 eval: { n: 2 }
 `,
@@ -55,6 +55,25 @@ test('the folder has every part of the model and draws what the run draws', asyn
   const drawn = await grid(await configOf(out)); // f32, as the run has it
   expect(drawn).toBe(await grid(run));
   expect(drawn).not.toBe(await grid(await configOf(base)));
+});
+
+test('where named weights alone learned, the others are those of the base', async () => {
+  const config = await configOf(base, ', weights: [conv_out.bias]');
+  const trained = await winnow('train', config, '--out', join(folder, 'runs'), '--name', 'part');
+  expect(trained.status, trained.stderr).toBe(0);
+  expect(trained.stdout).toMatch(/^model .* parameters, \d+ trainable, /m);
+  const out = join(folder, 'part');
+  expect((await winnow('export', join(folder, 'runs', 'part'), '--out', out)).status).toBe(0);
+  const [after, before] = await Promise.all(
+    [out, base].map((model) => openSafetensors(join(model, 'unet', 'diffusion_pytorch_model.safetensors'))),
+  );
+  expect([...after!.entries.keys()].sort()).toEqual([...before!.entries.keys()].sort());
+  for (const name of after!.entries.keys()) {
+    const same = JSON.stringify([...(await after!.read(name))]) === JSON.stringify([...(await before!.read(name))]);
+    expect(same, name).toBe(name !== 'conv_out.bias');
+  }
+  await after!.close();
+  await before!.close();
 });
 
 test('--dtype f16 halves the network, key by key', async () => {

@@ -37,6 +37,21 @@ test('without an adapter every weight learns, and needs f32', async () => {
   );
 });
 
+test('named weights alone learn, vectors also where matrices are kept in f16', async () => {
+  const path = tinyFolder('sd1');
+  const own = (weights: string[]) =>
+    loadTiny(device, 'sd1', { lora: null, model: { path, weights: 'f16' }, train: { weights } });
+  const model = await own(['conv_out.bias', 'to_out.0.bias']);
+  const names = [...model.trainable.keys()];
+  expect(names).toContain('conv_out.bias');
+  expect(names.every((name) => name === 'conv_out.bias' || name.endsWith('.to_out.0.bias'))).toBe(true);
+  const learning = model.pipeline.network.all.filter(({ tensor }) => tensor.requiresGrad);
+  expect(learning.map(({ name }) => name)).toEqual(names);
+  model.dispose();
+  await expect(own(['conv_out.weight'])).rejects.toThrow('conv_out.weight is kept in f16; training it needs');
+  await expect(own(['conv_out.bias', 'conv_in'])).rejects.toThrow('weights is named conv_in');
+});
+
 test('a resolution sets the latents; one that the decoder lacks is refused, and nothing stays in memory', async () => {
   const model = await loadTiny(device, 'sd1', { sampler: { resolution: 24 } });
   expect([model.latentShape, model.pictureSize]).toEqual([

@@ -13,6 +13,7 @@ import { runProgram } from '../../../grpo/cli/program.js';
 import type { RunConfig } from '../../../grpo/config.js';
 import { Rollout } from '../../../grpo/rollout.js';
 import { Trajectories } from '../../../grpo/trajectories.js';
+import { readJson } from '../../../models/weight_files.js';
 
 const folder = (name: string): string => join(packageRoot(), 'test/fixtures/pipelines', name);
 const { rows } = JSON.parse(readFileSync(join(packageRoot(), 'test/fixtures/grpo/table4.json'), 'utf8')) as {
@@ -49,9 +50,9 @@ describe('counts', () => {
 describe('memory', () => {
   const cases = [
     ['sd35m-flash', 'sd3', 'model.weights=f16', 'sampler.resolution=16'],
-    ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'model.weights=f32'],
+    ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'train.weights=null', 'model.weights=f32'],
     ['sd14', 'sd1', 'sampler.resolution=16', 'grpo.groups_per_update=2'],
-    ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=attention'],
+    ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=attention', 'train.weights=null'],
   ] as const;
   for (const [preset, name, ...sets] of cases) {
     test(`of ${preset} on ${name} is what loading it takes`, async () => {
@@ -94,6 +95,10 @@ describe('memory', () => {
       parts.find(({ part }) => part === 'learning')!,
     ];
     expect(learning.bytes).toBe(3 * network.bytes);
+    const named = await tiny('dance-grpo', 'sd1', 'model.weights=f16', 'train.weights=[conv_in.bias]');
+    const { block_out_channels: channels } = await readJson(join(folder('sd1'), 'unet', 'config.json'));
+    const few = (await keptMemory(folder('sd1'), named)).find(({ part }) => part === 'learning')!;
+    expect(few.bytes).toBe(3 * 4 * (channels as number[])[0]!);
   });
 
   test('is left out, with a warning, where the model is not there', async () => {
@@ -104,7 +109,8 @@ describe('memory', () => {
 });
 
 test('the probe loads the model, counts its arithmetic, and says how long an update takes', async () => {
-  const config = await tiny('scenes-flow', 'sd3', 'grpo.keep=[4,3,2]', 'train.micro_batch=2', 'sampler.guidance=2');
+  const sets = ['lora.rank=2', 'train.weights=null', 'grpo.keep=[4,3,2]', 'train.micro_batch=2', 'sampler.guidance=2'];
+  const config = await tiny('scenes-flow', 'sd3', ...sets);
   config.grpo.timestep_fraction = 0.6;
   const report = await plan(config, { probe: true });
   const { probe, update, secondsPerUpdate } = report;
