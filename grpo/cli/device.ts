@@ -1,5 +1,4 @@
 /** Opening the device of a command, with the kernels that are the fastest on it. */
-
 import { cacheFolder } from '../../engine/cache_folder.js';
 import {
   CheckError,

@@ -26,8 +26,8 @@ export interface ExportOptions {
 }
 
 /**
- * Writes the adapter and returns the path of its weights; of a run that trained every weight, its model's folder. The model
- * itself is not loaded.
+ * Writes the adapter and returns the path of its weights; of a run that trained the network's own, its model's folder. The
+ * model itself is not loaded.
  */
 export async function exportRun(given: string, options: ExportOptions): Promise<string> {
   const run = await RunDirectory.open(given);
@@ -42,7 +42,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
   if (config.lora === null) {
     if (options.format !== 'diffusers')
       throw new UsageError(
-        `${run.folder} trained every weight: --format diffusers writes its model's folder, ${options.format} is for adapters`,
+        `${run.folder} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
       );
     const file = join(checkpoint, `${weights}.safetensors`);
     return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
