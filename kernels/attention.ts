@@ -42,15 +42,14 @@ export interface AttentionTiles {
 
 /**
  * Narrow subgroups belong to software adapters, where a load costs as much as some 25 multiply-adds, lane by lane, and a
- * shuffle 10: so tiles that the lanes load together, and four rows a lane, which share each shuffle. The key and value kernel
- * holds two tiles of scores and two sums, for which workgroup memory has room at two rows; there tiles are longer, though no
- * more than 24 rows: those of 32 take a fifth more time.
+ * shuffle 2: so two rows a lane, and long tiles that the lanes load together. Longer ones are no longer unrolled, and
+ * slow; the key and value kernel, which holds two tiles of scores, is a fifth faster with tiles of 24 than of 32 rows.
  * On a GPU the lanes that read one address share the load, and registers are scarce.
  */
 export function attentionTiles(kernel: AttentionKernel, { subgroups, subgroupSize }: Features): AttentionTiles {
   if (!subgroups || subgroupSize > 8) return { rows: 2, workgroup: 64, lanes: 8, fetches: 1, shuffle: false };
-  const [rows, fetches] = kernel === 'attention_key_value_grad' ? [2, 3] : [4, 2];
-  return { rows, workgroup: subgroupSize, lanes: subgroupSize, fetches, shuffle: true };
+  const fetches = kernel === 'attention_key_value_grad' ? 3 : 4;
+  return { rows: 2, workgroup: subgroupSize, lanes: subgroupSize, fetches, shuffle: true };
 }
 
 /**
