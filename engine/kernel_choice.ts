@@ -123,7 +123,7 @@ async function compareKernels(
   const steps = new Map<string, Step<unknown>>();
   try {
     const usual = await capture(device, result.body);
-    const table = candidates.find((name) => timesOf(usual, name).length > 0)!;
+    const table = candidates.find((name) => placesOf(usual, name).length > 0)!;
     usual.dispose();
     for (const name of candidates) {
       device.useKernels({ [shapeClass]: name });
@@ -133,7 +133,7 @@ async function compareKernels(
     for (let round = 0; round <= rounds; round++) {
       for (const [name, step] of steps) {
         const all = await step.profile();
-        const milliseconds = timesOf(step, name).reduce((total, i) => total + all[i]! / 1e6, 0);
+        const milliseconds = placesOf(step, name).reduce((total, i) => total + all[i]! / 1e6, 0);
         if (round > 0) times.get(name)!.push(milliseconds); // the first run compiles
       }
     }
@@ -148,8 +148,8 @@ async function compareKernels(
   }
 }
 
-/** The dispatches of a kernel in a step. */
-const timesOf = ({ dispatches }: Step<unknown>, kernel: string): number[] =>
+/** Where the dispatches of a kernel stand in a step. */
+const placesOf = ({ dispatches }: Step<unknown>, kernel: string): number[] =>
   dispatches.flatMap(({ plan }, i) => (plan.kernel === kernel ? [i] : []));
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;

@@ -1,13 +1,12 @@
 /** `winnow export`: what a run has learned, for other programs. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Device, tensor } from '../../engine/index.js';
+import { Device, tensor } from '../../engine/index.js';
 import { openSafetensors } from '../../engine/safetensors.js';
 import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../models/lora_files.js';
 import { CheckpointError, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { componentOf, type Weights } from './adapter.js';
-import { openDevice } from './device.js';
 import { UsageError } from './exit_codes.js';
 import { exportModel } from './export_model.js';
 import { writing } from './files.js';
@@ -47,7 +46,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
     const file = join(checkpoint, `${weights}.safetensors`);
     return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
   }
-  const device = await openDevice(options);
+  const device = await Device.create(options.device ? { name: options.device } : {});
   try {
     const lora = await readAdapter(device, checkpoint, weights, config.lora);
     return await writing(out, async () => {
