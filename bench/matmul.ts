@@ -1,7 +1,8 @@
 /** Matrix products: a bare matmul, linear layers with f32 and f16 weights, and a linear layer's backward. */
 
 import type { Device } from '../engine/device.js';
-import { linear, matmul } from '../engine/ops/matmul.js';
+import { linear } from '../engine/ops/linear.js';
+import { matmul } from '../engine/ops/matmul.js';
 import { backward } from '../engine/tape.js';
 import type { DType } from '../kernels/kernel.js';
 import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';

@@ -1,7 +1,7 @@
 /** A whole training step, captured: forward, backward and AdamW of a multilayer perceptron with ReLU and a squared error. */
 import type { Device } from '../engine/device.js';
 import { square, sub } from '../engine/ops/elementwise.js';
-import { linear } from '../engine/ops/matmul.js';
+import { linear } from '../engine/ops/linear.js';
 import { mean } from '../engine/ops/reduce.js';
 import { AdamW } from '../engine/optimizer.js';
 import { backward } from '../engine/tape.js';

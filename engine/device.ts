@@ -195,14 +195,14 @@ export class Device {
   }
 
   /** Reads bytes back, after everything dispatched so far. Throws any error stored since the last await. */
-  async read(storage: Storage, bytes = storage.bytes): Promise<Uint8Array> {
-    const data = await this.readBytes(storage, bytes);
+  async read(range: BufferRange): Promise<Uint8Array> {
+    const data = await this.readBytes(range);
     await this.afterWait?.();
     return data;
   }
 
   /** @internal read() without what is awaited after it. */
-  async readBytes(storage: Storage, bytes: number): Promise<Uint8Array> {
+  async readBytes({ storage, offset, bytes }: BufferRange): Promise<Uint8Array> {
     check(!this.recorder, `reads back inside a captured step; return the tensor and read it after run()`);
     this.checkUsable();
     this.flush();
@@ -214,7 +214,7 @@ export class Device {
     });
     try {
       const encoder = this.gpu.createCommandEncoder({ label: 'read back' });
-      encoder.copyBufferToBuffer(storage.buffer!, storage.start, staging, 0, size);
+      encoder.copyBufferToBuffer(storage.buffer!, storage.start + offset, staging, 0, size);
       this.gpu.queue.submit([encoder.finish()]);
       try {
         await this.wait(staging.mapAsync(GPUMapMode.READ));

@@ -37,7 +37,7 @@ class FiniteWatch {
     const label = `${this.device.opLabel} -> ${x}`;
     const index = this.labels.push(label) - 1;
     const ranges = {
-      x: { storage: x.storage, offset: 0, bytes: x.bytes },
+      x: x.range,
       flags: { storage: this.flags, offset: 0, bytes: 4 },
     };
     this.device.dispatch(planFinite(x.size, x.dtype, index), ranges, `finite ${label}`);
@@ -45,7 +45,7 @@ class FiniteWatch {
 
   /** Throws the label of the first op that made a NaN or an infinity since the last check. */
   async check(): Promise<void> {
-    const [index] = arrayOf('u32', await this.device.readBytes(this.flags, 4));
+    const [index] = arrayOf('u32', await this.device.readBytes({ storage: this.flags, offset: 0, bytes: 4 }));
     if (index === none) return;
     this.device.write(this.flags, toBytes('u32', [none]));
     throw new Error(`a NaN or an infinity was first made by ${this.labels[index!]}`);

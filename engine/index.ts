@@ -27,6 +27,7 @@ export * from './ops/elementwise.js';
 export * from './ops/gate.js';
 export * from './ops/gaussian.js';
 export * from './ops/index.js';
+export * from './ops/linear.js';
 export * from './ops/loss.js';
 export * from './ops/matmul.js';
 export * from './ops/norm.js';

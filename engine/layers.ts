@@ -5,8 +5,9 @@ import { attention } from './ops/attention.js';
 import { conv2d } from './ops/conv2d.js';
 import { full } from './ops/create.js';
 import { add, gelu, geluTanh, mul, quickGelu, relu, silu } from './ops/elementwise.js';
+import { addGated } from './ops/gate.js';
 import { embedding } from './ops/index.js';
-import { type LinearOptions, linear } from './ops/matmul.js';
+import { type LinearOptions, linear } from './ops/linear.js';
 import { groupNorm, layerNorm, rmsNorm } from './ops/norm.js';
 import { normal, uniform } from './ops/random.js';
 import { reshape } from './ops/shape.js';
@@ -87,12 +88,15 @@ export class Linear {
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
     const { weight, bias, lora } = this;
     if (!lora) return linear(x, weight, bias, options);
-    const { activation, residual = null } = options;
+    const { activation, residual = null, gate = null, parts } = options;
     const inner = mul(linear(x, lora.down), lora.scale); // [..., rank]
-    const product = linear(x, weight, bias, { residual: activation ? null : residual });
-    const y = linear(inner, lora.up, null, { residual: product });
-    if (!activation) return y;
-    return residual ? add(activations[activation](y), residual) : activations[activation](y);
+    const adds = !activation && !gate;
+    const product = linear(x, weight, bias, { residual: adds ? residual : null, parts });
+    const y = linear(inner, lora.up, null, { residual: product, parts });
+    if (adds) return y;
+    if (gate) return residual ? addGated(residual, gate, y) : mul(y, gate);
+    const activated = activations[activation!](y);
+    return residual ? add(activated, residual) : activated;
   }
 }
 
@@ -199,17 +203,17 @@ export class Embedding {
   }
 }
 
-/** [B, T, heads * headDim] to [B, T, heads, headDim], as attention's `tokensFirst` takes it. */
+/** [.., .., heads * headDim] to [.., .., heads, headDim], as attention's layouts BTHC and TBHC. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
-  const [batch, tokens, features] = x.dims(3);
+  const [first, second, features] = x.dims(3);
   check(features % heads === 0, `${features} features do not divide into ${heads} heads`);
-  return reshape(x, [batch, tokens, heads, features / heads]);
+  return reshape(x, [first, second, heads, features / heads]);
 }
 
-/** [B, T, heads, headDim] to [B, T, heads * headDim]. */
+/** The inverse of splitHeads. */
 export function mergeHeads(x: Tensor): Tensor {
-  const [batch, tokens, heads, headDim] = x.dims(4);
-  return reshape(x, [batch, tokens, heads * headDim]);
+  const [first, second, heads, headDim] = x.dims(4);
+  return reshape(x, [first, second, heads * headDim]);
 }
 
 export interface AttentionLayerOptions {
@@ -220,7 +224,10 @@ export interface AttentionLayerOptions {
   readonly bias?: boolean;
 }
 
-/** Multi-head attention of x [B, T, features] to itself or to a context [B, S, contextFeatures], named as in diffusers. */
+/**
+ * Multi-head attention of x [B, T, features] to itself or to a context [B, S, contextFeatures], named as in diffusers; with
+ * `layout` TBHC x is [T, B, features] and the context [S, B, contextFeatures].
+ */
 export class Attention {
   constructor(
     readonly toQ: Linear,
@@ -242,17 +249,21 @@ export class Attention {
   }
 
   /** `causal` and `bias` as in the op attention; `residual` is added to the output. */
-  forward(x: Tensor, { context = x, causal = false, bias, residual }: AttentionForwardOptions = {}): Tensor {
+  forward(x: Tensor, options: AttentionForwardOptions = {}): Tensor {
+    const { context = x, causal = false, layout = 'BTHC', bias, residual, gate } = options;
     const [query, key, value] = [this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context)];
     const heads = [query, key, value].map((part) => splitHeads(part, this.heads));
-    const y = attention(heads[0]!, heads[1]!, heads[2]!, { causal, tokensFirst: true, ...(bias && { bias }) });
-    return this.toOut[0]!.forward(mergeHeads(y), { residual: residual ?? null });
+    const y = attention(heads[0]!, heads[1]!, heads[2]!, { causal, layout, ...(bias && { bias }) });
+    return this.toOut[0]!.forward(mergeHeads(y), { residual, gate });
   }
 }
 
 export interface AttentionForwardOptions {
   readonly context?: Tensor;
   readonly causal?: boolean;
+  readonly layout?: 'BTHC' | 'TBHC';
   readonly bias?: Tensor;
   readonly residual?: Tensor;
+  /** As in the op linear, of the output. */
+  readonly gate?: Tensor;
 }

@@ -113,13 +113,13 @@ export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | T
       ranges[name] = null;
     } else if (value instanceof Tensor) {
       device ??= value.device;
-      ranges[name] = { storage: value.storage, offset: 0, bytes: value.bytes };
+      ranges[name] = value.range;
     } else {
       device ??= value.tensor.device;
       const elementBytes = value.tensor.bytes / value.tensor.size;
       ranges[name] = {
         storage: value.tensor.storage,
-        offset: value.start * elementBytes,
+        offset: (value.tensor.offset + value.start) * elementBytes,
         bytes: value.size * elementBytes,
       };
     }

@@ -2,6 +2,7 @@
 import type { DType } from '../kernels/kernel.js';
 import type { Device } from './device.js';
 import { arrayOf, bytesOf, type TypedData, toBytes } from './dtype.js';
+import type { BufferRange } from './encoder.js';
 import { check } from './errors.js';
 import type { Storage } from './memory.js';
 import { checkShape, formatShape, type Shape, sizeOf } from './shape.js';
@@ -35,6 +36,8 @@ export class Tensor {
     readonly dtype: DType,
     /** A leaf whose gradient backward() may be asked for, or a value that depends on one. */
     public requiresGrad = false,
+    /** Element of the storage where the values begin: other than 0 in a view of a part. */
+    readonly offset = 0,
   ) {
     this.shape = Object.freeze([...shape]);
   }
@@ -46,6 +49,11 @@ export class Tensor {
 
   get rank(): number {
     return this.shape.length;
+  }
+
+  /** The bytes that the values take, for a binding. */
+  get range(): BufferRange {
+    return { storage: this.storage, offset: bytesOf(this.dtype, this.offset), bytes: this.bytes };
   }
 
   /** Bytes of the data, without padding. */
@@ -78,7 +86,7 @@ export class Tensor {
     check(!this.device.recorder, 'data() reads back inside a captured step; return the tensor and read it after run()');
     check(!this.disposed, () => `data(): ${this} was disposed`);
     check(this.storage.buffer !== undefined, () => `data(): ${this} is made by a captured step that has no run() yet`);
-    return arrayOf(this.dtype, await this.device.read(this.storage, this.bytes));
+    return arrayOf(this.dtype, await this.device.read(this.range));
   }
 
   /** Reads the value of a tensor of one element. */
@@ -92,7 +100,7 @@ export class Tensor {
     check(!this.device.recorder, 'write() inside a captured step; write to tensors made outside, before run()');
     check(!this.disposed, () => `write(): ${this} was disposed`);
     check(values.length === this.size, () => `write(): ${this} holds ${this.size} elements, found ${values.length}`);
-    this.device.write(this.storage, toBytes(this.dtype, values));
+    this.device.write(this.storage, toBytes(this.dtype, values), this.range.offset);
     return this;
   }
 
@@ -124,9 +132,9 @@ export class Tensor {
 /** Whether a tensor holds f32 or f16: what can have a gradient. */
 export const isFloat = ({ dtype }: Pick<Tensor, 'dtype'>): boolean => dtype === 'f32' || dtype === 'f16';
 
-/** The same memory under another shape of as many elements, off the tape. */
-export const viewOf = ({ device, storage, dtype }: Tensor, shape: Shape): Tensor =>
-  new Tensor(device, storage, shape, dtype);
+/** The same memory under another shape, from element `start` on, off the tape. */
+export const viewOf = ({ device, storage, dtype, offset }: Tensor, shape: Shape, start = 0): Tensor =>
+  new Tensor(device, storage, shape, dtype, false, offset + start);
 
 /** A tensor with the given values. `shape` defaults to one axis. Throws when the number of values does not match. */
 export function tensor(

@@ -42,7 +42,7 @@ export function moveTogether(tensors: readonly Tensor[]): void {
   check(first !== undefined, 'moveTogether: expected at least one tensor');
   for (const each of tensors) {
     check(each.dtype === 'f32' && !each.node, () => `moveTogether: expected leaves of f32, found ${each}`);
-    check(!each.storage.whole, () => `moveTogether: ${each} lies together with others already`);
+    check(!each.storage.whole && each.offset === 0, () => `moveTogether: ${each} lies together with others already`);
   }
   const parts = first.device.collect(() =>
     zerosTogether(

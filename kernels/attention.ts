@@ -16,12 +16,15 @@ export interface BiasStrides {
   readonly query: number;
 }
 
+/** The order of the axes batch, heads, tokens and channels (a head's features). */
+export type AttentionLayout = 'BHTC' | 'BTHC' | 'TBHC';
+
 export interface AttentionOptions {
   readonly dtype: DType;
   readonly scale: number;
   readonly causal: boolean;
-  /** Rows lie as [batch, tokens, heads] instead of [batch, heads, tokens]. */
-  readonly tokensFirst: boolean;
+  /** Of query, key, value and result. */
+  readonly layout: AttentionLayout;
   readonly bias: BiasStrides | null;
 }
 
@@ -73,7 +76,7 @@ function plan(
   kernel: AttentionKernel,
   size: AttentionSize,
   rows: number,
-  { dtype, scale, causal, tokensFirst, bias }: AttentionOptions,
+  { dtype, scale, causal, layout, bias }: AttentionOptions,
   features: Features,
 ): Plan {
   const tiles = attentionTiles(kernel, features);
@@ -110,7 +113,9 @@ function plan(
       blocks,
       workgroups,
       causal: causal ? 1 : 0,
-      tokens_first: tokensFirst ? 1 : 0,
+      token_step: { BHTC: 1, BTHC: size.heads, TBHC: size.batch * size.heads }[layout],
+      tokens_in_sample: layout === 'TBHC' ? 0 : 1,
+      tokens_in_head: layout === 'BHTC' ? 1 : 0,
       scale,
       bias_batch: bias?.batch ?? 0,
       bias_head: bias?.head ?? 0,

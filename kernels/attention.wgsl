@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var total: array<f32, ROWS>;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
-    owned[r] = head_start(head, params.queries) + rows[r] * row_step();
+    owned[r] = head_start(head, params.queries) + rows[r] * params.token_step;
     highest[r] = -3.4e38;
   }
 

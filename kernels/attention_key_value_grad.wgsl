@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var by_key: array<f32, ROWS>;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_key + r * WORKGROUP + lane, params.keys - 1u);
-    owned[r] = head_start(head, params.keys) + rows[r] * row_step();
+    owned[r] = head_start(head, params.keys) + rows[r] * params.token_step;
     if (BIAS == 1u) { by_key[r] = bias[bias_start(head) + rows[r]]; }
   }
 

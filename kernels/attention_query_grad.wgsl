@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   var owned: Owned;
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
-    owned[r] = head_start(head, params.queries) + rows[r] * row_step();
+    owned[r] = head_start(head, params.queries) + rows[r] * params.token_step;
   }
 
   let end = visible_keys(first_query + ROWS * WORKGROUP - 1u);

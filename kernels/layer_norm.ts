@@ -5,8 +5,8 @@ import { type DType, elementTypes, type Features, linearGrid, type Plan } from '
 export interface LayerNormSize {
   readonly rows: number;
   readonly columns: number;
-  /** Rows that share one row of scale and shift; all of them where there is none. */
-  readonly rowsPerSample: number;
+  /** Rows of scale and shift: row i of x is of sample i % samples. 1 where there is no modulation. */
+  readonly samples: number;
   readonly dtype: DType;
   /** Element type of weight and bias; undefined where there is none. */
   readonly weight: DType | undefined;
@@ -30,7 +30,7 @@ function planRows(
   features: Features,
   more: Readonly<Record<string, number>>,
 ): Plan {
-  const { rows, columns, rowsPerSample, centered } = size;
+  const { rows, columns, samples, centered } = size;
   const width = columns % 4 === 0 ? 4 : 1;
   const lanes = lanesOf(features);
   const { V, F } = elementTypes(size.dtype, width);
@@ -54,7 +54,7 @@ function planRows(
       },
       declarations: [`#include "lib/fold${width}.wgsl"`],
     },
-    params: { rows, columns: columns / width, rows_per_sample: rowsPerSample, ...more },
+    params: { rows, columns: columns / width, samples, ...more },
     grid: linearGrid(Math.ceil((rows * lanes.LANES) / lanes.WORKGROUP)),
   };
 }
@@ -68,19 +68,19 @@ export const planLayerNormGrad = (size: LayerNormSize, features: Features): Plan
   planRows('layer_norm_grad', { ...size, bias: false }, features, {});
 
 /** Number of chunks in which the rows of one sample are summed. */
-export const columnSumChunks = ({ rowsPerSample }: LayerNormSize): number => Math.ceil(rowsPerSample / chunk);
+export const columnSumChunks = ({ rows, samples }: LayerNormSize): number => Math.ceil(rows / samples / chunk);
 
 /** Sums of dy and dy * xhat over the rows of each chunk. */
 export function planLayerNormColumnSums(size: LayerNormSize): Plan {
-  const { rows, columns, rowsPerSample, dtype } = size;
+  const { rows, columns, samples, dtype } = size;
   const width = columns % 4 === 0 ? 4 : 1;
   const { V, F } = elementTypes(dtype, width);
   const chunks = columnSumChunks(size);
-  const count = ((rows / rowsPerSample) * chunks * columns) / width;
+  const count = (samples * chunks * columns) / width;
   return {
     kernel: 'layer_norm_column_sums',
     variant: { types: { V, F } },
-    params: { columns: columns / width, rows_per_sample: rowsPerSample, chunks, count },
+    params: { columns: columns / width, samples, rows_per_sample: rows / samples, chunks, count },
     grid: linearGrid(Math.ceil(count / 32)),
   };
 }

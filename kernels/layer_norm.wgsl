@@ -12,7 +12,7 @@ alias Sum = f32;
 struct Params {
   rows: u32,
   columns: u32,          // of V
-  rows_per_sample: u32,
+  samples: u32,          // rows of scale and shift: row i of x is of sample i % samples
   eps: f32,
 }
 
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let rstd = 1.0 / sqrt(moments.y / f32(params.columns * WIDTH) + params.eps);
   if (row >= params.rows) { return; }
   if (part == 0u) { statistics[row] = vec2f(mean, rstd); }
-  let sample = row / params.rows_per_sample * params.columns;
+  let sample = row % params.samples * params.columns;
   for (var c = part; c < params.columns; c += LANES) {
     var value = (F(x[base + c]) - mean) * rstd;
     if (HAS_WEIGHT) { value *= F(weight[c]); }

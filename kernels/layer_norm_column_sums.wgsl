@@ -8,7 +8,7 @@ const CHUNK = 64u;  // rows
 
 struct Params {
   columns: u32,          // of V
-  rows_per_sample: u32,
+  samples: u32, rows_per_sample: u32,  // row i of x is of sample i % samples
   chunks: u32,           // of a sample
   count: u32,            // columns * chunks * samples
 }
@@ -22,20 +22,21 @@ struct Params {
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(workgroup, grid) * 32u + lane;
-  if (i >= params.count) { return; }
-  let column = i % params.columns;
-  let sample = i / params.columns / params.chunks;
-  let first = i / params.columns % params.chunks * CHUNK;
+  let item = workgroup_index(workgroup, grid) * 32u + lane;
+  if (item >= params.count) { return; }
+  let column = item % params.columns;
+  let sample = item / params.columns / params.chunks;
+  let first = item / params.columns % params.chunks * CHUNK;
   let last = min(first + CHUNK, params.rows_per_sample);
   var sum = F();
   var product = F();
-  for (var row = sample * params.rows_per_sample + first; row < sample * params.rows_per_sample + last; row++) {
+  for (var i = first; i < last; i++) {
+    let row = i * params.samples + sample;
     let at = row * params.columns + column;
     let g = F(dy[at]);
     sum += g;
     product += g * ((F(x[at]) - statistics[row].x) * statistics[row].y);
   }
-  sums[i] = sum;
-  products[i] = product;
+  sums[item] = sum;
+  products[item] = product;
 }

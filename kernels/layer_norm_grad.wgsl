@@ -10,7 +10,7 @@ alias Sum = vec2f;
 struct Params {
   rows: u32,
   columns: u32,          // of V
-  rows_per_sample: u32,
+  samples: u32,          // rows of scale and shift: row i of x is of sample i % samples
 }
 
 @group(0) @binding(0) var<storage, read> dy: array<V>;
@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let part = slot % LANES;
   let row = min(slot / LANES, params.rows - 1u);
   let base = row * params.columns;
-  let sample = row / params.rows_per_sample * params.columns;
+  let sample = row % params.samples * params.columns;
   let mean = statistics[row].x;
   let rstd = statistics[row].y;
   var sums = F();

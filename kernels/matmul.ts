@@ -14,7 +14,7 @@ export const activations = {
 } as const;
 export type Activation = keyof typeof activations;
 
-/** y = activation(op(a) op(b) + bias) + residual, with op(a) [..., m, k], op(b) [..., k, n] and y [..., m, n]. */
+/** y = gate activation(op(a) op(b) + bias) + residual, with op(a) [..., m, k], op(b) [..., k, n] and y [..., m, n]. */
 export interface MatmulProblem {
   readonly m: number;
   readonly n: number;
@@ -29,6 +29,8 @@ export interface MatmulProblem {
   readonly y: DType;
   readonly bias?: DType | undefined;
   readonly activation?: Activation | undefined;
+  /** Rows of the gate [gateRows, columns of y], of y's element type: row i of y is multiplied by row i % gateRows. */
+  readonly gateRows?: number | undefined;
   readonly residual?: boolean;
   /** Also write op(a) op(b) + bias, which the activation's gradient needs. */
   readonly savePreactivation?: boolean;
@@ -40,6 +42,8 @@ export interface MatmulProblem {
   readonly aColumns?: { readonly all: number; readonly first: number };
   /** Where y holds more columns than this product writes: its number of columns, and the first one written. */
   readonly yColumns?: { readonly all: number; readonly first: number };
+  /** y, residual and preactivation are that many matrices [m, columns / parts], one after the other. Not with a batch or a gate. */
+  readonly parts?: number | undefined;
 }
 
 /** What overrides the planner's own choice. */
@@ -135,7 +139,7 @@ function loadType(dtype: DType, width: 1 | 4): string {
 /** The plan of one product. Throws when the batch axes do not merge into two; expand one of the inputs then. */
 export function planMatmul(problem: MatmulProblem, features: Features, tuning: MatmulTuning = {}): Plan {
   const { m, n, k, transposeA = false, transposeB = false, batch = { a: [], b: [], y: [] } } = problem;
-  const { a, b, y, bias = 'f32', activation } = problem;
+  const { a, b, y, bias = 'f32', activation, gateRows, parts = 1 } = problem;
   const aColumns = problem.aColumns ?? { all: transposeA ? m : k, first: 0 };
   const yColumns = problem.yColumns ?? { all: n, first: 0 };
   const kernel = chooseMatmulKernel(features, problem, tuning);
@@ -149,7 +153,8 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   const bStride = transposeB ? k : n;
 
   // Of m only a transposed a's stored rows, which a batch can't be part of, as it is never the last axis.
-  const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, yColumns.all, yColumns.first];
+  const partColumns = yColumns.all / parts;
+  const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, partColumns, yColumns.first];
   const width = lengths.every((length) => length % 4 === 0) ? 4 : 1;
   const matrices = sizes.reduce((product, size) => product * size, 1);
   const rowTiles = Math.ceil(m / tile.rows);
@@ -172,6 +177,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         TRANSPOSE_A: transposeA,
         TRANSPOSE_B: transposeB,
         HAS_BIAS: problem.bias !== undefined,
+        HAS_GATE: gateRows !== undefined,
         HAS_RESIDUAL: problem.residual ?? false,
         ACCUMULATE: problem.accumulate ?? false,
       },
@@ -190,7 +196,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
       k,
       a_stride: aColumns.all,
       b_stride: bStride,
-      y_stride: yColumns.all,
+      y_stride: partColumns,
       a_offset: aColumns.first,
       y_column: yColumns.first,
       row_tiles: rowTiles,
@@ -201,6 +207,9 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
       a_outer: (aStrides[1] ?? 0) * aMatrix,
       b_inner: bStrides[0]! * n * k,
       b_outer: (bStrides[1] ?? 0) * n * k,
+      part: partColumns,
+      part_step: m * partColumns,
+      gate_rows: gateRows ?? 1,
       save_preactivation: problem.savePreactivation ? 1 : 0,
     },
     grid: linearGrid(rowTiles * columnTiles * matrices),

@@ -1,4 +1,4 @@
-// y = activate(op(a) op(b) + bias) + residual without shared memory: one workgroup is one subgroup and computes a tile of
+// y = gate activate(op(a) op(b) + bias) + residual without shared memory: one workgroup is one subgroup and computes a tile of
 // ROWS x 4 SUBGROUP. A lane owns four columns, loads its own part of b, and holds ROWS x 4 sums in f32. The tile's part
 // of a is loaded once, spread over the lanes, and shuffled to all of them. k is summed in order, four at a time.
 // Made for software adapters, where each load is done lane by lane and costs as much as 20 to 60 multiply-adds.
@@ -53,5 +53,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     }
   }
   let bias = bias_at(column);
-  for (var i = 0u; i < ROWS; i++) { finish(tile, tile.row + i, column, sums[i], bias); }
+  var gated = gate_row(tile.row);
+  for (var i = 0u; i < ROWS; i++) {
+    finish(tile, tile.row + i, column, sums[i], bias, gated);
+    gated = next_gate_row(gated);
+  }
 }

@@ -54,7 +54,8 @@ fn main(
       let row = block / 4u;
       let column = 4u * (block % 4u);
       let at = tile.column + column_of(i) + column;
-      finish(tile, tile.row + row_of(i) + row, at, sums_at(row, column), bias_at(at));
+      let y_row = tile.row + row_of(i) + row;
+      finish(tile, y_row, at, sums_at(row, column), bias_at(at), gate_row(y_row));
     }
     workgroupBarrier();
   }

@@ -1,4 +1,4 @@
-// y = activate(op(a) op(b) + bias) + residual with tiles in shared memory: one workgroup computes TILE_M x TILE_N, a lane
+// y = gate activate(op(a) op(b) + bias) + residual with tiles in shared memory: one workgroup computes TILE_M x TILE_N, a lane
 // 8 rows x 4 columns of it, summed in f32 in registers. For TILE_K of k at a time the workgroup copies its parts of
 // op(a) and op(b) in blocks of 4 x 4, transposed where need be, so that both are read four wide along m and n.
 #include "lib/matmul.wgsl"
@@ -68,5 +68,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   }
   let column = tile.column + 4u * lane_column;
   let bias = bias_at(column);
-  for (var i = 0u; i < 8u; i++) { finish(tile, tile.row + 4u * lane_row + i, column, sums[i], bias); }
+  var gated = gate_row(tile.row + 4u * lane_row);
+  for (var i = 0u; i < 8u; i++) {
+    finish(tile, tile.row + 4u * lane_row + i, column, sums[i], bias, gated);
+    gated = next_gate_row(gated);
+  }
 }

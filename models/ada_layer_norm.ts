@@ -1,8 +1,11 @@
 /**
  * What the blocks of diffusion transformers share (Peebles and Xie 2023, adaLN-zero): a vector of the timestep and the
  * prompt shifts and scales the normalised tokens, and gates what a branch adds to them.
+ *
+ * Tokens are [tokens, N, features] here: what belongs to a sample repeats along the first axis, and sequences are joined
+ * and split without copies.
  */
-import { addGated, type Linear, layerNorm, split, type Tensor } from '../engine/index.js';
+import { type Linear, layerNorm, reshape, splitViews, type Tensor } from '../engine/index.js';
 import { linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
@@ -17,14 +20,14 @@ export interface Modulation extends ShiftScale {
   readonly gate: Tensor;
 }
 
-/** LN(x) (1 + scale) + shift, without weights; x is [N, tokens, features]. */
+/** LN(x) (1 + scale) + shift, without weights; x is [tokens, N, features]. */
 export const modulate = (x: Tensor, { shift, scale }: ShiftScale, eps = 1e-6): Tensor =>
   layerNorm(x, null, null, { eps, shift, scale });
 
 /** `count` vectors [N, features] by one layer, out of the conditioning [N, features] after its silu. */
 function vectors(layer: Linear, conditioning: Tensor, count: number): Tensor[] {
-  const features = conditioning.shape.at(-1)!;
-  return [...split(layer.forward(conditioning), Array<number>(count).fill(features), 1)];
+  const each = splitViews(layer.forward(conditioning, { parts: count }), Array<number>(count).fill(1));
+  return each.map((vector) => reshape(vector, conditioning.shape));
 }
 
 /** The modulations of a block's branches, by the layer `linear` below `parameters`: shift, scale and gate of each in turn. */
@@ -62,7 +65,7 @@ export class AdaLayerNorm {
     this.linear = linear(parameters, name, features, 2 * features);
   }
 
-  /** x is [N, tokens, features], `conditioning` [N, features] after its silu. */
+  /** x is [tokens, N, features], `conditioning` [N, features] after its silu. */
   forward(x: Tensor, conditioning: Tensor): Tensor {
     const [first, second] = vectors(this.linear, conditioning, 2);
     const [shift, scale] = this.order === 'shift, scale' ? [first!, second!] : [second!, first!];
@@ -84,9 +87,9 @@ export class FeedForward {
     this.down = linear(parameters, 'net.2', 4 * features, features);
   }
 
-  /** x plus the gated result for the modulated x, [N, tokens, features]. */
+  /** x plus the gated result for the modulated x, [tokens, N, features]. */
   forward(x: Tensor, modulation: Modulation): Tensor {
     const inner = this.up.forward(modulate(x, modulation, this.eps), { activation: 'geluTanh' });
-    return addGated(x, modulation.gate, this.down.forward(inner));
+    return this.down.forward(inner, { gate: modulation.gate, residual: x });
   }
 }

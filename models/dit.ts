@@ -3,12 +3,12 @@ import { check } from '../engine/errors.js';
 import {
   Attention,
   add,
-  addGated,
   type Embedding,
   type Linear,
   silu,
   type Tensor,
   tensor,
+  transpose,
   unpatchify,
 } from '../engine/index.js';
 import { sameShape } from '../engine/shape.js';
@@ -125,10 +125,11 @@ class DiTBlock {
     this.feedForward = new FeedForward(parameters.at('ff'), features, eps);
   }
 
-  /** Tokens [N, tokens, features]; `conditioning` is [N, features]. */
+  /** Tokens [tokens, N, features]; `conditioning` is [N, features]. */
   forward(x: Tensor, conditioning: Tensor): Tensor {
     const [attended, mlp] = this.norm.forward(conditioning);
-    const y = addGated(x, attended!.gate, this.attention.forward(modulate(x, attended!)));
+    const { gate } = attended!;
+    const y = this.attention.forward(modulate(x, attended!), { layout: 'TBHC', gate, residual: x });
     return this.feedForward.forward(y, mlp!);
   }
 }
@@ -171,7 +172,7 @@ export class DiTTransformer2DModel {
     });
     // The last norm has no embedder of its own: it shares the first block's.
     const patches = this.projOut.forward(this.normOut.forward(x, conditioning[0]!));
-    return unpatchify(patches, { patch, channels, height: size, width: size });
+    return unpatchify(transpose(patches, 0, 1), { patch, channels, height: size, width: size });
   }
 
   /** The table of positions for size x size patches, which is in no file. */

@@ -2,7 +2,6 @@
 import { check } from '../engine/errors.js';
 import {
   add,
-  addGated,
   attention,
   concat,
   embedding,
@@ -11,14 +10,15 @@ import {
   type RMSNorm,
   reshape,
   silu,
-  slice,
-  split,
+  splitHeads,
+  splitViews,
   type Tensor,
   tensor,
+  transpose,
   unpatchify,
 } from '../engine/index.js';
 import { sameShape } from '../engine/shape.js';
-import { AdaLayerNorm, AdaLayerNormZero, FeedForward, modulate } from './ada_layer_norm.js';
+import { AdaLayerNorm, AdaLayerNormZero, FeedForward, type Modulation, modulate } from './ada_layer_norm.js';
 import { type Block, type ForwardOptions, runBlock } from './block.js';
 import { checkConfig } from './config.js';
 import { linear, rmsNorm } from './layers.js';
@@ -117,11 +117,10 @@ class Projections {
     this.norms = norm ? names.norms.map((name) => rmsNorm(parameters, name, headDim, 1e-6)) : [];
   }
 
-  /** x [N, tokens, features] to three of [N, tokens, heads, headDim]. */
+  /** x [tokens, N, features] to three of [tokens, N, heads, headDim]. */
   forward(x: Tensor): Tensor[] {
-    const [samples, tokens] = x.dims(3);
     return this.layers.map((layer, i) => {
-      const y = reshape(layer.forward(x), [samples, tokens, this.heads, -1]);
+      const y = splitHeads(layer.forward(x), this.heads);
       return this.norms[i]?.forward(y) ?? y;
     });
   }
@@ -133,10 +132,23 @@ const textNames = {
   norms: ['norm_added_q', 'norm_added_k'],
 };
 
-/** Attention over [N, tokens, heads, headDim], its heads merged again. */
+/** Attention over [tokens, N, heads, headDim], its heads merged again. */
 function attend([query, key, value]: readonly Tensor[]): Tensor {
-  return mergeHeads(attention(query!, key!, value!, { tokensFirst: true }));
+  return mergeHeads(attention(query!, key!, value!, { layout: 'TBHC' }));
 }
+
+/** Tokens [tokens, N, features] of one stream as an attention takes them, and what its result is gated by and added to. */
+interface Stream {
+  readonly normed: Tensor;
+  readonly gate: Tensor;
+  readonly residual: Tensor;
+}
+
+const streamOf = (x: Tensor, modulation: Modulation): Stream => ({
+  normed: modulate(x, modulation),
+  gate: modulation.gate,
+  residual: x,
+});
 
 /** Attention of all tokens, image before text, to all. */
 class JointAttention {
@@ -153,13 +165,15 @@ class JointAttention {
     this.textOut = last ? null : linear(parameters, 'to_add_out', features, features);
   }
 
-  /** What the image gets and, but in the last block, the text. */
-  forward(image: Tensor, text: Tensor): [image: Tensor, text?: Tensor] {
-    const own = this.image.forward(image);
-    const other = this.text.forward(text);
-    const y = attend(own.map((x, i) => concat([x, other[i]!], 1)));
-    const tokens = image.shape[1]!;
-    return [this.imageOut.forward(slice(y, 1, 0, tokens)), this.textOut?.forward(slice(y, 1, tokens))];
+  /** Both streams with what attention to their normed tokens adds, by their gates; the last block leaves the text. */
+  forward(image: Stream, text: Stream | Pick<Stream, 'normed'>): [image: Tensor, text?: Tensor] {
+    const own = this.image.forward(image.normed);
+    const other = this.text.forward(text.normed);
+    const y = attend(own.map((x, i) => concat([x, other[i]!], 0)));
+    const [toImage, toText] = splitViews(y, [image.normed.shape[0]!, text.normed.shape[0]!]) as [Tensor, Tensor];
+    const x = this.imageOut.forward(toImage, { gate: image.gate, residual: image.residual });
+    if (!this.textOut || !('gate' in text)) return [x];
+    return [x, this.textOut.forward(toText, { gate: text.gate, residual: text.residual })];
   }
 }
 
@@ -173,8 +187,8 @@ class ImageAttention {
     this.out = linear(parameters, 'to_out.0', config.features, config.features);
   }
 
-  forward(x: Tensor): Tensor {
-    return this.out.forward(attend(this.projections.forward(x)));
+  forward({ normed, gate, residual }: Stream): Tensor {
+    return this.out.forward(attend(this.projections.forward(normed)), { gate, residual });
   }
 }
 
@@ -206,21 +220,18 @@ class JointBlock {
         };
   }
 
-  /** Tokens [N, tokens, features] of both streams; `conditioning` is [N, features]. The last block gives no text. */
+  /** Tokens [tokens, N, features] of both streams; `conditioning` is [N, features]. The last block gives no text. */
   forward(image: Tensor, text: Tensor, conditioning: Tensor): readonly Tensor[] {
     // A view of the block's own: its gradients add up in it first, in the same order with checkpoints and without.
     const own = reshape(conditioning, conditioning.shape);
     const [joint, mlp, among] = this.norm.forward(own);
     const [textJoint, textMlp] = this.text?.norm.forward(own) ?? [];
-    const normed = textJoint ? modulate(text, textJoint) : this.lastTextNorm!.forward(text, own);
-    const [toImage, toText] = this.attention.forward(modulate(image, joint!), normed);
-    let x = addGated(image, joint!.gate, toImage);
-    if (this.imageAttention) {
-      x = addGated(x, among!.gate, this.imageAttention.forward(modulate(image, among!)));
-    }
-    x = this.feedForward.forward(x, mlp!);
-    if (!this.text) return [x];
-    return [x, this.text.feedForward.forward(addGated(text, textJoint!.gate, toText!), textMlp!)];
+    const other = textJoint ? streamOf(text, textJoint) : { normed: this.lastTextNorm!.forward(text, own) };
+    const [attended, textAttended] = this.attention.forward(streamOf(image, joint!), other);
+    // Both attentions see the same image: the one that entered the block.
+    const x = this.imageAttention?.forward({ ...streamOf(image, among!), residual: attended }) ?? attended;
+    const y = this.feedForward.forward(x, mlp!);
+    return this.text ? [y, this.text.feedForward.forward(textAttended!, textMlp!)] : [y];
   }
 }
 
@@ -229,7 +240,7 @@ class JoinedBlock implements Block {
   constructor(readonly block: JointBlock) {}
 
   forward(image: Tensor, text: Tensor, conditioning: Tensor): Tensor {
-    return concat(this.block.forward(image, text, conditioning), 1);
+    return concat(this.block.forward(image, text, conditioning), 0);
   }
 }
 
@@ -240,8 +251,8 @@ function runJointBlock(
 ): readonly Tensor[] {
   if (!options.checkpoint) return block.forward(image, text, conditioning);
   const joined = runBlock(new JoinedBlock(block), [image, text, conditioning], options);
-  const [tokens, textTokens] = [image.shape[1]!, text.shape[1]!];
-  return joined.shape[1] === tokens ? [joined] : split(joined, [tokens, textTokens], 1);
+  const [tokens, textTokens] = [image.shape[0]!, text.shape[0]!];
+  return joined.shape[0] === tokens ? [joined] : splitViews(joined, [tokens, textTokens]);
 }
 
 /**
@@ -288,14 +299,14 @@ export class SD3Transformer2DModel {
     const sinusoids = timestepEmbedding(timestep, timestepWidth, { flipSinToCos: true, shift: 0 });
     const conditioning = silu(add(this.timestepEmbedder.forward(sinusoids), this.textEmbedder.forward(pooled)));
     let image = this.patches.forward(latents, this.positionsOf(height / patch, width / patch));
-    let text = this.contextEmbedder.forward(context);
+    let text = this.contextEmbedder.forward(transpose(context, 0, 1));
     for (const block of this.blocks) {
       const streams = runJointBlock(block, [image, text, conditioning], options);
       image = streams[0]!;
       text = streams[1] ?? text;
     }
     const patches = this.projOut.forward(this.normOut.forward(image, conditioning));
-    return unpatchify(patches, { patch, channels, height, width });
+    return unpatchify(transpose(patches, 0, 1), { patch, channels, height, width });
   }
 
   /** The middle of the table, [rows * columns, features]: gathered, since the whole may be larger than a binding. */

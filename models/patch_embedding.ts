@@ -1,5 +1,5 @@
 /** Images as sequences of tokens, one a patch, and the table of sinusoids that says where each patch lies. */
-import { add, type Conv2d, reshape, type Tensor, transpose } from '../engine/index.js';
+import { add, type Conv2d, permute, reshape, type Tensor } from '../engine/index.js';
 import { conv2d } from './layers.js';
 import type { Parameters } from './parameters.js';
 
@@ -11,11 +11,12 @@ export class PatchEmbedding {
     this.proj = conv2d(parameters, 'proj', inChannels, features, patch, { stride: patch });
   }
 
-  /** Latents [N, C, H, W] and positions [(H/p)(W/p), features] to tokens [N, (H/p)(W/p), features], row by row. */
+  /** Latents [N, C, H, W] and positions [(H/p)(W/p), features] to tokens [(H/p)(W/p), N, features], row by row. */
   forward(latents: Tensor, positions: Tensor): Tensor {
     const patches = this.proj.forward(latents); // [N, features, H/p, W/p]
     const [samples, features] = patches.dims(4);
-    return add(transpose(reshape(patches, [samples, features, -1]), 1, 2), positions);
+    const tokens = permute(reshape(patches, [samples, features, -1]), [2, 0, 1]);
+    return add(tokens, reshape(positions, [-1, 1, features]));
   }
 }
 

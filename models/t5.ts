@@ -115,7 +115,7 @@ class Block {
 
 /** softmax(query key^T + bias) value. With a trained bias the scores are in memory: attention() has no gradient for it. */
 function unscaledAttention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor): Tensor {
-  if (!bias.requiresGrad) return attention(query, key, value, { scale: 1, bias, tokensFirst: true });
+  if (!bias.requiresGrad) return attention(query, key, value, { scale: 1, bias, layout: 'BTHC' });
   const [q, k, v] = [query, key, value].map((x) => permute(x, [0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
   return permute(matmul(softmax(add(matmul(q, k, { transposeB: true }), bias)), v), [0, 2, 1, 3]);
 }

@@ -1,5 +1,6 @@
 /** Attention: softmax(scale query key^T + bias) value in one kernel, and its gradients by recomputation. */
 import {
+  type AttentionLayout,
   type AttentionOptions as KernelOptions,
   maxHeadDim,
   planAttention,
@@ -17,8 +18,8 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** Query i sees keys 0 to i only: aligned at the top left, as PyTorch's is_causal. Default false. */
   readonly causal?: boolean;
-  /** Query, key, value and result are [batch, tokens, heads, headDim], as a linear layer leaves them. Default false. */
-  readonly tokensFirst?: boolean;
+  /** Order of the axes of query, key, value and result; a linear layer leaves BTHC or TBHC. Default BHTC. */
+  readonly layout?: AttentionLayout;
   /** Added to the scores, f32: [batch or 1, heads or 1, queries or 1, keys]. Masks are large negative numbers, such as -1e9, not infinity. */
   readonly bias?: Tensor | null;
 }
@@ -31,11 +32,16 @@ interface Shapes {
   readonly headDim: number;
 }
 
-function checkShapes(query: Tensor, key: Tensor, value: Tensor, tokensFirst: boolean): Shapes {
-  const [batch, second, third, headDim] = query.dims(4);
-  const [heads, queries] = tokensFirst ? [third, second] : [second, third];
-  const keys = key.dims(4)[tokensFirst ? 1 : 2];
-  const expected = formatShape(tokensFirst ? [batch, keys, heads, headDim] : [batch, heads, keys, headDim]);
+function checkShapes(query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout): Shapes {
+  const sizeOf = (x: Tensor, axis: string): number => x.dims(4)[layout.indexOf(axis)]!;
+  const [batch, heads, queries, headDim] = [...'BHTC'].map((axis) => sizeOf(query, axis)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const keys = sizeOf(key, 'T');
+  const expected = formatShape(query.shape.with(layout.indexOf('T'), keys));
   for (const [name, tensor] of Object.entries({ key, value })) {
     check(
       formatShape(tensor.shape) === expected,
@@ -67,15 +73,15 @@ type Settings = Omit<AttentionOptions, 'bias'>;
 const fused = defineOp(
   'attention',
   (query: Tensor, key: Tensor, value: Tensor, bias: Tensor | null, settings: Settings) => {
-    const { scale, causal = false, tokensFirst = false } = settings;
-    const shapes = checkShapes(query, key, value, tokensFirst);
+    const { scale, causal = false, layout = 'BHTC' } = settings;
+    const shapes = checkShapes(query, key, value, layout);
     const { batch, heads, queries, headDim } = shapes;
     const { features } = query.device;
     const options: KernelOptions = {
       dtype: query.dtype,
       scale: scale ?? 1 / Math.sqrt(headDim),
       causal,
-      tokensFirst,
+      layout,
       bias: bias && biasStrides(bias, shapes),
     };
     check(Number.isFinite(options.scale), `expected a finite scale, found ${options.scale}`);
@@ -117,8 +123,7 @@ const fused = defineOp(
 /**
  * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).
  * query is [batch, heads, queries, headDim], key and value are [batch, heads, keys, headDim], headDim 1 to 160, all f32
- * or all f16; the result has query's shape; with tokensFirst
- * tokens stand before heads in all of them. A row whose keys are all masked gets finite values. The bias has no gradient.
+ * or all f16; the result has query's shape; `layout` names another order of these axes. A row whose keys are all masked gets finite values. The bias has no gradient.
  */
 export function attention(
   query: Tensor,

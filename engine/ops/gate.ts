@@ -3,16 +3,16 @@ import { planElementwise } from '../../kernels/elementwise.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape, type Shape, sameShape } from '../shape.js';
-import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor.js';
 import { mul } from './elementwise.js';
 import { reduce } from './sum_to.js';
 
 /**
- * x + gate y in one kernel (Peebles and Xie 2023, adaLN-zero): x and y are [B, T, C], gate is [B, C], one for all tokens
+ * x + gate y in one kernel (Peebles and Xie 2023, adaLN-zero): x and y are [T, B, C], gate is [B, C], one for all tokens
  * of a sample; all f32 or all f16.
  */
 export const addGated = defineOp('addGated', (x: Tensor, gate: Tensor, y: Tensor) => {
-  const [samples, , features] = x.dims(3);
+  const [, samples, features] = x.dims(3);
   const expect = (name: string, found: Tensor, shape: Shape): void =>
     check(
       sameShape(found.shape, shape) && found.dtype === x.dtype,
@@ -21,13 +21,8 @@ export const addGated = defineOp('addGated', (x: Tensor, gate: Tensor, y: Tensor
   check(isFloat(x), () => `expected f32 or f16, found ${x}`);
   expect('gate', gate, [samples, features]);
   expect('y', y, x.shape);
-  const rows = viewOf(gate, [samples, 1, features]);
   const result = emptyLike(x);
-  dispatch(planElementwise([x, y, rows], { expression: 'a + b * c', output: result }), {
-    a: x,
-    b: y,
-    c: rows,
-    y: result,
-  });
-  return [result, (dy) => [() => dy, () => reduce('sum', mul(dy, y), [1], gate.shape), () => mul(dy, rows)]];
+  const plan = planElementwise([x, y, gate], { expression: 'a + b * c', output: result });
+  dispatch(plan, { a: x, b: y, c: gate, y: result });
+  return [result, (dy) => [() => dy, () => reduce('sum', mul(dy, y), [0], gate.shape), () => mul(dy, gate)]];
 });

@@ -110,17 +110,17 @@ function normaliseRows(
   checkParameter('bias', bias, [columns]);
   check(!bias || weight?.dtype === bias.dtype, () => `bias is ${bias}, weight ${weight}; expected both, of one dtype`);
   if (modulation) {
-    check(x.rank === 3, () => `expected x [B, T, C] beside scale and shift, found ${x}`);
+    check(x.rank === 3, () => `expected x [T, B, C] beside scale and shift, found ${x}`);
     const { scale, shift } = modulation;
-    checkParameter('scale', scale, [x.shape[0]!, columns]);
-    checkParameter('shift', shift, [x.shape[0]!, columns]);
+    checkParameter('scale', scale, [x.shape[1]!, columns]);
+    checkParameter('shift', shift, [x.shape[1]!, columns]);
     check(scale.dtype === shift.dtype, () => `scale is ${scale}, shift is ${shift}; expected one dtype`);
   }
-  const samples = modulation ? x.shape[0]! : 1;
+  const samples = modulation ? x.shape[1]! : 1;
   const size: layers.LayerNormSize = {
     rows,
     columns,
-    rowsPerSample: rows / samples,
+    samples,
     dtype: x.dtype,
     weight: weight?.dtype,
     bias: bias !== null,
@@ -153,7 +153,7 @@ function normaliseRows(
 export interface LayerNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-  /** Modulation by the sample, as in DiT's adaptive layer norm: y (1 + scale) + shift, both [B, C], for x [B, T, C]. */
+  /** Modulation by the sample, as in DiT's adaptive layer norm: y (1 + scale) + shift, both [B, C], for x [T, B, C]. */
   readonly scale?: Tensor;
   readonly shift?: Tensor;
 }

@@ -1,12 +1,13 @@
-/** Ops that move elements without computing: reshape is a view, the others are strided copies. */
+/** Ops that move elements without computing: reshape and splitViews are views, the others are strided copies. */
 import { type Box, maxCopyRank, mergeBoxAxes, planCopy } from '../../kernels/copy.js';
+import { planElementwise } from '../../kernels/elementwise.js';
 import { planFill } from '../../kernels/fill.js';
+import { bytesOf } from '../dtype.js';
 import { check } from '../errors.js';
 import { defineOp, dispatch } from '../op.js';
 import { formatShape, resolveAxis, type Shape, sameShape, sizeOf, stridesOf } from '../shape.js';
 import { emptyLike, type Tensor, viewOf } from '../tensor.js';
 
-/** A tensor of another shape over the same memory. */
 /** The same elements in another shape, over the same memory. One size may be -1: it follows from the others. */
 export const reshape = defineOp('reshape', (x: Tensor, shape: Shape) => {
   const open = shape.indexOf(-1);
@@ -25,9 +26,23 @@ function boxAt(shape: Shape, axis = 0, start = 0): Box {
   return { offset: start * (strides[axis] ?? 0), strides };
 }
 
+/** Whether a part of x that begins at element `start` can be bound by itself. */
+const canBind = (x: Tensor, start: number): boolean =>
+  bytesOf(x.dtype, x.offset + start) % x.device.offsetAlignment === 0;
+
 function copyBox(sizes: Shape, x: Tensor, from: Box, y: Tensor, to: Box): void {
-  const rank = mergeBoxAxes(sizes, from, to).length;
+  const axes = mergeBoxAxes(sizes, from, to);
+  const rank = axes.length;
   check(rank <= maxCopyRank, () => `a copy of ${formatShape(sizes)} needs ${rank} axes, ${maxCopyRank} at most`);
+  const [inner] = axes as [(typeof axes)[number]];
+  if (rank === 1 && inner.x === 1 && inner.y === 1 && canBind(x, from.offset) && canBind(y, to.offset)) {
+    // One run in both: a plain copy, which a captured step can leave out (copies.ts).
+    const run = { shape: [inner.size], dtype: x.dtype };
+    const a = { tensor: x, start: from.offset, size: inner.size };
+    const plan = planElementwise([run], { expression: 'a', output: run });
+    dispatch(plan, { a, b: null, c: null, y: { tensor: y, start: to.offset, size: inner.size } });
+    return;
+  }
   dispatch(planCopy(sizes, from, to, x.dtype, x.device.features), { x, y });
 }
 
@@ -88,24 +103,48 @@ export const slice = defineOp('slice', (x: Tensor, axis: number, start: number, 
   return [part(x, at, from, to - from), (dy) => [() => grad(dy)]];
 });
 
+/** Where parts of the given sizes start along an axis of x, after checking that they fill it. */
+function partStarts(x: Tensor, sizes: readonly number[], axis: number): number[] {
+  check(
+    sizes.every((n) => Number.isInteger(n) && n > 0) && sizes.reduce((all, n) => all + n, 0) === x.shape[axis],
+    () => `expected positive sizes that add up to axis ${axis} of ${x}, found ${formatShape(sizes)}`,
+  );
+  return sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
+}
+
 /** The consecutive parts of x of the given sizes along `axis`. */
 export const split = defineOp('split', (x: Tensor, sizes: readonly number[], axis: number = 0) => {
   const at = resolveAxis(axis, x.rank);
-  check(
-    sizes.every((n) => Number.isInteger(n) && n > 0) && sizes.reduce((all, n) => all + n, 0) === x.shape[at],
-    () => `expected positive sizes that add up to axis ${at} of ${x}, found ${formatShape(sizes)}`,
-  );
-  const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
-  const grad = (dys: readonly (Tensor | undefined)[]): Tensor => {
-    const dx = emptyLike(x);
-    if (dys.includes(undefined)) fill(dx, 0);
-    dys.forEach((dy, i) => {
-      if (dy) copyBox(dy.shape, dy, boxAt(dy.shape), dx, boxAt(x.shape, at, starts[i]));
-    });
-    return dx;
-  };
+  const starts = partStarts(x, sizes, at);
   const parts: readonly Tensor[] = sizes.map((size, i) => part(x, at, starts[i]!, size));
-  return [parts, (dys) => [() => grad(dys)]];
+  return [parts, (dys) => [() => joined(x, at, starts, dys)]];
+});
+
+/** A tensor like x of parts that start at `starts` along `axis`: zeros where one is missing. */
+function joined(x: Tensor, axis: number, starts: readonly number[], parts: readonly (Tensor | undefined)[]): Tensor {
+  const y = emptyLike(x);
+  if (parts.includes(undefined)) fill(y, 0);
+  parts.forEach((each, i) => {
+    if (each) copyBox(each.shape, each, boxAt(each.shape), y, boxAt(x.shape, axis, starts[i]));
+  });
+  return y;
+}
+
+/** A part of x along its first axis, over x's memory where that can be bound, else a copy. */
+function rowsOf(x: Tensor, start: number, size: number): Tensor {
+  const first = start * sizeOf(x.shape.slice(1));
+  return canBind(x, first) ? viewOf(x, x.shape.with(0, size), first) : part(x, 0, start, size);
+}
+
+/**
+ * The consecutive parts of x of the given sizes along its first axis, as views of its memory; where that can't be bound
+ * from a part's beginning (`Device.offsetAlignment`), the part is a copy. So they are for reading only, and x is for as
+ * long as they are.
+ */
+export const splitViews = defineOp('splitViews', (x: Tensor, sizes: readonly number[]) => {
+  const starts = partStarts(x, sizes, 0);
+  const parts: readonly Tensor[] = sizes.map((size, i) => rowsOf(x, starts[i]!, size));
+  return [parts, (dys) => [() => joined(x, 0, starts, dys)]];
 });
 
 /** Tensors of equal dtype joined along `axis`; their other sizes must agree. */
@@ -130,7 +169,9 @@ export const concat = defineOp('concat', (xs: readonly Tensor[], axis: number = 
   xs.forEach((input, i) => {
     copyBox(input.shape, input, boxAt(input.shape), y, boxAt(y.shape, at, starts[i]));
   });
-  return [y, (dy) => sizes.map((size, i) => () => part(dy, at, starts[i]!, size))];
+  const grad = (dy: Tensor, i: number): Tensor =>
+    at === 0 ? rowsOf(dy, starts[i]!, sizes[i]!) : part(dy, at, starts[i]!, sizes[i]!);
+  return [y, (dy) => sizes.map((_, i) => () => grad(dy, i))];
 });
 
 /** x with `value` around it: `widths` holds the number of elements before and after, for each axis. */

@@ -1,5 +1,5 @@
 // What the attention kernels share. A row is one token's head_dim numbers, taken in chunks of 4; rows lie as [sample,
-// head, token], or with tokens_first as [sample, token, head]. Each lane owns ROWS rows of one side (queries, or keys) and
+// head, token], [sample, token, head] or [token, sample, head]. Each lane owns ROWS rows of one side (queries, or keys) and
 // walks over the other side in tiles of TILE = FETCHES * LANES rows.
 // With SHUFFLE the LANES lanes of a subgroup load a different row of the tile each and pass it round by `shuffle`: where
 // every lane's load costs by itself (software adapters) that is several times cheaper than LANES loads of one address.
@@ -17,7 +17,8 @@ struct Params {
   blocks: u32,  // workgroups for one head of one sample
   workgroups: u32,
   causal: u32,  // 1: query i sees keys 0 to i
-  tokens_first: u32,
+  token_step: u32,  // rows from one token of a head to the next
+  tokens_in_sample: u32, tokens_in_head: u32,  // 1: all tokens of a sample, of a head, come before those of the next
   scale: f32,
   bias_batch: u32, bias_head: u32, bias_query: u32,  // the bias' strides, 0 along an axis where it repeats
 }
@@ -34,14 +35,14 @@ struct Tile {
   lane: u32,
 }
 
-// Row in a buffer of a head's row 0, and from one token of a head to the next; `head` counts over samples and heads.
+// Row in a buffer of a head's row 0; `head` counts over samples and heads.
 fn head_start(head: u32, tokens: u32) -> u32 {
   let in_sample = head % params.heads;
-  return (head - in_sample) * tokens + in_sample * select(tokens, 1u, params.tokens_first == 1u);
+  return (head - in_sample) * select(1u, tokens, params.tokens_in_sample == 1u)
+    + in_sample * select(1u, tokens, params.tokens_in_head == 1u);
 }
-fn row_step() -> u32 { return select(1u, params.heads, params.tokens_first == 1u); }
 
-fn tile_row(tile: Tile, j: u32) -> u32 { return tile.start + min(tile.first + j, tile.last) * row_step(); }
+fn tile_row(tile: Tile, j: u32) -> u32 { return tile.start + min(tile.first + j, tile.last) * params.token_step; }
 
 // The part of a tile that this lane loads: rows f * LANES + lane, of which it is asked for chunk c.
 fn fetch(x: ptr<storage, Rows, read>, tile: Tile, f: u32, c: u32) -> vec4f {

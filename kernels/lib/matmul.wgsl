@@ -1,8 +1,8 @@
-// The interface of the matmul kernels: y = activate(op(a) op(b) + bias) + residual, batch by batch.
+// The interface of the matmul kernels: y = gate activate(op(a) op(b) + bias) + residual, batch by batch.
 // op(a) is m x k, stored [m, k], or [k, m] with TRANSPOSE_A; op(b) is k x n, stored [k, n], or [n, k] with TRANSPOSE_B.
 // Blocks of four elements along a stored row are loaded at once or one by one; outside the matrices they are 0 or repeat a value
 // that is not used. The variant gives: alias A, B, BIAS, Y (storage), L (what load_a, load_b and load_bias return), F = vec4f,
-// const TRANSPOSE_A, TRANSPOSE_B, HAS_BIAS, HAS_RESIDUAL, ACCUMULATE, fn activate, and matmul_vec4.wgsl or matmul_vec1.wgsl.
+// const TRANSPOSE_A, TRANSPOSE_B, HAS_BIAS, HAS_GATE, HAS_RESIDUAL, ACCUMULATE, fn activate, and matmul_vec4.wgsl or _vec1.wgsl.
 #include "lib/index.wgsl"
 #include "lib/half.wgsl"
 #include "lib/elementwise.wgsl"
@@ -15,6 +15,8 @@ struct Params {
   row_tiles: u32, column_tiles: u32,
   batch: u32, batch_inner: u32,  // matrices; the innermost axis of at most two batch axes
   a_outer: u32, a_inner: u32, b_outer: u32, b_inner: u32,  // elements from one matrix to the next, 0 where shared
+  part: u32, part_step: u32,  // columns of y that lie together, and elements from there to the next such part
+  gate_rows: u32,  // row i of y is multiplied by row i % gate_rows
   save_preactivation: u32,  // 1: write it. No constant: with and without gradients the same code must round y
 }
 
@@ -24,7 +26,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> residual: array<Y>;
 @group(0) @binding(4) var<storage, read_write> y: array<Y>;
 @group(0) @binding(5) var<storage, read_write> preactivation: array<Y>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> gate: array<Y>;  // [gate_rows, columns of y]
+@group(0) @binding(7) var<uniform> params: Params;
 
 struct Tile { row: u32, column: u32, batch: u32, a: u32, b: u32 }  // a, b: the element where the matrix begins
 
@@ -68,15 +71,25 @@ fn bias_at(column: u32) -> vec4f {
   return bias4(params.y_column + column, beyond(column, params.n));
 }
 
+// The row of the gate for a row of y, and for the row after it: the remainder once a tile, as division is slow on a CPU.
+fn gate_row(row: u32) -> u32 {
+  if (!HAS_GATE) { return 0u; }
+  return row % params.gate_rows;
+}
+fn next_gate_row(row: u32) -> u32 { return select(row + 1u, 0u, row + 1u == params.gate_rows); }
+
 // The epilogue of four columns of one row.
-fn finish(tile: Tile, row: u32, column: u32, product: vec4f, bias: vec4f) {
+fn finish(tile: Tile, row: u32, column: u32, product: vec4f, bias: vec4f, gate_row: u32) {
   if (row >= params.m || column >= params.n) { return; }
-  let at = (tile.batch * params.m + row) * params.y_stride + params.y_column + column;
+  let y_column = params.y_column + column;
+  let in_part = y_column / params.part * params.part_step + y_column % params.part;
+  let at = (tile.batch * params.m + row) * params.y_stride + in_part;
   let count = params.n - column;
   var x = product;
   if (HAS_BIAS) { x += bias; }
   if (params.save_preactivation != 0u) { store_preactivation(at, x, count); }
   x = activate(x);
+  if (HAS_GATE) { x *= gate4(gate_row * params.y_stride + y_column, count); }
   if (HAS_RESIDUAL) { x += residual4(at, count); }
   if (ACCUMULATE) { x += y4(at, count); }
   store_y(at, x, count);

@@ -16,6 +16,9 @@ fn bias4(at: u32, count: u32) -> vec4f {
 fn residual4(at: u32, count: u32) -> vec4f {
   return vec4f(f32(residual[at]), f32(residual[at + 1u]), f32(residual[at + 2u]), f32(residual[at + 3u]));
 }
+fn gate4(at: u32, count: u32) -> vec4f {
+  return vec4f(f32(gate[at]), f32(gate[at + 1u]), f32(gate[at + 2u]), f32(gate[at + 3u]));
+}
 fn y4(at: u32, count: u32) -> vec4f {
   return vec4f(f32(y[at]), f32(y[at + 1u]), f32(y[at + 2u]), f32(y[at + 3u]));
 }

@@ -41,6 +41,9 @@ export interface LinearCase {
   readonly bias?: boolean;
   readonly activation?: Activation;
   readonly residual?: boolean;
+  /** For x [T, B, in]. */
+  readonly gate?: boolean;
+  readonly parts?: number;
 }
 
 export const linearCases: readonly LinearCase[] = [
@@ -59,4 +62,17 @@ export const fullLinearCases: readonly LinearCase[] = [
   { name: 'everything, four wide', x: [2, 40, 36], out: 68, bias: true, activation: 'silu', residual: true },
   { name: 'everything, odd sizes', x: [3, 5, 7], out: 37, bias: true, activation: 'silu', residual: true },
   { name: 'everything, one row of one element', x: [1], out: 1, bias: true, activation: 'silu', residual: true },
+  { name: 'a gate, four wide', x: [30, 3, 36], out: 68, bias: true, residual: true, gate: true },
+  { name: 'a gate, odd sizes', x: [5, 2, 7], out: 37, bias: true, gate: true },
+  { name: 'a gate for one sample', x: [40, 1, 8], out: 12, residual: true, gate: true },
+  {
+    name: 'parts, wider than a tile',
+    x: [2, 40, 36],
+    out: 168,
+    bias: true,
+    activation: 'silu',
+    residual: true,
+    parts: 2,
+  },
+  { name: 'parts of odd width', x: [5, 7], out: 45, bias: true, activation: 'silu', residual: true, parts: 3 },
 ];

@@ -28,6 +28,6 @@ export const layerNormCases: readonly LayerNormCase[] = [
   { name: 'affine, odd columns', shape: [5, 13], weight: true, bias: true },
   { name: 'weight alone', shape: [4, 8], weight: true },
   { name: 'plain, more rows than a chunk', shape: [2, 70, 8] },
-  { name: 'modulated', shape: [3, 70, 12], modulated: true },
-  { name: 'modulated and affine, odd columns', shape: [2, 5, 7], weight: true, bias: true, modulated: true },
+  { name: 'modulated', shape: [70, 3, 12], modulated: true },
+  { name: 'modulated and affine, odd columns', shape: [5, 2, 7], weight: true, bias: true, modulated: true },
 ];

@@ -9,7 +9,7 @@ import {
   storedKernels,
   storeKernels,
 } from '../../engine/kernel_choice.js';
-import { linear } from '../../engine/ops/matmul.js';
+import { linear } from '../../engine/ops/linear.js';
 import { scope } from '../../engine/scope.js';
 import { shapeClasses } from '../../kernels/choice.js';
 import { planConv2d, planConv2dWeightGrad } from '../../kernels/conv2d.js';

@@ -20,7 +20,7 @@ const lavapipe: Features = {
 };
 const gpu: Features = { ...lavapipe, subgroupSize: 32, software: false };
 const size = { batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 };
-const options: AttentionOptions = { dtype: 'f32', scale: 1, causal: false, tokensFirst: false, bias: null };
+const options: AttentionOptions = { dtype: 'f32', scale: 1, causal: false, layout: 'BHTC', bias: null };
 
 test('the kernel does not depend on the batch, the number of tokens, the scale, the mask or the layout', () => {
   for (const plan of [planAttention, planAttentionQueryGrad, planAttentionKeyValueGrad]) {
@@ -29,7 +29,7 @@ test('the kernel does not depend on the batch, the number of tokens, the scale, 
       for (const changed of [{ batch: 1 }, { batch: 64, heads: 1 }, { queries: 1 }, { keys: 4096 }]) {
         expect(kernelKey(plan({ ...size, ...changed }, options, features))).toBe(key);
       }
-      expect(kernelKey(plan(size, { ...options, causal: true, tokensFirst: true, scale: 2 }, features))).toBe(key);
+      expect(kernelKey(plan(size, { ...options, causal: true, layout: 'TBHC', scale: 2 }, features))).toBe(key);
     }
   }
 });

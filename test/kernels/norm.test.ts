@@ -30,7 +30,7 @@ const group: GroupNormSize = {
 const layer: LayerNormSize = {
   rows: 154,
   columns: 320,
-  rowsPerSample: 77,
+  samples: 2,
   dtype: 'f32',
   weight: undefined,
   bias: false,
@@ -43,9 +43,9 @@ test('the variant of a norm does not depend on the batch', () => {
     for (const samples of [1, 3, 64]) {
       const larger = planGroupNorm({ ...group, samples }, 1e-5, features);
       expect(kernelKey(larger)).toBe(kernelKey(planGroupNorm(group, 1e-5, features)));
-      const rows = planLayerNorm({ ...layer, rows: 77 * samples }, 1e-5, features);
+      const rows = planLayerNorm({ ...layer, rows: 77 * samples, samples }, 1e-5, features);
       expect(kernelKey(rows)).toBe(kernelKey(planLayerNorm(layer, 1e-5, features)));
-      expect(columnSumChunks({ ...layer, rows: 77 * samples })).toBe(2);
+      expect(columnSumChunks({ ...layer, rows: 77 * samples, samples })).toBe(2);
     }
   }
 });

@@ -122,6 +122,9 @@ def linear():
         options = options or {}
         y = F.linear(x, weight, bias)
         y = ACTIVATIONS[options["activation"]](y) if "activation" in options else y
+        if "parts" in options:
+            y = torch.stack(y.chunk(options["parts"], -1))
+        y = y * options["gate"] if "gate" in options else y
         return y + options["residual"] if "residual" in options else y
 
     f.case("no bias", "linear", [f.normal(7, 24), f.normal(20, 24)], compute, terms=24)
@@ -134,6 +137,12 @@ def linear():
     f.case("f16 weight", "linear", [f.normal(6, 24), f.normal(20, 24, dtype="f16"), f.normal(20)], compute, terms=24)
     f.case("f16 weight, odd sizes, residual", "linear",
            [f.normal(5, 23), f.normal(9, 23, dtype="f16"), f.normal(9), {"activation": "silu", "residual": f.normal(5, 9)}], compute, terms=23)
+    f.case("gate", "linear", [f.normal(5, 3, 24), f.normal(20, 24), f.normal(20), {"gate": f.normal(3, 20)}], compute, terms=24)
+    f.case("gate, odd sizes, residual", "linear",
+           [f.normal(9, 2, 13), f.normal(7, 13), None, {"gate": f.normal(2, 7), "residual": f.normal(9, 2, 7)}], compute, terms=18)
+    f.case("parts", "linear", [f.normal(5, 24), f.normal(36, 24), f.normal(36), {"parts": 3}], compute, terms=24)
+    f.case("parts, residual", "linear", [f.normal(2, 3, 8), f.normal(16, 8), f.normal(16), {"parts": 2, "residual": f.normal(2, 2, 3, 8)}], compute, terms=8)
+    f.case("parts of odd width, activation", "linear", [f.normal(5, 9), f.normal(15, 9, scale=0.3), f.normal(15), {"parts": 3, "activation": "silu"}], compute, terms=9)
     f.save()
 
 
@@ -218,8 +227,8 @@ def norm():
     def layer_norm(x, weight=None, bias=None, o=None):
         o = o or {}
         y = F.layer_norm(x, x.shape[-1:], weight, bias, o.get("eps", 1e-5))
-        y = y * (1 + o["scale"][:, None]) if "scale" in o else y
-        return y + o["shift"][:, None] if "shift" in o else y
+        y = y * (1 + o["scale"]) if "scale" in o else y
+        return y + o["shift"] if "shift" in o else y
 
     x = lambda *shape: f.normal(*shape, scale=2, shift=1)
     f.case("layer norm, affine", "layerNorm", [x(3, 5, 32), f.normal(32), f.normal(32)], layer_norm, terms=32)
@@ -228,9 +237,9 @@ def norm():
     f.case("layer norm, no affine", "layerNorm", [x(2, 3, 24), None, None, {"eps": 1e-6}], layer_norm, terms=24)
     for width in (24, 21):
         options = {"eps": 1e-6, "scale": f.normal(2, width, scale=0.5), "shift": f.normal(2, width)}
-        f.case(f"layer norm, modulated, width {width}", "layerNorm", [x(2, 5, width), None, None, options], layer_norm, terms=width)
+        f.case(f"layer norm, modulated, width {width}", "layerNorm", [x(5, 2, width), None, None, options], layer_norm, terms=width)
     options = {"scale": f.normal(2, 16, scale=0.5), "shift": f.normal(2, 16)}
-    f.case("layer norm, affine and modulated", "layerNorm", [x(2, 5, 16), f.normal(16), f.normal(16), options], layer_norm, terms=16)
+    f.case("layer norm, affine and modulated", "layerNorm", [x(5, 2, 16), f.normal(16), f.normal(16), options], layer_norm, terms=16)
 
     rms = lambda x, weight=None, o=None: F.rms_norm(x, x.shape[-1:], weight, (o or {}).get("eps", 1e-6))
     f.case("rms norm", "rmsNorm", [x(3, 5, 32), f.normal(32, shift=1)], rms, terms=32)
@@ -277,6 +286,8 @@ def shape():
     f.case("concat of a tensor with itself", "concat", [[x := f.normal(2, 5), x], 0], torch.cat)
     f.case("split, middle axis", "split", [f.normal(2, 8, 5), [3, 1, 4], 1], torch.split)
     f.case("split, last axis", "split", [f.normal(3, 12), [4, 8], 1], torch.split)
+    f.case("split into views", "splitViews", [f.normal(9, 64), [2, 1, 6]], torch.split)
+    f.case("split into views, where memory can't be bound", "splitViews", [f.normal(8, 5), [3, 1, 4]], torch.split)
     f.case("slice, middle axis", "slice", [f.normal(3, 9, 4), 1, 2, 7], lambda x, _, a, b: x[:, a:b])
     f.case("slice, last axis", "slice", [f.normal(3, 9), -1, 3, 8], lambda x, _, a, b: x[..., a:b])
     f.case("pad", "pad", [f.normal(2, 3, 4), [[0, 0], [1, 2], [3, 0]], 0.5], lambda x, p, v: F.pad(x, [3, 0, 1, 2], value=v))

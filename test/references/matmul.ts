@@ -50,12 +50,28 @@ export function matmul(a: Host, b: Host, { transposeA = false, transposeB = fals
   return host([...batch, m, n], y);
 }
 
-/** activation(x weight^T + bias) + residual. */
-export function linear(x: Host, weight: Host, bias?: Host, activation?: Activation, residual?: Host): Host {
+export interface Epilogue {
+  readonly bias?: Host | undefined;
+  readonly activation?: Activation | undefined;
+  readonly residual?: Host | undefined;
+  /** [B, out] for x [T, B, in]. */
+  readonly gate?: Host | undefined;
+  readonly parts?: number | undefined;
+}
+
+/** gate activation(x weight^T + bias) + residual, as [parts, ..., out / parts]. */
+export function linear(x: Host, weight: Host, epilogue: Epilogue = {}): Host {
+  const { bias, activation, residual, gate, parts = 1 } = epilogue;
   const [out, width] = weight.shape as [number, number];
   const rows = x.data.length / width;
   const y = matmul(host([rows, width], x.data), weight, { transposeB: true }).data;
   const apply = activation ? activationReferences[activation] : (value: number) => value;
-  const values = y.map((value, i) => apply(value + (bias?.data[i % out] ?? 0)) + (residual?.data[i] ?? 0));
-  return host([...x.shape.slice(0, -1), out], values);
+  const product = y.map((value, i) => apply(value + (bias?.data[i % out] ?? 0)));
+  const columns = out / parts;
+  const values = product.map((_, i) => {
+    const [part, row, column] = [Math.floor(i / (rows * columns)), Math.floor(i / columns) % rows, i % columns];
+    const value = product[row * out + part * columns + column]!;
+    return value * (gate?.data[i % gate.data.length] ?? 1) + (residual?.data[i] ?? 0);
+  });
+  return host([...(parts > 1 ? [parts] : []), ...x.shape.slice(0, -1), columns], values);
 }

@@ -29,7 +29,7 @@ export function groupNorm(
   return { shape: x.shape, data };
 }
 
-/** x [..., C], weight and bias [C] or null; scale and shift [B, C] for x [B, T, C]. */
+/** x [..., C], weight and bias [C] or null; scale and shift [B, C] for x [T, B, C]. */
 export function layerNorm(
   x: Host,
   weight: Host | null,
@@ -40,7 +40,7 @@ export function layerNorm(
   const data = new Float64Array(x.data.length);
   for (let start = 0; start < data.length; start += columns) {
     const { mean, rstd } = statistics(x.data.subarray(start, start + columns), eps);
-    const sample = scale ? Math.floor(start / (x.shape[1]! * columns)) * columns : 0;
+    const sample = scale ? start % scale.data.length : 0;
     for (let c = 0; c < columns; c++) {
       let value = (x.data[start + c]! - mean) * rstd * (weight?.data[c] ?? 1) + (bias?.data[c] ?? 0);
       if (scale && shift) value = value * (1 + scale.data[sample + c]!) + shift.data[sample + c]!;

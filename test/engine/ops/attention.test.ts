@@ -204,20 +204,21 @@ test('a captured step gives the bits of eager work', async () => {
   for (const tensor of tensors) tensor.dispose();
 });
 
-/** Result and gradients of attention over inputs whose heads and tokens were exchanged, exchanged back. */
-const tokensFirst: (causal: boolean) => Run =
-  (causal) =>
+/** Result and gradients of attention over inputs brought to another layout, and back. */
+const inLayout: (layout: 'BTHC' | 'TBHC', causal: boolean) => Run =
+  (layout, causal) =>
   (...inputs) => {
-    const exchange = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
-    const [query, key, value] = inputs.slice(0, 3).map((x) => exchange(x!)) as [Tensor, Tensor, Tensor];
-    return exchange(attention(query, key, value, { causal, tokensFirst: true, bias: inputs[3] ?? null }));
+    const there = [...layout].map((axis) => 'BHTC'.indexOf(axis));
+    const back = [...'BHTC'].map((axis) => layout.indexOf(axis));
+    const [query, key, value] = inputs.slice(0, 3).map((x) => permute(x!, there)) as [Tensor, Tensor, Tensor];
+    return permute(attention(query, key, value, { causal, layout, bias: inputs[3] ?? null }), back);
   };
 
 test.each<{ name: string; causal: boolean; bias: AttentionCase['bias'] | null }>([
   { name: 'no bias', causal: false, bias: null },
   { name: 'causal, a bias of keys', causal: true, bias: [2, 1, 1, 37] },
   { name: 'a bias of queries and keys', causal: false, bias: [1, 3, 21, 37] },
-])('tokens before heads make the same bits: $name', async ({ name, causal, bias }) => {
+])('every layout makes the same bits: $name', async ({ name, causal, bias }) => {
   const shape = { name, batch: 2, heads: 3, queries: 21, keys: 37, headDim: 12 };
   const inputs = inputsOf({ ...shape, causal, ...(bias && { bias }) });
   const bitsOf = async (run: Run): Promise<unknown[]> => {
@@ -231,7 +232,9 @@ test.each<{ name: string; causal: boolean; bias: AttentionCase['bias'] | null }>
     for (const tensor of [...made, ...tensors]) tensor.dispose();
     return bits;
   };
-  expect(await bitsOf(tokensFirst(causal))).toEqual(await bitsOf(runOf({ causal })));
+  const expected = await bitsOf(runOf({ causal }));
+  expect(await bitsOf(inLayout('BTHC', causal))).toEqual(expected);
+  expect(await bitsOf(inLayout('TBHC', causal))).toEqual(expected);
 });
 
 test('gradients of frozen inputs are not computed', async () => {
@@ -265,7 +268,7 @@ describe('refused by name', () => {
     );
     refuse('attention: query is [1, 3, 2, 8], key [1, 2, 5, 8]; expected key [1, 2, 2, 8]', () => {
       const x = zeros(1, 2, 5, 8);
-      return attention(zeros(1, 3, 2, 8), x, x, { tokensFirst: true });
+      return attention(zeros(1, 3, 2, 8), x, x, { layout: 'BTHC' });
     });
     refuse('attention: expected 4 axes, found 3', () => attention(zeros(2, 3, 8), zeros(2, 3, 8), zeros(2, 3, 8)));
     refuse('attention: head dimension 161; expected 1 to 160', () => {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { linear, matmul } from '../../../engine/ops/matmul.js';
+import { linear } from '../../../engine/ops/linear.js';
+import { matmul } from '../../../engine/ops/matmul.js';
+import { transpose } from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import { empty, type Tensor } from '../../../engine/tensor.js';
@@ -25,31 +27,30 @@ const kernels = (['matmul_subgroup', 'matmul_tiled'] as const satisfies MatmulKe
 
 /** The inputs of a case, and how the op and its reference take them. */
 function prepareLinear(
-  { x, out, bias, activation, residual }: LinearCase,
+  { x, out, bias, activation, residual, gate, parts }: LinearCase,
   tuning?: MatmulTuning,
   weightType: DType = 'f32',
 ) {
   const inputs: Host[] = [random(x, 1), random([out, x.at(-1)!], 2, { dtype: weightType })];
   if (bias) inputs.push(random([out], 3));
-  if (residual) inputs.push(random([...x.slice(0, -1), out], 4));
+  if (residual) inputs.push(random([...(parts ? [parts] : []), ...x.slice(0, -1), out / (parts ?? 1)], 4));
+  if (gate) inputs.push(random([x[1]!, out], 5));
   // relu's kink: central differences need arguments away from 0, which a shift of the sums by the bias gives.
   if (activation === 'relu') inputs[2] = random([out], 3, { low: 20, high: 21 });
-  const parts = <X>(rest: readonly X[]): [X | undefined, X | undefined] => [
-    bias ? rest[0] : undefined,
-    residual ? rest.at(-1) : undefined,
-  ];
+  const epilogue = <X>(given: readonly X[]) => {
+    const rest = [...given];
+    const next = (there: boolean | undefined): X | undefined => (there ? rest.shift() : undefined);
+    return { bias: next(bias), residual: next(residual), gate: next(gate), activation, parts };
+  };
   return {
     inputs,
-    dtypes: ['f32', weightType, 'f32', 'f32'] as const,
+    dtypes: ['f32', weightType, 'f32', 'f32', 'f32'] as const,
     terms: Math.max(x.at(-1)!, out, inputs[0]!.data.length / x.at(-1)!),
     run: (input: Tensor, weight: Tensor, ...rest: Tensor[]): Tensor => {
-      const [b, r] = parts(rest);
-      return linear(input, weight, b ?? null, { activation, residual: r, tuning });
+      const { bias: b, ...options } = epilogue(rest);
+      return linear(input, weight, b ?? null, { ...options, tuning });
     },
-    reference: (input: Host, weight: Host, ...rest: Host[]): Host => {
-      const [b, r] = parts(rest);
-      return reference.linear(input, weight, b, activation, r);
-    },
+    reference: (input: Host, weight: Host, ...rest: Host[]): Host => reference.linear(input, weight, epilogue(rest)),
   };
 }
 
@@ -91,19 +92,27 @@ describe.each(kernels)('%s', (kernel) => {
       const { inputs, run } = prepareLinear(entry, tuning);
       await checkBatchInvariance(device, run, inputs, { batched: [0] });
     }
+    // The batch is the axis that is told apart, so it comes first outside.
+    const gated = (x: Tensor, weight: Tensor, gate: Tensor): Tensor =>
+      transpose(linear(transpose(x, 0, 1), weight, null, { gate, tuning }), 0, 1);
+    await checkBatchInvariance(device, gated, [random([3, 11, 8], 1), random([12, 8], 2), random([3, 12], 3)], {
+      batched: [0, 2],
+    });
   });
 
   test('the value is the same bits with and without a gradient to come', async () => {
-    const { inputs, run } = prepareLinear(fullLinearCases[0]!, tuning);
-    const [without, along] = scope(device, () => {
-      const tensors = inputs.map((input) => upload(device, input));
-      const value = run(tensors[0]!, tensors[1]!, ...tensors.slice(2));
-      for (const input of tensors) input.requireGrad();
-      return [value, run(tensors[0]!, tensors[1]!, ...tensors.slice(2))] as const;
-    });
-    expect([...(await along.data())]).toEqual([...(await without.data())]);
-    without.dispose();
-    along.dispose();
+    for (const entry of fullLinearCases) {
+      const { inputs, run } = prepareLinear(entry, tuning);
+      const [without, along] = scope(device, () => {
+        const tensors = inputs.map((input) => upload(device, input));
+        const value = run(tensors[0]!, tensors[1]!, ...tensors.slice(2));
+        for (const input of tensors) input.requireGrad();
+        return [value, run(tensors[0]!, tensors[1]!, ...tensors.slice(2))] as const;
+      });
+      expect([...(await along.data())]).toEqual([...(await without.data())]);
+      without.dispose();
+      along.dispose();
+    }
   });
 
   test('a matrix does not depend on the others of its batch', async () => {
@@ -142,7 +151,7 @@ test.skipIf(!device.features.f16)(
     const run = (x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor): Tensor =>
       linear(x, weight, bias, { activation: 'silu', residual });
     const expected = (x: Host, weight: Host, bias: Host, residual: Host): Host =>
-      reference.linear(x, weight, bias, 'silu', residual);
+      reference.linear(x, weight, { bias, activation: 'silu', residual });
     await checkGradients(device, run, expected, layer, { terms: 20, dtypes });
     const product = [f16([2, 3, 7], 1), f16([2, 7, 5], 2)];
     const multiply = (a: Tensor, b: Tensor): Tensor => matmul(a, b);
@@ -157,12 +166,14 @@ test('a weight larger than a binding is bound in ranges, forward and backward', 
   for (const [entry, weightType] of [
     [{ ...odd, x: [6, 8], out: 52 }, 'f32'],
     [odd, 'f16'],
-  ] as const) {
-    const rowBytes = entry.x[1]! * (weightType === 'f16' ? 2 : 4);
+    [{ name: 'gate', x: [3, 2, 8], out: 52, gate: true, residual: true }, 'f32'],
+    [{ ...odd, x: [6, 8], out: 72, parts: 3 }, 'f32'],
+  ] as [LinearCase, 'f32' | 'f16'][]) {
+    const rowBytes = entry.x.at(-1)! * (weightType === 'f16' ? 2 : 4);
     const tuning = { bindingBytes: Math.max(16 * rowBytes, 4 * device.offsetAlignment) };
     const { inputs, dtypes, terms, run, reference: expected } = prepareLinear(entry, tuning, weightType);
     await checkForward(device, run, expected, inputs, { terms, dtypes });
-    const wrt = weightType === 'f32' ? [0, 1, 2, 3] : [0];
+    const wrt = weightType === 'f32' ? inputs.map((_, i) => i) : [0];
     await checkGradients(device, run, expected, inputs, { terms, dtypes, wrt });
   }
 });
@@ -216,5 +227,14 @@ describe('refused inputs', () => {
       'linear: residual is [2, 5] f32; expected [2, 4] f32',
     );
     refuses(() => linear(x(), make([8])), 'linear: expected 2 axes, found 1: [8]');
+    refuses(
+      () => linear(x(), weight(), null, { gate: make([2, 4]) }),
+      'linear: gate is [2, 4] f32; expected [B, out] f32 for y [T, B, out], found y [2, 4]',
+    );
+    refuses(
+      () => linear(make([3, 2, 8]), weight(), null, { gate: make([2, 4]), activation: 'silu' }),
+      'linear: a gate beside an activation or parts; expected it alone',
+    );
+    refuses(() => linear(x(), weight(), null, { parts: 3 }), 'linear: 4 columns do not divide into 3 parts');
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { groupNorm, layerNorm, rmsNorm } from '../../../engine/ops/norm.js';
+import { transpose } from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/scope.js';
 import type { Tensor } from '../../../engine/tensor.js';
 import { groupNormCases, layerNormCases } from '../../cases/norm.js';
@@ -89,7 +90,7 @@ describe('layerNorm', () => {
   for (const { name, shape, weight = false, bias = false, modulated = false } of layerNormCases) {
     const columns = shape.at(-1)!;
     const parts = [weight, bias, modulated, modulated];
-    const shapes = [[columns], [columns], [shape[0]!, columns], [shape[0]!, columns]];
+    const shapes = [[columns], [columns], [shape[1]!, columns], [shape[1]!, columns]];
     const inputs = [random(shape, 1), ...shapes.flatMap((part, i) => (parts[i] ? [random(part, 2 + i)] : []))];
     /** The tensors that are there, back at their places. */
     const place = <T>(given: readonly T[]): [T | null, T | null, { scale?: T; shift?: T }] => {
@@ -108,7 +109,9 @@ describe('layerNorm', () => {
 
   test('a sample, and the gradients of its modulation, do not depend on its batch', async () => {
     const inputs = [random([3, 70, 8], 1), random([3, 8], 2), random([3, 8], 3)];
-    const run = (x: Tensor, scale: Tensor, shift: Tensor): Tensor => layerNorm(x, null, null, { scale, shift });
+    // The batch is the axis that is told apart, so it comes first outside.
+    const run = (x: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+      transpose(layerNorm(transpose(x, 0, 1), null, null, { scale, shift }), 0, 1);
     await checkBatchInvariance(device, run, inputs, { batched: [0, 1, 2] });
   });
 
@@ -132,13 +135,13 @@ describe('layerNorm', () => {
 
   test('what does not fit is refused with the shapes', () => {
     scope(device, () => {
-      const x = upload(device, random([2, 3, 4], 1));
+      const x = upload(device, random([3, 2, 4], 1));
       const row = upload(device, random([4], 2));
       const scale = upload(device, random([2, 4], 2));
       expect(() => layerNorm(x, null, row)).toThrow('layerNorm: bias is [4] f32, weight null; expected both');
       expect(() => layerNorm(x, null, null, { scale })).toThrow('expected scale and shift together');
       expect(() => layerNorm(x, null, null, { scale, shift: row })).toThrow('shift is [4] f32, expected [2, 4]');
-      expect(() => layerNorm(scale, null, null, { scale, shift: scale })).toThrow('expected x [B, T, C]');
+      expect(() => layerNorm(scale, null, null, { scale, shift: scale })).toThrow('expected x [T, B, C]');
     });
   });
 });
@@ -193,7 +196,7 @@ describe('with several lanes a row, as on a GPU,', () => {
 
   test('layerNorm and rmsNorm agree with double precision', async () => {
     const columns = 300;
-    const inputs = [random([3, 5, columns], 1), random([columns], 2), random([3, columns], 3), random([3, columns], 4)];
+    const inputs = [random([5, 3, columns], 1), random([columns], 2), random([3, columns], 3), random([3, columns], 4)];
     const run = (x: Tensor, _: Tensor, scale: Tensor, shift: Tensor): Tensor =>
       layerNorm(x, null, null, { scale, shift });
     const expected = (x: Host, _: Host, scale: Host, shift: Host): Host =>
@@ -201,7 +204,11 @@ describe('with several lanes a row, as on a GPU,', () => {
     const terms = inputs[0]!.data.length;
     await checkForward(device, run, expected, inputs, { terms });
     await checkGradients(device, run, expected, inputs, { terms, wrt: [0, 2, 3] });
-    await checkBatchInvariance(device, run, inputs, { batched: [0, 2, 3] });
+    // The batch is the axis that is told apart, so it comes first outside.
+    const turned = (x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+      transpose(run(transpose(x, 0, 1), weight, scale, shift), 0, 1);
+    const batchFirst = [random([3, 5, columns], 1), ...inputs.slice(1)];
+    await checkBatchInvariance(device, turned, batchFirst, { batched: [0, 2, 3] });
     const rms = (x: Tensor, weight: Tensor): Tensor => rmsNorm(x, weight);
     const expectedRms = (x: Host, weight: Host): Host => reference.rmsNorm(x, weight);
     await checkForward(device, rms, expectedRms, inputs.slice(0, 2), { terms });

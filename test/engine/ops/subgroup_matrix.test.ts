@@ -3,7 +3,8 @@
 import { describe, expect, test } from 'vitest';
 import { create, globals } from 'webgpu';
 import { requestDevice } from '../../../engine/adapter.js';
-import { linear, matmul } from '../../../engine/ops/matmul.js';
+import { linear } from '../../../engine/ops/linear.js';
+import { matmul } from '../../../engine/ops/matmul.js';
 import { PipelineCache } from '../../../engine/pipelines.js';
 import type { Tensor } from '../../../engine/tensor.js';
 import { planConv2d, planConv2dWeightGrad } from '../../../kernels/conv2d.js';
@@ -50,7 +51,7 @@ describe.skipIf(!device.features.f16 || !device.features.subgroups)('matmul', ()
       const run = (input: Tensor, weight: Tensor, bias: Tensor, residual: Tensor): Tensor =>
         linear(input, weight, bias, { activation, residual, tuning });
       const expected = (input: Host, weight: Host, bias: Host, residual: Host): Host =>
-        reference.linear(input, weight, bias, activation, residual);
+        reference.linear(input, weight, { bias, activation, residual });
       await emulated(() => checkForward(device, run, expected, inputs, { terms: x.at(-1)!, dtypes }));
     });
   }
