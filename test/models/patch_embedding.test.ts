@@ -54,11 +54,11 @@ test('patches become tokens row by row, with their positions added', async () =>
   parameters.all[0]!.tensor.write(weight.data);
   parameters.all[1]!.tensor.write(bias.data);
   const y = scope(device, () => layer.forward(upload(device, latents), upload(device, positions)));
-  expect(y.shape).toEqual([samples, 6, features]);
+  expect(y.shape).toEqual([6, samples, features]);
 
   const expected: number[] = [];
-  for (let n = 0; n < samples; n++)
-    for (let token = 0; token < 6; token++)
+  for (let token = 0; token < 6; token++)
+    for (let n = 0; n < samples; n++)
       for (let f = 0; f < features; f++) {
         let value = bias.data[f]! + positions.data[token * features + f]!;
         for (let c = 0; c < channels; c++)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { capture } from '../../../engine/capture.js';
 import { mul } from '../../../engine/ops/elementwise.js';
 import { sum } from '../../../engine/ops/reduce.js';
 import * as ops from '../../../engine/ops/shape.js';
@@ -84,6 +85,59 @@ describe('split', () => {
     });
     expect([...(await dx!.data())]).toEqual([4, 5, 0, 1, 2]);
     dx!.dispose();
+  });
+});
+
+describe('splitViews', () => {
+  // Rows of as many bytes as a binding must begin at a multiple of, and half of it.
+  const whole = device.offsetAlignment / 4;
+
+  test('gives views where they can be bound, copies elsewhere, with the same values', async () => {
+    for (const [width, views] of [
+      [whole, true],
+      [whole / 2, false],
+    ] as const) {
+      const values = random([5, width], 1);
+      const x = upload(device, values);
+      const parts = scope(device, () => ops.splitViews(x, [1, 3, 1]));
+      expect(parts.map(({ storage }) => storage === x.storage)).toEqual([true, views, true]);
+      for (const [i, row] of [0, 1, 4].entries()) {
+        const expected = values.data.subarray(row * width, (row + parts[i]!.shape[0]!) * width);
+        expect([...(await parts[i]!.data())]).toEqual([...expected]);
+      }
+      for (const each of [x, ...parts]) each.dispose();
+    }
+  });
+
+  test('a view of a view begins where it should, and is written there', async () => {
+    const x = tensor(
+      device,
+      Float32Array.from({ length: 4 * whole }, (_, i) => i),
+      [4, whole],
+    );
+    const [, rest] = ops.splitViews(x, [1, 3]) as [Tensor, Tensor];
+    const [, last] = ops.splitViews(rest, [2, 1]) as [Tensor, Tensor];
+    expect((await last.data())[0]).toBe(3 * whole);
+    last.write(new Float32Array(whole).fill(-1));
+    expect((await x.data()).filter((value) => value === -1)).toHaveLength(whole);
+    x.dispose();
+  });
+
+  test('in a captured step, parts are joined by what makes them and split without a dispatch', async () => {
+    const [a, b] = [upload(device, random([2, whole], 1)), upload(device, random([3, whole], 2))];
+    const step = await capture(device, () => {
+      const joined = ops.concat([mul(a, 2), mul(b, 3)], 0);
+      const [first, second] = ops.splitViews(joined, [2, 3]) as [Tensor, Tensor];
+      return [mul(first, 5), mul(second, 7)] as const;
+    });
+    expect(step.dispatches).toHaveLength(4);
+    step.run();
+    const [first, second] = await Promise.all(step.outputs.map((each) => each.data()));
+    const times = (values: Float64Array, ...factors: number[]): number[] =>
+      [...values].map((value) => factors.reduce((x, factor) => Math.fround(x * factor), value));
+    expect([...first!]).toEqual(times(random([2, whole], 1).data, 2, 5));
+    expect([...second!]).toEqual(times(random([3, whole], 2).data, 3, 7));
+    for (const thing of [step, a, b]) thing.dispose();
   });
 });
 
