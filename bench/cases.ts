@@ -1,5 +1,6 @@
 /** Every case of `npm run bench`, in the order they run. */
 import { attentionCases } from './attention.js';
+import { blockStepCases } from './block_step.js';
 import { conv2dCases } from './conv2d.js';
 import { copyCases } from './copy.js';
 import { elementwiseCases } from './elementwise.js';
@@ -20,4 +21,5 @@ export const cases: readonly BenchCase[] = [
   ...copyCases,
   ...optimizerCases,
   ...trainStepCases,
+  ...blockStepCases,
 ];
