@@ -1,5 +1,6 @@
 /** Plans for attention: the structure that suits the device, by head dimension; never by the batch. */
 import { type DType, type Features, linearGrid, type Plan, type Variant } from './kernel.js';
+import { subgroupMatrices, suitsSubgroupMatrices } from './subgroup_matrix.js';
 
 export interface AttentionSize {
   readonly batch: number;
@@ -72,16 +73,45 @@ function rowVariant(
   };
 }
 
+/** Params and grid of a kernel whose workgroups have `rows` of the `tokens` of a head each. */
+function spread(
+  size: AttentionSize,
+  tokens: number,
+  rows: number,
+  { scale, causal, layout, bias }: AttentionOptions,
+): Pick<Plan, 'params' | 'grid'> {
+  const blocks = Math.ceil(tokens / rows);
+  const workgroups = blocks * size.batch * size.heads;
+  return {
+    params: {
+      head_dim: size.headDim,
+      heads: size.heads,
+      queries: size.queries,
+      keys: size.keys,
+      blocks,
+      workgroups,
+      causal: causal ? 1 : 0,
+      token_step: { BHTC: 1, BTHC: size.heads, TBHC: size.batch * size.heads }[layout],
+      tokens_in_sample: layout === 'TBHC' ? 0 : 1,
+      tokens_in_head: layout === 'BHTC' ? 1 : 0,
+      scale,
+      bias_batch: bias?.batch ?? 0,
+      bias_head: bias?.head ?? 0,
+      bias_query: bias?.query ?? 0,
+    },
+    grid: linearGrid(workgroups),
+  };
+}
+
 function plan(
   kernel: AttentionKernel,
   size: AttentionSize,
-  rows: number,
-  { dtype, scale, causal, layout, bias }: AttentionOptions,
+  tokens: number,
+  options: AttentionOptions,
   features: Features,
 ): Plan {
   const tiles = attentionTiles(kernel, features);
-  const blocks = Math.ceil(rows / (tiles.rows * tiles.workgroup));
-  const workgroups = blocks * size.batch * size.heads;
+  const { bias, dtype } = options;
   const { types, constants, declarations } = rowVariant(size.headDim, dtype, features);
   return {
     kernel,
@@ -105,28 +135,40 @@ function plan(
       ],
       subgroups: tiles.shuffle,
     },
-    params: {
-      head_dim: size.headDim,
-      heads: size.heads,
-      queries: size.queries,
-      keys: size.keys,
-      blocks,
-      workgroups,
-      causal: causal ? 1 : 0,
-      token_step: { BHTC: 1, BTHC: size.heads, TBHC: size.batch * size.heads }[layout],
-      tokens_in_sample: layout === 'TBHC' ? 0 : 1,
-      tokens_in_head: layout === 'BHTC' ? 1 : 0,
-      scale,
-      bias_batch: bias?.batch ?? 0,
-      bias_head: bias?.head ?? 0,
-      bias_query: bias?.query ?? 0,
+    ...spread(size, tokens, tiles.rows * tiles.workgroup, options),
+  };
+}
+
+/** Query rows of a workgroup of attention_subgroup_matrix.wgsl. */
+const matrixQueries = 64;
+
+/** Keys of its tile: 32 take up to 31 KiB of workgroup memory, which GPUs with such matrices have; past 128 numbers a row, 36. */
+const matrixKeys = (headDim: number): number => (headDim <= 128 ? 32 : 16);
+
+function planMatrices(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
+  const { types, constants, declarations } = rowVariant(size.headDim, options.dtype, features);
+  const matrices = subgroupMatrices(features);
+  return {
+    kernel: 'attention_subgroup_matrix',
+    variant: {
+      ...matrices,
+      types: { ...types, ...matrices.types },
+      constants: {
+        ...constants,
+        ...matrices.constants,
+        BLOCKS: Math.ceil(size.headDim / 16),
+        TILE: matrixKeys(size.headDim),
+        HAS_BIAS: options.bias !== null,
+      },
+      declarations: [...declarations, ...matrices.declarations],
     },
-    grid: linearGrid(workgroups),
+    ...spread(size, size.queries, matrixQueries, options),
   };
 }
 
 /** output and softmax (maximum and 1 / sum of each query row) from query, key, value and bias. */
 export function planAttention(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
+  if (suitsSubgroupMatrices(features, [options.dtype])) return planMatrices(size, options, features);
   return plan('attention', size, size.queries, options, features);
 }
 

@@ -1,4 +1,4 @@
-/** What kernels on lib/tile_product.wgsl share: their tile, and their part of a variant. */
+/** What kernels of subgroup matrices share: the tile of products, their part of a variant, and when they are taken. */
 import type { Features, Variant } from './kernel.js';
 
 /**
@@ -10,18 +10,25 @@ export function subgroupMatrixTile(columns: number): { readonly rows: number; re
   return { rows: edge, columns: edge };
 }
 
-/** What lib/tile_product.wgsl asks for, where a row of the result has `columns`. */
-export function subgroupMatrixVariant(columns: number, { subgroupSize, subgroupMatrix }: Features) {
-  const tile = subgroupMatrixTile(columns);
+/** What lib/matrix_tiles.wgsl asks for. */
+export function subgroupMatrices({ subgroupSize, subgroupMatrix }: Features) {
   const native = subgroupMatrix === 'native';
   return {
     types: { H: 'f16' },
-    constants: { SUBGROUP: subgroupSize, TILE_M: tile.rows, TILE_N: tile.columns, TILE_K: 32 },
+    constants: { SUBGROUP: subgroupSize },
     declarations: [`#include "lib/matrix_${native ? 'subgroup' : 'shuffle'}.wgsl"`],
     subgroups: true,
     subgroupMatrix: native,
     uniform: [native ? 'chromium.subgroup_matrix_uniformity' : 'subgroup_uniformity'],
   } as const satisfies Variant;
+}
+
+/** What lib/tile_product.wgsl asks for, where a row of the result has `columns`. */
+export function subgroupMatrixVariant(columns: number, features: Features) {
+  const tile = subgroupMatrixTile(columns);
+  const matrices = subgroupMatrices(features);
+  const constants = { ...matrices.constants, TILE_M: tile.rows, TILE_N: tile.columns, TILE_K: 32 };
+  return { ...matrices, constants } as const satisfies Variant;
 }
 
 /** Whether subgroup matrices multiply operands of these types: they would round f32. */

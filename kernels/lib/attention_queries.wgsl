@@ -20,6 +20,3 @@ fn query_scores(head: u32, rows: Owned, owned: Owned, tile: Tile) -> Scores {
   }
   return s;
 }
-
-// The number of keys, from the first, that a query row sees.
-fn visible_keys(row: u32) -> u32 { return select(params.keys, min(params.keys, row + 1u), params.causal == 1u); }

@@ -1,5 +1,10 @@
 /** Cases of attention: sizes around the tiles' edges, every structure of head dimension, mask and bias. */
+import { attention } from '../../engine/ops/attention.js';
+import { permute } from '../../engine/ops/shape.js';
+import type { Tensor } from '../../engine/tensor.js';
 import type { DType } from '../../kernels/kernel.js';
+import { type Host, type Reference, type Run, random } from '../check.js';
+import { attention as naive } from '../references/attention.js';
 
 export interface AttentionCase {
   readonly name: string;
@@ -46,3 +51,31 @@ export const attentionCases: readonly AttentionCase[] = [
   },
   { name: 'f16', batch: 1, heads: 2, queries: 18, keys: 35, headDim: 24, dtype: 'f16' },
 ];
+
+/** Query, key and value [B, H, T, D] of a case, and the bias where it has one. */
+export const inputsOf = ({ batch, heads, queries, keys, headDim, bias, dtype = 'f32' }: AttentionCase): Host[] => [
+  random([batch, heads, queries, headDim], 1, { low: -2, high: 2, dtype }),
+  random([batch, heads, keys, headDim], 2, { low: -2, high: 2, dtype }),
+  random([batch, heads, keys, headDim], 3, { dtype }),
+  ...(bias ? [random(bias, 4, { low: -3, high: 3 })] : []),
+];
+
+export const runOf =
+  ({ causal = false, scale }: Partial<AttentionCase> = {}): Run =>
+  (query, key, value, bias) =>
+    attention(query!, key!, value!, { causal, ...(scale && { scale }), bias: bias ?? null });
+
+export const referenceOf =
+  (entry: Partial<AttentionCase> = {}): Reference =>
+  (query, key, value, bias) =>
+    naive(query!, key!, value!, bias, entry);
+
+/** Attention over inputs brought to another layout, and its result brought back. */
+export const inLayout: (layout: 'BTHC' | 'TBHC', causal: boolean) => Run =
+  (layout, causal) =>
+  (...inputs) => {
+    const there = [...layout].map((axis) => 'BHTC'.indexOf(axis));
+    const back = [...'BHTC'].map((axis) => layout.indexOf(axis));
+    const [query, key, value] = inputs.slice(0, 3).map((x) => permute(x!, there)) as [Tensor, Tensor, Tensor];
+    return permute(attention(query, key, value, { causal, layout, bias: inputs[3] ?? null }), back);
+  };

@@ -1,12 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { capture } from '../../../engine/capture.js';
 import { attention } from '../../../engine/ops/attention.js';
-import { permute } from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/scope.js';
 import { backward } from '../../../engine/tape.js';
 import type { Tensor } from '../../../engine/tensor.js';
-import type { Features } from '../../../kernels/kernel.js';
-import { type AttentionCase, attentionCases } from '../../cases/attention.js';
+import { type AttentionCase, attentionCases, inLayout, inputsOf, referenceOf, runOf } from '../../cases/attention.js';
 import {
   checkBatchInvariance,
   checkForward,
@@ -14,43 +12,15 @@ import {
   expectClose,
   type Host,
   host,
-  type Reference,
   type Run,
   random,
   testDevice,
   tolerance,
   upload,
+  withFeatures,
 } from '../../check.js';
-import { attention as naive } from '../../references/attention.js';
 
 const device = await testDevice();
-
-const inputsOf = ({ batch, heads, queries, keys, headDim, bias, dtype = 'f32' }: AttentionCase): Host[] => [
-  random([batch, heads, queries, headDim], 1, { low: -2, high: 2, dtype }),
-  random([batch, heads, keys, headDim], 2, { low: -2, high: 2, dtype }),
-  random([batch, heads, keys, headDim], 3, { dtype }),
-  ...(bias ? [random(bias, 4, { low: -3, high: 3 })] : []),
-];
-const runOf =
-  ({ causal = false, scale }: Partial<AttentionCase> = {}): Run =>
-  (query, key, value, bias) =>
-    attention(query!, key!, value!, { causal, ...(scale && { scale }), bias: bias ?? null });
-const referenceOf =
-  (entry: Partial<AttentionCase> = {}): Reference =>
-  (query, key, value, bias) =>
-    naive(query!, key!, value!, bias, entry);
-
-/** Runs `body` as on a device with other features. */
-async function withFeatures(changed: Partial<Features>, body: () => Promise<void>): Promise<void> {
-  const { features } = device;
-  const set = (value: Features): unknown => Object.defineProperty(device, 'features', { value, configurable: true });
-  set({ ...features, ...changed });
-  try {
-    await body();
-  } finally {
-    set(features);
-  }
-}
 
 async function checkCase(entry: AttentionCase): Promise<void> {
   const { queries, keys, headDim, dtype = 'f32' } = entry;
@@ -77,9 +47,9 @@ describe('values and gradients agree with double precision', () => {
     bias: [2, 1, 1, 41],
   };
   test('without subgroup operations', () =>
-    withFeatures({ subgroups: false, subgroupSize: 0 }, () => checkCase(small)));
+    withFeatures(device, { subgroups: false, subgroupSize: 0 }, () => checkCase(small)));
   test.skipIf(!device.features.subgroups)('with four lanes to a tile (needs subgroups)', () =>
-    withFeatures({ subgroupSize: 4 }, () => checkCase(small)),
+    withFeatures(device, { subgroupSize: 4 }, () => checkCase(small)),
   );
 });
 
@@ -203,16 +173,6 @@ test('a captured step gives the bits of eager work', async () => {
   step.dispose();
   for (const tensor of tensors) tensor.dispose();
 });
-
-/** Result and gradients of attention over inputs brought to another layout, and back. */
-const inLayout: (layout: 'BTHC' | 'TBHC', causal: boolean) => Run =
-  (layout, causal) =>
-  (...inputs) => {
-    const there = [...layout].map((axis) => 'BHTC'.indexOf(axis));
-    const back = [...'BHTC'].map((axis) => layout.indexOf(axis));
-    const [query, key, value] = inputs.slice(0, 3).map((x) => permute(x!, there)) as [Tensor, Tensor, Tensor];
-    return permute(attention(query, key, value, { causal, layout, bias: inputs[3] ?? null }), back);
-  };
 
 test.each<{ name: string; causal: boolean; bias: AttentionCase['bias'] | null }>([
   { name: 'no bias', causal: false, bias: null },
