@@ -142,7 +142,7 @@ function plan(
 /** Query rows of a workgroup of attention_subgroup_matrix.wgsl. */
 const matrixQueries = 64;
 
-/** Keys of its tile: 32 take up to 31 KiB of workgroup memory, which GPUs with such matrices have; past 128 numbers a row, 36. */
+/** Keys of its tile: 32 take up to 31.3 KiB of workgroup memory, where rows are longer 35.3; GPUs with such matrices have 32 and more. */
 const matrixKeys = (headDim: number): number => (headDim <= 128 ? 32 : 16);
 
 function planMatrices(size: AttentionSize, options: AttentionOptions, features: Features): Plan {

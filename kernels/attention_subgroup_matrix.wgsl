@@ -1,12 +1,9 @@
-// output and softmax as in attention.wgsl by subgroup matrices (lib/matrix_tiles.wgsl): queries, keys, values and weights are
-// f16, scores and sums f32. One workgroup computes QUERIES rows of one head, a subgroup 16 of them, over tiles of TILE keys in
-// order: scores are products of matrices, go through workgroup memory to lanes that make weights of them, and those by way of it
-// into the product with the values (Dao et al. 2022).
-// A row's weights are exp(score - reference), and its sums stay matrices, which no lane can scale by row. So the reference
-// follows the running maximum in leaps: only when that is SLACK above it are the sums taken out and scaled. Weights reach
-// exp(SLACK) = 2981 meanwhile, which f16 holds as exactly as 1.
-// The variant gives const BLOCKS (matrices across a row: head_dim / 16, rounded up), TILE, HAS_BIAS, and what the files below ask
-// for.
+// output and softmax as in attention.wgsl by subgroup matrices (lib/matrix_tiles.wgsl): factors, the weights among them, are f16.
+// One workgroup computes QUERIES rows of one head, a subgroup 16 of them, over tiles of TILE keys in order. Scores go through
+// workgroup memory to lanes, which put back their weights (Dao et al. 2022): exp(score - reference). Sums stay matrices, which no
+// lane can scale by row, so the reference follows the row's maximum in leaps: only when that is SLACK above it are the sums
+// taken out and scaled. Weights reach exp(SLACK) = 2981 meanwhile, which f16 holds as exactly as 1.
+// The variant gives const BLOCKS (head_dim / 16, rounded up), TILE, HAS_BIAS, and what both files of lib/ ask for.
 #include "lib/attention_rows.wgsl"
 
 const QUERIES = 64u;

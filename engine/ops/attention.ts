@@ -124,6 +124,7 @@ const fused = defineOp(
  * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).
  * query is [batch, heads, queries, headDim], key and value are [batch, heads, keys, headDim], headDim 1 to 160, all f32
  * or all f16; the result has query's shape; `layout` names another order of these axes. A row whose keys are all masked gets finite values. The bias has no gradient.
+ * With subgroup matrices, softmax weights of f16 inputs are rounded to f16 before they meet the values, as in FlashAttention.
  */
 export function attention(
   query: Tensor,

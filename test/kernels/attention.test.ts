@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   type AttentionKernel,
   type AttentionOptions,
   attentionTiles,
+  maxHeadDim,
   planAttention,
   planAttentionDelta,
   planAttentionKeyValueGrad,
@@ -19,6 +20,7 @@ const lavapipe: Features = {
   software: true,
 };
 const gpu: Features = { ...lavapipe, subgroupSize: 32, software: false };
+const tensorCores: Features = { ...gpu, subgroupMatrix: 'native' };
 const size = { batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 };
 const options: AttentionOptions = { dtype: 'f32', scale: 1, causal: false, layout: 'BHTC', bias: null };
 
@@ -32,6 +34,46 @@ test('the kernel does not depend on the batch, the number of tokens, the scale, 
       expect(kernelKey(plan(size, { ...options, causal: true, layout: 'TBHC', scale: 2 }, features))).toBe(key);
     }
   }
+});
+
+describe('subgroup matrices', () => {
+  const half: AttentionOptions = { ...options, dtype: 'f16' };
+
+  test('make the forward kernel of f16 alone', () => {
+    expect(planAttention(size, half, tensorCores).kernel).toBe('attention_subgroup_matrix');
+    expect(planAttention(size, options, tensorCores).kernel).toBe('attention');
+    expect(planAttention(size, half, gpu).kernel).toBe('attention');
+    expect(planAttentionQueryGrad(size, half, tensorCores).kernel).toBe('attention_query_grad');
+    expect(planAttentionKeyValueGrad(size, half, tensorCores).kernel).toBe('attention_key_value_grad');
+  });
+
+  test('are taken whatever the batch, the number of tokens, the scale, the mask and the layout', () => {
+    for (const bias of [null, { batch: 0, head: 0, query: 77 }]) {
+      const key = kernelKey(planAttention(size, { ...half, bias }, tensorCores));
+      for (const changed of [{ batch: 1 }, { batch: 64, heads: 1 }, { queries: 1 }, { keys: 1 }, { keys: 4096 }]) {
+        expect(kernelKey(planAttention({ ...size, ...changed }, { ...half, bias }, tensorCores))).toBe(key);
+      }
+      const others = { ...half, bias, causal: true, layout: 'TBHC', scale: 2 } as const;
+      expect(kernelKey(planAttention(size, others, tensorCores))).toBe(key);
+    }
+  });
+
+  test('take 64 queries a workgroup', () => {
+    expect(planAttention(size, half, tensorCores).grid).toEqual([16 * 16, 1, 1]);
+    expect(planAttention({ ...size, queries: 65 }, half, tensorCores).grid).toEqual([16 * 2, 1, 1]);
+  });
+
+  test('fit in 32 KiB of workgroup memory with rows of every length', () => {
+    for (let headDim = 1; headDim <= maxHeadDim; headDim++) {
+      const { constants } = planAttention({ ...size, headDim }, half, tensorCores).variant;
+      const { BLOCKS, TILE } = constants as Record<string, number>;
+      expect(16 * BLOCKS!).toBeGreaterThanOrEqual(headDim);
+      const keysAndValues = 2 * 2 * TILE! * (16 * BLOCKS! + 8);
+      const weightsAndScores = 64 * (2 * (TILE! + 8) + 4 * (TILE! + 4));
+      const factorsAndLeaps = 4 * (64 + 4);
+      expect(keysAndValues + weightsAndScores + factorsAndLeaps).toBeLessThanOrEqual(32_768);
+    }
+  });
 });
 
 test('queries are spread over workgroups in the query kernels, keys in the key and value kernel', () => {

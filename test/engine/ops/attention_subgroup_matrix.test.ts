@@ -51,11 +51,10 @@ describe.skipIf(!device.features.f16 || !device.features.subgroups)('attention b
   const cases: readonly AttentionCase[] = [
     { name: 'a bias of keys, several tiles', ...usual, headDim: 16, bias: [2, 1, 1, 77] },
     { name: 'a bias of queries and keys, rows filled up', ...usual, headDim: 12, bias: [1, 2, 70, 77] },
-    { name: 'rows filled up, several tiles', ...usual, headDim: 20, scale: 0.4 },
-    { name: 'a causal mask, more keys', ...usual, headDim: 20, causal: true, keys: 101 },
-    { name: 'a causal mask, more queries', ...usual, headDim: 20, causal: true, keys: 20 },
-    { name: 'a single token', ...usual, headDim: 20, queries: 1, keys: 1 },
-    { name: 'an odd head dimension', ...usual, headDim: 13, queries: 17, keys: 33 },
+    { name: 'an odd head dimension, several tiles', ...usual, headDim: 21, scale: 0.4 },
+    { name: 'a causal mask, more keys', ...usual, headDim: 21, causal: true, keys: 101 },
+    { name: 'a causal mask, more queries', ...usual, headDim: 21, causal: true, keys: 20 },
+    { name: 'a single token', ...usual, headDim: 21, queries: 1, keys: 1 },
     { name: 'nine whole matrices across a row, short tiles', ...usual, headDim: 144, batch: 1, keys: 41 },
   ];
   test.each(cases)('agrees with double precision: $name', (entry) => checkValue(entry, inputsOf(entry)));
@@ -97,7 +96,7 @@ describe.skipIf(!device.features.f16 || !device.features.subgroups)('attention b
   });
 
   test('every layout makes the same bits', async () => {
-    const entry: AttentionCase = { name: '', ...usual, heads: 3, headDim: 20, causal: true };
+    const entry: AttentionCase = { name: '', ...usual, heads: 3, headDim: 21, causal: true };
     const inputs = inputsOf(entry);
     await emulated(async () => {
       const expected = await evaluate(runOf(entry), inputs);

@@ -1,5 +1,5 @@
-// The kernels of subgroup matrices: the values of matmul with matrices emulated by shuffles (those of conv2d are in its own
-// tests), and that Dawn accepts all of them as a GPU runs them.
+// The kernels of subgroup matrices: the values of matmul with matrices emulated by shuffles (those of conv2d and
+// attention are in their own tests), and that Dawn accepts all of them as a GPU runs them.
 import { describe, expect, test } from 'vitest';
 import { create, globals } from 'webgpu';
 import { requestDevice } from '../../../engine/adapter.js';
@@ -7,6 +7,7 @@ import { linear } from '../../../engine/ops/linear.js';
 import { matmul } from '../../../engine/ops/matmul.js';
 import { PipelineCache } from '../../../engine/pipelines.js';
 import type { Tensor } from '../../../engine/tensor.js';
+import { planAttention } from '../../../kernels/attention.js';
 import { planConv2d, planConv2dWeightGrad } from '../../../kernels/conv2d.js';
 import type { DType, Features, Plan } from '../../../kernels/kernel.js';
 import { planMatmul } from '../../../kernels/matmul.js';
@@ -92,6 +93,14 @@ test('Dawn accepts every variant as a GPU runs it', async () => {
     plans.push(planConv2d({ ...pictures, ...window }, direction, types, nvidia));
   }
   plans.push(planConv2dWeightGrad({ ...pictures, ...window }, 'f16', nvidia).plan);
+  for (const headDim of [64, 13]) {
+    for (const bias of [null, { batch: 0, head: 0, query: 0 }]) {
+      const size = { batch: 1, heads: 1, queries: 64, keys: 64, headDim };
+      const options = { dtype: 'f16', scale: 1, causal: false, layout: 'BHTC', bias } as const;
+      const { variant, ...plan } = planAttention(size, options, nvidia);
+      plans.push({ ...plan, variant: { ...variant, constants: { ...variant.constants, TILE: 16 } } }); // as with n
+    }
+  }
   for (const plan of plans) expect(plan.variant.subgroupMatrix).toBe(true);
   await new PipelineCache(gpu).compile(plans);
   gpu.destroy();
