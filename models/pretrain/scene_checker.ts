@@ -25,16 +25,19 @@ const at = (pixels: ArrayLike<number>, channel: number, i: number): number =>
 function smooth(pixels: ArrayLike<number>): Float32Array {
   const out = new Float32Array(pixels.length);
   const last = sceneSize - 1;
-  for (let c = 0; c < 3; c++) {
-    for (let y = 0; y < sceneSize; y++) {
-      for (let x = 0; x < sceneSize; x++) {
-        let sum = 0;
-        for (let v = y - 1; v <= y + 1; v++) {
-          const row = Math.min(Math.max(v, 0), last) * sceneSize;
-          for (let u = x - 1; u <= x + 1; u++) sum += at(pixels, c, row + Math.min(Math.max(u, 0), last));
-        }
-        out[c * sceneSize * sceneSize + y * sceneSize + x] = sum / 9;
+  for (let row = 0; row < 3 * sceneSize; row++) {
+    const y = row % sceneSize;
+    const here = row * sceneSize;
+    const rows = [y > 0 ? here - sceneSize : here, here, y < last ? here + sceneSize : here];
+    for (let x = 0; x < sceneSize; x++) {
+      const [left, right] = [x > 0 ? x - 1 : x, x < last ? x + 1 : x];
+      let sum = 0;
+      for (const start of rows) {
+        sum += pixels[start + left]!;
+        sum += pixels[start + x]!;
+        sum += pixels[start + right]!;
       }
+      out[here + x] = sum / 9;
     }
   }
   return out;
@@ -86,30 +89,32 @@ function colorOf(pixels: ArrayLike<number>, region: readonly number[], strength:
   return colors.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }
 
-/** A pixel, and how much of it an object covers. */
-interface Cell {
-  readonly x: number;
-  readonly y: number;
-  readonly alpha: number;
+/** How much of each pixel of a box is an object's colour rather than background, in [0, 1]. */
+interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+  readonly alpha: Float64Array;
 }
 
-/** Per pixel of a box around the region, how much of it is the colour rather than background, in [0, 1]. */
-function alphaOf(pixels: ArrayLike<number>, region: readonly number[], color: ObjectWords['color']) {
+/** The box around a region, and a pixel more where the picture has one. */
+function boxOf(pixels: ArrayLike<number>, region: readonly number[], color: ObjectWords['color']): Box {
   const xs = region.map((i) => i % sceneSize);
   const ys = region.map((i) => Math.floor(i / sceneSize));
   const [left, right] = [Math.max(0, Math.min(...xs) - 1), Math.min(sceneSize - 1, Math.max(...xs) + 1)];
   const [top, bottom] = [Math.max(0, Math.min(...ys) - 1), Math.min(sceneSize - 1, Math.max(...ys) + 1)];
   const direction = [0, 1, 2].map((c) => palette[color][c]! - background[c]!);
   const squared = direction.reduce((sum, d) => sum + d * d, 0);
-  const cells: Cell[] = [];
-  for (let y = top; y <= bottom; y++) {
-    for (let x = left; x <= right; x++) {
-      let along = 0;
-      for (let c = 0; c < 3; c++) along += direction[c]! * (at(pixels, c, y * sceneSize + x) - background[c]!);
-      cells.push({ x, y, alpha: Math.min(1, Math.max(0, along / squared)) });
-    }
+  const [width, height] = [right - left + 1, bottom - top + 1];
+  const alpha = new Float64Array(width * height);
+  for (let i = 0; i < alpha.length; i++) {
+    const pixel = (top + Math.floor(i / width)) * sceneSize + left + (i % width);
+    let along = 0;
+    for (let c = 0; c < 3; c++) along += direction[c]! * (at(pixels, c, pixel) - background[c]!);
+    alpha[i] = Math.min(1, Math.max(0, along / squared));
   }
-  return { cells, x: (left + right) / 2, y: (top + bottom) / 2, extent: Math.max(right - left, bottom - top) / 2 - 1 };
+  return { left, top, width, height, alpha };
 }
 
 /** Coverage by a shape around a centre (quarter pixels), blurred as `smooth` blurs the picture. */
@@ -128,12 +133,15 @@ function templateOf(shape: ObjectWords['shape'], size: ObjectWords['size'], x: n
   if (known) return known;
   const reach = Math.ceil(1.2 * radii[size]) + 2;
   const width = 2 * reach + 2;
-  const sharp = (u: number, v: number): number => coverage(shape, u - reach, v - reach, x, y, radii[size]);
+  const wide = width + 2; // a pixel more on each side, for the blur
+  const sharp = Float64Array.from({ length: wide * wide }, (_, i) =>
+    coverage(shape, (i % wide) - 1 - reach, Math.floor(i / wide) - 1 - reach, x, y, radii[size]),
+  );
   const alpha = new Float32Array(width * width);
   for (let v = 0; v < width; v++) {
     for (let u = 0; u < width; u++) {
       let sum = 0;
-      for (const dv of [-1, 0, 1]) for (const du of [-1, 0, 1]) sum += sharp(u + du, v + dv);
+      for (let dv = 0; dv < 3; dv++) for (let du = 0; du < 3; du++) sum += sharp[(v + dv) * wide + u + du]!;
       alpha[v * width + u] = sum / 9;
     }
   }
@@ -142,23 +150,22 @@ function templateOf(shape: ObjectWords['shape'], size: ObjectWords['size'], x: n
   return made;
 }
 
-/** Intersection over union of a region's cells with a shape around (x, y). */
-function overlap(
-  cells: readonly Cell[],
-  shape: ObjectWords['shape'],
-  size: ObjectWords['size'],
-  x: number,
-  y: number,
-): number {
+/** Intersection over union of a box's object with a shape around (x, y). */
+function overlap(box: Box, shape: ObjectWords['shape'], size: ObjectWords['size'], x: number, y: number): number {
   const [wholeX, wholeY] = [Math.floor(x), Math.floor(y)];
   const { reach, width, alpha } = templateOf(shape, size, x - wholeX, y - wholeY);
   let both = 0;
   let either = 0;
-  for (const cell of cells) {
-    const [u, v] = [cell.x - wholeX + reach, cell.y - wholeY + reach];
-    const expected = u >= 0 && v >= 0 && u < width && v < width ? alpha[v * width + u]! : 0;
-    both += Math.min(cell.alpha, expected);
-    either += Math.max(cell.alpha, expected);
+  for (let row = 0; row < box.height; row++) {
+    const v = box.top + row - wholeY + reach;
+    const inRows = v >= 0 && v < width;
+    for (let column = 0; column < box.width; column++) {
+      const u = box.left + column - wholeX + reach;
+      const expected = inRows && u >= 0 && u < width ? alpha[v * width + u]! : 0;
+      const found = box.alpha[row * box.width + column]!;
+      both += found < expected ? found : expected;
+      either += found < expected ? expected : found;
+    }
   }
   return both / Math.max(either, 1e-9);
 }
@@ -167,7 +174,9 @@ const shifts = [-1.5, -0.75, 0, 0.75, 1.5];
 
 /** The shape, size and centre whose coverage meets the region's pixels best. */
 function fitShape(pixels: ArrayLike<number>, region: readonly number[], color: ObjectWords['color']): FoundObject {
-  const { cells, x: middleX, y: middleY, extent } = alphaOf(pixels, region, color);
+  const box = boxOf(pixels, region, color);
+  const [middleX, middleY] = [box.left + (box.width - 1) / 2, box.top + (box.height - 1) / 2];
+  const extent = (Math.max(box.width, box.height) - 1) / 2 - 1;
   let best: FoundObject = { shape: 'circle', color, size: 'large', x: middleX, y: middleY, fit: 0 };
   for (const shape of shapes) {
     for (const size of sizes) {
@@ -175,7 +184,7 @@ function fitShape(pixels: ArrayLike<number>, region: readonly number[], color: O
       for (const dy of shifts) {
         for (const dx of shifts) {
           const [x, y] = [middleX + dx, middleY + dy];
-          const fit = overlap(cells, shape, size, x, y);
+          const fit = overlap(box, shape, size, x, y);
           if (fit > best.fit) best = { shape, color, size, x, y, fit };
         }
       }
