@@ -117,6 +117,11 @@ export interface RunConfig {
     weight_decay: number;
     /** AdamW's decay of both moments. Default [0.9, 0.999]. */
     betas: [number, number];
+    /**
+     * Added to the root of AdamW's second moment. Far above a gradient's elements (1e-6 are usual here) the step follows their
+     * size, as SGD's with momentum does, instead of their sign. Default 1e-8.
+     */
+    eps: number;
     /** The gradient's norm at most. Default 1. */
     grad_norm: number;
     /** Trajectory-steps in one forward and backward: memory, not the result. Default 4. */
@@ -180,6 +185,7 @@ export const defaults = {
     lr: 3e-4,
     weight_decay: 1e-4,
     betas: [0.9, 0.999],
+    eps: 1e-8,
     grad_norm: 1,
     micro_batch: 4,
     ema: 0,

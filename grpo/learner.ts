@@ -49,6 +49,8 @@ export interface LearnerOptions {
   readonly lr: number;
   readonly weightDecay: number;
   readonly betas: readonly [number, number];
+  /** AdamW's. */
+  readonly eps: number;
   readonly gradNorm: number;
   /** Decay of the moving average; 0 for none. */
   readonly ema: number;
@@ -114,7 +116,7 @@ export class Learner {
 
   static async create(model: GenerativeModel, store: Trajectories, options: LearnerOptions): Promise<Learner> {
     const { device, trainable } = model;
-    const { microBatch, lr, weightDecay, betas, gradNorm, kl } = options;
+    const { microBatch, lr, weightDecay, betas, eps, gradNorm, kl } = options;
     check(
       Number.isInteger(microBatch) && microBatch > 0,
       `train.micro_batch: expected at least 1, found ${microBatch}`,
@@ -124,7 +126,7 @@ export class Learner {
       'grpo.kl: a divergence needs a reference policy, so an adapter (lora)',
     );
     const parameters = [...trainable.values()];
-    const optimizer = new AdamW(parameters, { lr, weightDecay, betas, maxGradNorm: gradNorm });
+    const optimizer = new AdamW(parameters, { lr, weightDecay, betas, eps, maxGradNorm: gradNorm });
     const ema = options.ema > 0 ? new EMA(parameters, { decay: options.ema }) : undefined;
     const numbers = (dtype: 'u32' | 'f32'): Tensor => zeros(device, [microBatch], dtype);
     const inputs: Inputs = {

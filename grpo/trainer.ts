@@ -137,6 +137,7 @@ export class Trainer {
         lr: train.lr,
         weightDecay: train.weight_decay,
         betas: train.betas,
+        eps: train.eps,
         gradNorm: train.grad_norm,
         ema: train.ema,
       });

@@ -91,6 +91,7 @@ export const configSchema = section({
     betas: z
       .tuple([decay(), decay()], { error: 'two decays, such as [0.9, 0.999]' })
       .default([train.betas[0], train.betas[1]]),
+    eps: above(0).default(train.eps),
     grad_norm: above(0).default(train.grad_norm),
     micro_batch: whole(1).default(train.micro_batch),
     ema: decay().default(train.ema),

@@ -8,7 +8,7 @@ import { FileError } from './exit_codes.js';
 /** Which captions the name `scenes` stands for: those that models are trained on, or those held out. */
 export type Split = 'train' | 'test';
 
-const sceneCounts: Readonly<Record<Split, number>> = { train: 2048, test: 256 };
+const sceneCounts: Readonly<Record<Split, number>> = { train: 2048, test: 1024 };
 
 /** What `prompts.train` and `prompts.test` name: a file, or `scenes`. Throws a FileError with the line of what is wrong. */
 export async function readPrompts(source: string, split: Split): Promise<Prompt[]> {

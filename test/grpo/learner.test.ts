@@ -49,6 +49,7 @@ for (const detachUnconditional of [false, true])
       lr: 0,
       weightDecay: 0,
       betas: [0.5, 0.999], // the first moment is half the gradient
+      eps: 1e-8,
       gradNorm: 1e9,
       ema: train.ema,
     });
@@ -112,3 +113,44 @@ for (const detachUnconditional of [false, true])
     expect(await learner.apply(1)).toBe(norm);
     for (const each of [learner, rollout, store, model, ...condition, ...unconditional]) each.dispose();
   });
+
+test('with a large eps the step follows the gradient instead of its sign', async () => {
+  const model = await loadTiny(device, 'sd3');
+  const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
+  const store = new Trajectories(model, { slots: 4, steps: 3, groups: 1 });
+  store.encode(['a red circle']);
+  const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance: 1, seed: 1 } as const;
+  const rollout = await Rollout.create(model, store, brightness(), plan);
+  const { survivors } = await rollout.sample(tinyPrompts[0]!, { update: 0, group: 0 });
+  const rows = survivors.map(({ slot }, i) => ({ slot, step: 0, condition: 0, advantage: i - 1.4 }));
+  const { grpo, train } = tinyConfig();
+  const [lr, eps] = [0.5, 1];
+  const learner = await Learner.create(model, store, {
+    transitions,
+    guidance: 1,
+    detachUnconditional: false,
+    clip,
+    kl: 0,
+    klForm: grpo.kl_form,
+    microBatch: 4,
+    lr,
+    weightDecay: 0,
+    betas: [0.5, 0.999],
+    eps,
+    gradNorm: 1e9,
+    ema: train.ema,
+  });
+  const parameters = [...model.trainable.values()];
+  const read = () => Promise.all(parameters.map((each) => each.data()));
+  const before = await read();
+  await learner.accumulate(rows, rows.length);
+  await learner.apply(0);
+  const after = await read();
+  for (const [i, moment] of learner.optimizer.firstMoments.entries()) {
+    const gradient = Float64Array.from(await moment.data(), (half) => 2 * half);
+    const expected = gradient.map((g, k) => before[i]![k]! - (lr * g) / (Math.abs(g) + eps));
+    expectClose(after[i]!, expected, 1e-6, `parameter ${i}`);
+  }
+  expect(after).not.toEqual(before);
+  for (const each of [learner, rollout, store, model]) each.dispose();
+});
