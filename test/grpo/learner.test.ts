@@ -28,15 +28,21 @@ import { brightness, loadTiny, tinyConfig, tinyPrompts } from './tiny.js';
 const device = await testDevice();
 const clip = 1.5e-3; // near the spread of the ratios below: some are clipped, some are not
 
+/** A model, and the trajectories of a group of four that it drew in three steps. */
+async function drawn(guidance: number) {
+  const model = await loadTiny(device, 'sd3');
+  const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
+  const store = new Trajectories(model, { slots: 4, steps: 3, groups: 1 });
+  store.encode(['a red circle']);
+  const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance, seed: 1 } as const;
+  const rollout = await Rollout.create(model, store, brightness(), plan);
+  const { survivors } = await rollout.sample(tinyPrompts[0]!, { update: 0, group: 0 });
+  return { model, transitions, store, rollout, survivors };
+}
+
 for (const detachUnconditional of [false, true])
   test(`a learner's gradient is that of the rows' mean loss, with clipping, divergence and guidance (unconditional half detached: ${detachUnconditional})`, async () => {
-    const model = await loadTiny(device, 'sd3');
-    const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
-    const store = new Trajectories(model, { slots: 4, steps: 3, groups: 1 });
-    store.encode(['a red circle']);
-    const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance: 2, seed: 1 } as const;
-    const rollout = await Rollout.create(model, store, brightness(), plan);
-    const { survivors } = await rollout.sample(tinyPrompts[0]!, { update: 0, group: 0 });
+    const { model, transitions, store, rollout, survivors } = await drawn(2);
     const { grpo, train } = tinyConfig();
     const learner = await Learner.create(model, store, {
       transitions,
@@ -115,13 +121,7 @@ for (const detachUnconditional of [false, true])
   });
 
 test('with a large eps the step follows the gradient instead of its sign', async () => {
-  const model = await loadTiny(device, 'sd3');
-  const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
-  const store = new Trajectories(model, { slots: 4, steps: 3, groups: 1 });
-  store.encode(['a red circle']);
-  const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance: 1, seed: 1 } as const;
-  const rollout = await Rollout.create(model, store, brightness(), plan);
-  const { survivors } = await rollout.sample(tinyPrompts[0]!, { update: 0, group: 0 });
+  const { model, transitions, store, rollout, survivors } = await drawn(1);
   const rows = survivors.map(({ slot }, i) => ({ slot, step: 0, condition: 0, advantage: i - 1.4 }));
   const { grpo, train } = tinyConfig();
   const [lr, eps] = [0.5, 1];
