@@ -8,7 +8,7 @@ import { CheckError, check } from '../engine/errors.js';
 import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
 import { formatShape, sameShape } from '../engine/shape.js';
-import type { RunConfig } from './config.js';
+import { defaults, type RunConfig } from './config.js';
 
 /** What the next update depends on. */
 export interface TrainingState {
@@ -177,15 +177,19 @@ export interface ConfigDifference {
   readonly given: unknown;
 }
 
-/** Where two configurations would compute different weights, by key. */
+/** Where two configurations would compute different weights, by key. One saved before a key existed has its default. */
 export function configDifferences(saved: unknown, given: unknown, key = ''): ConfigDifference[] {
   if (free.some((pattern) => pattern.test(key))) return [];
   if (isObject(saved) && isObject(given)) {
     const names = new Set([...Object.keys(saved), ...Object.keys(given)]);
     return [...names].flatMap((name) => configDifferences(saved[name], given[name], key ? `${key}.${name}` : name));
   }
-  return JSON.stringify(saved) === JSON.stringify(given) ? [] : [{ key, saved, given }];
+  const meant = saved === undefined ? defaultOf(key) : saved;
+  return JSON.stringify(meant) === JSON.stringify(given) ? [] : [{ key, saved, given }];
 }
+
+const defaultOf = (key: string): unknown =>
+  key.split('.').reduce<unknown>((part, name) => (isObject(part) ? part[name] : undefined), defaults);
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -126,6 +126,8 @@ describe('files', () => {
     expect(configDifferences({ save: { every: 1 }, seed: 1 }, { save: { every: 2 }, seed: 2 })).toEqual([
       { key: 'seed', saved: 1, given: 2 },
     ]);
+    expect(configDifferences({ train: {} }, { train: { eps: 1e-8 } }), 'saved before the key existed').toEqual([]);
+    expect(configDifferences({ train: {} }, { train: { eps: 1e-5 } })).toHaveLength(1);
     free(state);
   });
 
