@@ -96,33 +96,14 @@ export function once<R>(make: () => R): () => R {
   };
 }
 
-/** A part of a tensor to bind: first element and number of elements. */
-export interface TensorRange {
-  readonly tensor: Tensor;
-  readonly start: number;
-  readonly size: number;
-}
-
-/** Runs a plan over tensors by binding name; null where an optional input is absent. */
-export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | TensorRange | null>>): void {
+/** Runs a plan over tensors by binding name; null where an optional input is absent. A view binds its part alone. */
+export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | null>>): void {
   let device: Device | undefined;
   const ranges: Record<string, BufferRange | null> = {};
   for (const name in buffers) {
-    const value = buffers[name]!;
-    if (value === null) {
-      ranges[name] = null;
-    } else if (value instanceof Tensor) {
-      device ??= value.device;
-      ranges[name] = value.range;
-    } else {
-      device ??= value.tensor.device;
-      const elementBytes = value.tensor.bytes / value.tensor.size;
-      ranges[name] = {
-        storage: value.tensor.storage,
-        offset: (value.tensor.offset + value.start) * elementBytes,
-        bytes: value.size * elementBytes,
-      };
-    }
+    const tensor = buffers[name];
+    device ??= tensor?.device;
+    ranges[name] = tensor?.range ?? null;
   }
   if (!device) throw new Error(`${plan.kernel}: a dispatch without tensors`);
   device.dispatch(plan, ranges, device.opLabel || plan.kernel);

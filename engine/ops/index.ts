@@ -11,9 +11,9 @@ import {
 } from '../../kernels/gather.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch, type TensorRange } from '../op.js';
+import { defineOp, dispatch } from '../op.js';
 import { type Shape, sameShape } from '../shape.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor.js';
 
 /** The rows of `table` named by `ids`, as a tensor of `shape`; with `widen`, f16 becomes f32. */
 function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, widen: boolean): Tensor {
@@ -30,11 +30,8 @@ const bindingLimits = ({ device }: Tensor): BindingLimits => ({
 });
 
 /** The rows of a table that one dispatch binds. */
-const rowsOf = (tensor: Tensor, { firstRow, rows }: GatherPart, { width }: GatherSize): TensorRange => ({
-  tensor,
-  start: firstRow * width,
-  size: rows * width,
-});
+const rowsOf = (tensor: Tensor, { firstRow, rows }: GatherPart, { width }: GatherSize): Tensor =>
+  viewOf(tensor, [rows, width], firstRow * width);
 
 /** The sum of the rows of dy that came from each row of the table. */
 function gatherGrad(ids: Tensor, dy: Tensor, size: GatherSize, shape: Shape, dtype: DType): Tensor {

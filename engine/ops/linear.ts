@@ -2,7 +2,7 @@
 import { planElementwise } from '../../kernels/elementwise.js';
 import { type Activation, activations, type MatmulTuning, planRowRanges, type RowRange } from '../../kernels/matmul.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch, once, type TensorRange } from '../op.js';
+import { defineOp, dispatch, once } from '../op.js';
 import { formatShape, sameShape } from '../shape.js';
 import { isGradEnabled } from '../tape.js';
 import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor.js';
@@ -42,10 +42,10 @@ export function linear(
   const options = { activation, parts, saves, tuning };
   const columns = weight.shape[0]! / parts;
   // Columns are written in fours, which must not lie in two parts.
-  const straddles = parts > 1 && Number.isInteger(columns) && columns % 4 !== 0;
-  if (!straddles) return linearOp(x, weight, bias, residual, gate, options);
+  const straddles = Number.isInteger(columns) && columns % 4 !== 0;
+  if (parts === 1 || gate || !straddles) return linearOp(x, weight, bias, residual, gate, options);
   const rows = x.size / x.shape.at(-1)!;
-  const y = linear(x, weight, bias, { activation, gate, tuning });
+  const y = linear(x, weight, bias, { activation, tuning });
   const apart = transpose(reshape(y, [rows, parts, columns]), 0, 1);
   const shaped = reshape(apart, [parts, ...x.shape.slice(0, -1), columns]);
   return residual ? add(shaped, residual) : shaped;
@@ -179,9 +179,9 @@ function weightRanges(weight: Tensor, tuning: MatmulTuning | undefined): RowRang
   return planRowRanges(shape[0]!, weight.bytes / shape[0]!, bindingBytes, device.offsetAlignment);
 }
 
-function rowsOf(tensor: Tensor, { start, rows }: RowRange): Tensor | TensorRange {
-  const [all, columns] = tensor.dims(2);
-  return rows === all ? tensor : { tensor, start: start * columns, size: rows * columns };
+function rowsOf(tensor: Tensor, { start, rows }: RowRange): Tensor {
+  const columns = tensor.shape[1]!;
+  return viewOf(tensor, [rows, columns], start * columns);
 }
 
 /** activation'(x) dy. */

@@ -1,9 +1,8 @@
 /** One dispatch of a matmul kernel, which matmul and linear share. */
-import type { DType } from '../../kernels/kernel.js';
 import { type MatmulProblem, type MatmulTuning, planMatmul } from '../../kernels/matmul.js';
 import { check } from '../errors.js';
-import { dispatch, type TensorRange } from '../op.js';
-import { Tensor, viewOf } from '../tensor.js';
+import { dispatch } from '../op.js';
+import { type Tensor, viewOf } from '../tensor.js';
 
 /** The same elements as a matrix of `columns` columns. */
 export function asMatrix(x: Tensor, columns: number): Tensor {
@@ -12,28 +11,27 @@ export function asMatrix(x: Tensor, columns: number): Tensor {
 
 export interface ProductOperands {
   readonly a: Tensor;
-  readonly b: Tensor | TensorRange;
-  readonly y: Tensor | TensorRange;
+  readonly b: Tensor;
+  readonly y: Tensor;
   readonly bias?: Tensor | null;
   readonly residual?: Tensor | null;
   readonly gate?: Tensor | null;
   readonly preactivation?: Tensor | null;
 }
 
-/** Dispatches one product. `a` stands in for absent inputs: the device's stand-in may be bound as the output already. */
+/** Dispatches one product. */
 export function runProduct(
   problem: Omit<MatmulProblem, 'a' | 'b' | 'y' | 'bias' | 'residual' | 'gateRows' | 'savePreactivation'>,
   { a, b, y, bias = null, residual = null, gate = null, preactivation = null }: ProductOperands,
   tuning: MatmulTuning | undefined,
 ): void {
-  const dtypeOf = (x: Tensor | TensorRange): DType => (x instanceof Tensor ? x : x.tensor).dtype;
-  check(dtypeOf(y) !== 'f16' || a.device.features.f16, 'this adapter has no shader-f16, which a result of f16 needs');
+  check(y.dtype !== 'f16' || a.device.features.f16, 'this adapter has no shader-f16, which a result of f16 needs');
   const plan = planMatmul(
     {
       ...problem,
       a: a.dtype,
-      b: dtypeOf(b),
-      y: dtypeOf(y),
+      b: b.dtype,
+      y: y.dtype,
       bias: bias?.dtype,
       residual: !!residual,
       gateRows: gate?.shape[0],

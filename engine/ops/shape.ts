@@ -38,9 +38,9 @@ function copyBox(sizes: Shape, x: Tensor, from: Box, y: Tensor, to: Box): void {
   if (rank === 1 && inner.x === 1 && inner.y === 1 && canBind(x, from.offset) && canBind(y, to.offset)) {
     // One run in both: a plain copy, which a captured step can leave out (copies.ts).
     const run = { shape: [inner.size], dtype: x.dtype };
-    const a = { tensor: x, start: from.offset, size: inner.size };
+    const [a, target] = [viewOf(x, run.shape, from.offset), viewOf(y, run.shape, to.offset)];
     const plan = planElementwise([run], { expression: 'a', output: run });
-    dispatch(plan, { a, b: null, c: null, y: { tensor: y, start: to.offset, size: inner.size } });
+    dispatch(plan, { a, b: null, c: null, y: target });
     return;
   }
   dispatch(planCopy(sizes, from, to, x.dtype, x.device.features), { x, y });
@@ -109,23 +109,26 @@ function partStarts(x: Tensor, sizes: readonly number[], axis: number): number[]
     sizes.every((n) => Number.isInteger(n) && n > 0) && sizes.reduce((all, n) => all + n, 0) === x.shape[axis],
     () => `expected positive sizes that add up to axis ${axis} of ${x}, found ${formatShape(sizes)}`,
   );
-  return sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
+  return startsOf(sizes);
 }
+
+/** Where parts of the given sizes start, one after the other. */
+const startsOf = (sizes: readonly number[]): number[] =>
+  sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
 
 /** The consecutive parts of x of the given sizes along `axis`. */
 export const split = defineOp('split', (x: Tensor, sizes: readonly number[], axis: number = 0) => {
   const at = resolveAxis(axis, x.rank);
   const starts = partStarts(x, sizes, at);
   const parts: readonly Tensor[] = sizes.map((size, i) => part(x, at, starts[i]!, size));
-  return [parts, (dys) => [() => joined(x, at, starts, dys)]];
+  return [parts, (dys) => [() => join(emptyLike(x), at, starts, dys)]];
 });
 
-/** A tensor like x of parts that start at `starts` along `axis`: zeros where one is missing. */
-function joined(x: Tensor, axis: number, starts: readonly number[], parts: readonly (Tensor | undefined)[]): Tensor {
-  const y = emptyLike(x);
+/** Fills y with parts that start at `starts` along `axis`: zeros where one is missing. */
+function join(y: Tensor, axis: number, starts: readonly number[], parts: readonly (Tensor | undefined)[]): Tensor {
   if (parts.includes(undefined)) fill(y, 0);
   parts.forEach((each, i) => {
-    if (each) copyBox(each.shape, each, boxAt(each.shape), y, boxAt(x.shape, axis, starts[i]));
+    if (each) copyBox(each.shape, each, boxAt(each.shape), y, boxAt(y.shape, axis, starts[i]));
   });
   return y;
 }
@@ -144,7 +147,7 @@ function rowsOf(x: Tensor, start: number, size: number): Tensor {
 export const splitViews = defineOp('splitViews', (x: Tensor, sizes: readonly number[]) => {
   const starts = partStarts(x, sizes, 0);
   const parts: readonly Tensor[] = sizes.map((size, i) => rowsOf(x, starts[i]!, size));
-  return [parts, (dys) => [() => joined(x, 0, starts, dys)]];
+  return [parts, (dys) => [() => join(emptyLike(x), 0, starts, dys)]];
 });
 
 /** Tensors of equal dtype joined along `axis`; their other sizes must agree. */
@@ -158,17 +161,9 @@ export const concat = defineOp('concat', (xs: readonly Tensor[], axis: number = 
     );
   }
   const sizes = xs.map(({ shape }) => shape[at]!);
-  const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((all, n) => all + n, 0));
-  const y = emptyLike(
-    x,
-    x.shape.with(
-      at,
-      sizes.reduce((all, n) => all + n, 0),
-    ),
-  );
-  xs.forEach((input, i) => {
-    copyBox(input.shape, input, boxAt(input.shape), y, boxAt(y.shape, at, starts[i]));
-  });
+  const starts = startsOf(sizes);
+  const y = emptyLike(x, x.shape.with(at, starts.at(-1)! + sizes.at(-1)!));
+  join(y, at, starts, xs);
   const grad = (dy: Tensor, i: number): Tensor =>
     at === 0 ? rowsOf(dy, starts[i]!, sizes[i]!) : part(dy, at, starts[i]!, sizes[i]!);
   return [y, (dy) => sizes.map((_, i) => () => grad(dy, i))];

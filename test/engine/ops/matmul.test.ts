@@ -235,6 +235,10 @@ describe('refused inputs', () => {
       () => linear(make([3, 2, 8]), weight(), null, { gate: make([2, 4]), activation: 'silu' }),
       'linear: a gate beside an activation or parts; expected it alone',
     );
+    refuses(
+      () => linear(make([3, 2, 8]), make([6, 8]), null, { gate: make([2, 6]), parts: 2 }),
+      'linear: a gate beside an activation or parts; expected it alone',
+    );
     refuses(() => linear(x(), weight(), null, { parts: 3 }), 'linear: 4 columns do not divide into 3 parts');
   });
 });
