@@ -57,8 +57,13 @@ export interface RunConfig {
     noise: number;
     /** Pixels; default: the model's own. */
     resolution?: number;
-    /** Deterministic steps of an evaluation. Default: those of a rollout. */
+    /** Steps of an evaluation. Default: those of a rollout. */
     eval_steps: number;
+    /**
+     * Noise of an evaluation's steps, of the rollout's kind. Default 0, deterministic steps, as Flow-GRPO evaluates; with the
+     * rollout's own noise it judges the very policy that is trained, as DDPO and DanceGRPO follow theirs.
+     */
+    eval_noise: number;
     /** Guidance of an evaluation. Default: the rollout's. */
     eval_guidance?: number;
     /** Samples in one network call at most: bounds memory, changes no result. Default: the whole group. */
@@ -162,7 +167,7 @@ export const defaults = {
   model: { weights: 'f16' },
   lora: { rank: 8, targets: 'attention' },
   reward: { weight: 1, timeout_s: 60 },
-  sampler: { steps: 10, guidance: 1, detach_unconditional: true, same_latent: false },
+  sampler: { steps: 10, guidance: 1, eval_noise: 0, detach_unconditional: true, same_latent: false },
   grpo: {
     keep: [24, 16, 12],
     prune_at: [5, 7],

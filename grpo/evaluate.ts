@@ -1,4 +1,4 @@
-/** Evaluation: pictures of held-out prompts from fixed noise, by deterministic steps, and what can be said of their rewards. */
+/** Evaluation: pictures of held-out prompts from fixed noise, and what can be said of their rewards. */
 import { check } from '../engine/errors.js';
 import { assign, scope, type Tensor } from '../engine/index.js';
 import { momentsOf } from './advantage.js';
@@ -6,18 +6,20 @@ import type { GenerativeModel, Prompt } from './model.js';
 import { type Picture, PictureDecoder } from './pictures.js';
 import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { initialLatents, OdeSampler } from './sampler.js';
-import { odeStepsOf } from './transitions.js';
+import { initialLatents, Sampler } from './sampler.js';
+import { odeStepsOf, type TransitionOptions, transitionsOf } from './transitions.js';
 
 /** A picture to draw. */
 export interface PictureJob {
   readonly prompt: Prompt;
-  /** Of the initial noise. */
+  /** Of all its noise. */
   readonly seed: number;
 }
 
 export interface PictureSamplerOptions {
   readonly steps: number;
+  /** Steps with noise, as in a rollout. Default: deterministic ones. */
+  readonly stochastic?: TransitionOptions | undefined;
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number;
   /** Pictures drawn together; a picture does not depend on it. */
@@ -36,7 +38,7 @@ export class PictureSampler {
   private constructor(
     private readonly model: GenerativeModel,
     private readonly options: PictureSamplerOptions,
-    private readonly sampler: OdeSampler,
+    private readonly sampler: Sampler,
     private readonly decoder: PictureDecoder,
     private readonly conditions: readonly Tensor[],
   ) {}
@@ -49,7 +51,7 @@ export class PictureSampler {
     const [condition, unconditional] = [encode(none), encode(none)];
     const shape = [batch, ...latentShape];
     const scale = { scale: guidance, unconditional };
-    const sampler = await OdeSampler.create(device, predict, shape, condition, scale);
+    const sampler = await Sampler.create(device, predict, shape, condition, scale);
     const decoder = await PictureDecoder.create(model, batch);
     return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
   }
@@ -57,8 +59,8 @@ export class PictureSampler {
   /** The pictures, in order, batch by batch. */
   async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
     const { device, latentShape, encode, schedule } = this.model;
-    const { batch, steps } = this.options;
-    const path = odeStepsOf(schedule(steps));
+    const { batch, steps, stochastic } = this.options;
+    const path = stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
     const pictures: Picture[] = [];
     for (let start = 0; start < jobs.length; start += batch) {
       // The last batch is filled up with its last job: a picture does not depend on the others.
@@ -68,6 +70,7 @@ export class PictureSampler {
       const condition = encode(group.map(({ prompt }) => prompt.prompt));
       const latents = await this.sampler.sample(initial, path, {
         condition,
+        seeds,
         onStep: (step) => onStep?.(start, step, path.length),
       });
       scope(device, () => assign(this.decoder.latents, latents));

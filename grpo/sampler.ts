@@ -1,6 +1,7 @@
 /**
- * Deterministic sampling: Euler's steps of a flow, DDIM's of a diffusion model, with classifier-free guidance. A policy is
- * a function from latents, timestep and condition to the network's prediction.
+ * Sampling outside of training, by deterministic steps (Euler's of a flow, DDIM's of a diffusion model) or by those of a
+ * rollout, with classifier-free guidance. A policy is a function from latents, timestep and condition to the network's
+ * prediction.
  */
 import { check } from '../engine/errors.js';
 import {
@@ -11,7 +12,7 @@ import {
   type Device,
   type GaussianCoefficients,
   gaussianColumns,
-  gaussianMean,
+  gaussianNext,
   mul,
   noGrad,
   normal,
@@ -30,40 +31,40 @@ import { ddimCoefficients, eulerCoefficients } from './step.js';
 /** The network's prediction for latents [N, C, H, W] at timesteps [N] or [1], under a condition of tensors [N, ...]. */
 export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
 
-/** One deterministic step: what the network is fed, and the next latents as a mix of latents and prediction. */
-export interface OdeStep {
+/** One step of a sampler. */
+export interface SamplingStep {
+  /** What the network is fed. */
   readonly timestep: number;
-  readonly coefficients: GaussianCoefficients;
+  /** The distribution of the next latents; of a deterministic step their value, with a deviation of 0. */
+  readonly step: GaussianCoefficients;
 }
 
 /** Euler's steps along a flow's schedule. */
-export function flowSteps({ sigmas, timesteps }: FlowSchedule): OdeStep[] {
+export function flowSteps({ sigmas, timesteps }: FlowSchedule): SamplingStep[] {
   return timesteps.map((timestep, i) => ({
     timestep,
-    coefficients: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
+    step: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
   }));
 }
 
 /** DDIM's steps without noise. */
-export function ddimSteps(steps: readonly DiffusionStep[]): OdeStep[] {
+export function ddimSteps(steps: readonly DiffusionStep[]): SamplingStep[] {
   return steps.map(({ timestep, alpha, alphaNext }) => ({
     timestep,
-    coefficients: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
+    step: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
   }));
 }
 
 /** Initial latents [seeds, ...shape]: sample i is a function of seeds[i] alone, whatever the others. */
 export function initialLatents(device: Device, seeds: readonly number[], shape: readonly number[]): Tensor {
   return scope(device, () => {
-    const keys = tensor(
-      device,
-      seeds.flatMap((seed) => [seed, 0]),
-      [seeds.length, 2],
-      'u32',
-    );
+    const keys = tensor(device, keysOf(seeds), [seeds.length, 2], 'u32');
     return normal(keys, tensor(device, [0], [1], 'u32'), [seeds.length, ...shape]);
   });
 }
+
+/** What a sample's noise is a function of, besides a counter: 0 for the initial latents, i + 1 for step i. */
+const keysOf = (seeds: readonly number[]): number[] => seeds.flatMap((seed) => [seed, 0]);
 
 /**
  * The prediction under guidance: u + g (c - u), with both halves in one batch, the unconditional first. (Ho and Salimans
@@ -107,12 +108,24 @@ export interface Guidance {
   readonly detached?: boolean;
 }
 
+/** What a call of the sampler may be given besides latents and steps. */
+export interface SampleOptions {
+  /** Instead of the condition before. */
+  readonly condition?: readonly Tensor[];
+  /** One a sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
+  readonly seeds?: readonly number[];
+  /** Called after each step, with the number of those done. */
+  readonly onStep?: (step: number) => void;
+}
+
 /** A sampler of one batch size: its step is captured once and replayed for every step of every batch. */
-export class OdeSampler {
+export class Sampler {
   private constructor(
     private readonly latents: Tensor,
     private readonly timestep: Tensor,
     private readonly coefficients: Tensor,
+    private readonly keys: Tensor,
+    private readonly counter: Tensor,
     private readonly condition: readonly Tensor[],
     private readonly step: Step<void>,
   ) {}
@@ -124,34 +137,45 @@ export class OdeSampler {
     shape: readonly number[],
     condition: readonly Tensor[],
     guidance?: Guidance,
-  ): Promise<OdeSampler> {
+  ): Promise<Sampler> {
+    const samples = shape[0]!;
     const latents = zeros(device, shape);
     const timestep = tensor(device, [0]);
-    const coefficients = zeros(device, [shape[0]!, gaussianColumns]);
+    const coefficients = zeros(device, [samples, gaussianColumns]);
+    const keys = zeros(device, [samples, 2], 'u32');
+    const counter = zeros(device, [1], 'u32');
     const step = await capture(device, () =>
       noGrad(() => {
         const prediction = guided(policy, latents, timestep, condition, guidance);
-        assign(latents, gaussianMean(latents, prediction, coefficients));
+        // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
+        const noise = normal(keys, counter, shape);
+        assign(latents, gaussianNext(latents, prediction, noise, coefficients));
       }),
     );
-    return new OdeSampler(latents, timestep, coefficients, condition, step);
+    return new Sampler(latents, timestep, coefficients, keys, counter, condition, step);
   }
 
   /** Runs all steps from the given latents; the result is the sampler's own tensor, overwritten by the next call. */
   async sample(
     initial: Tensor,
-    steps: readonly OdeStep[],
-    { condition, onStep }: { readonly condition?: readonly Tensor[]; readonly onStep?: (step: number) => void } = {},
+    steps: readonly SamplingStep[],
+    { condition, seeds, onStep }: SampleOptions = {},
   ): Promise<Tensor> {
     const samples = this.latents.shape[0]!;
     check(steps.length > 0, 'sample: expected at least one step');
+    check(
+      seeds ? seeds.length === samples : steps.every(({ step }) => step.std === 0),
+      () => `sample: steps with noise need ${samples} seeds, found ${seeds?.length ?? 'none'}`,
+    );
     assign(this.latents, initial);
     condition?.forEach((part, i) => {
       assign(this.condition[i]!, part);
     });
-    for (const [i, { timestep, coefficients }] of steps.entries()) {
+    if (seeds) this.keys.write(keysOf(seeds));
+    for (const [i, { timestep, step }] of steps.entries()) {
       this.timestep.write([timestep]);
-      this.coefficients.write(packGaussianCoefficients(Array(samples).fill(coefficients)));
+      this.counter.write([i + 1]);
+      this.coefficients.write(packGaussianCoefficients(Array(samples).fill(step)));
       this.step.run();
       await this.latents.device.sync(); // the next write waits for nothing, but progress should be true
       onStep?.(i + 1);
@@ -160,6 +184,7 @@ export class OdeSampler {
   }
 
   dispose(): void {
-    for (const thing of [this.step, this.latents, this.timestep, this.coefficients]) thing.dispose();
+    for (const thing of [this.step, this.latents, this.timestep, this.coefficients, this.keys, this.counter])
+      thing.dispose();
   }
 }

@@ -2,7 +2,7 @@
 import { check } from '../engine/errors.js';
 import type { GaussianCoefficients } from '../engine/index.js';
 import type { StepKind } from './config.js';
-import { ddimSteps, flowSteps, type OdeStep } from './sampler.js';
+import { ddimSteps, flowSteps, type SamplingStep } from './sampler.js';
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
 import {
   cpsCoefficients,
@@ -19,11 +19,7 @@ export type NoiseSchedule =
   | { readonly kind: 'diffusion'; readonly steps: readonly DiffusionStep[] };
 
 /** One step of a rollout. */
-export interface Transition {
-  /** What the network is fed. */
-  readonly timestep: number;
-  /** The distribution of the next latents. */
-  readonly step: GaussianCoefficients;
+export interface Transition extends SamplingStep {
   /** The clean sample that the prediction of this step implies: one deterministic step to the end. */
   readonly preview: GaussianCoefficients;
   /** sigma - sigmaNext of a flow, 1 for diffusion: what Flow-GRPO's divergence leaves out. */
@@ -56,11 +52,11 @@ export function transitionsOf(schedule: NoiseSchedule, options: TransitionOption
     return ddimTransitions(schedule.steps, noise);
   })();
   if (stochasticEnd) return steps;
-  return [...steps.slice(0, -1), { ...steps.at(-1)!, step: odeStepsOf(schedule).at(-1)!.coefficients }];
+  return [...steps.slice(0, -1), { ...steps.at(-1)!, step: odeStepsOf(schedule).at(-1)!.step }];
 }
 
 /** The deterministic steps along a schedule. */
-export const odeStepsOf = (schedule: NoiseSchedule): OdeStep[] =>
+export const odeStepsOf = (schedule: NoiseSchedule): SamplingStep[] =>
   schedule.kind === 'flow' ? flowSteps(schedule.levels) : ddimSteps(schedule.steps);
 
 function flowTransitions(

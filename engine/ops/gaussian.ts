@@ -53,7 +53,11 @@ export const gaussianMean = defineOp('gaussianMean', (x: Tensor, v: Tensor, coef
   return [next];
 });
 
-const gaussianNext = defineOp('gaussianStep', (x: Tensor, v: Tensor, noise: Tensor, coefficients: Tensor) => {
+/**
+ * The next latents alone, a x + b v + std noise: a step of which nothing is learned. x, v and noise are [N, ...] f32,
+ * coefficients [N, 5]. No gradient.
+ */
+export const gaussianNext = defineOp('gaussianStep', (x: Tensor, v: Tensor, noise: Tensor, coefficients: Tensor) => {
   const [samples, size] = checkInputs({ x, v, noise }, coefficients);
   const next = emptyLike(x);
   dispatch(plans.planGaussianStep(samples, size, true), { x, v, noise, coefficients, next });

@@ -63,6 +63,7 @@ export const configSchema = section({
     batch: whole(1).optional(),
     eval_steps: whole(1, 1000).optional(),
     eval_guidance: atLeast(0).optional(),
+    eval_noise: atLeast(0).default(sampler.eval_noise),
     detach_unconditional: flag.default(sampler.detach_unconditional),
     same_latent: flag.default(sampler.same_latent),
   }).prefault({}),
@@ -128,7 +129,7 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
     if (!condition) problems.push({ path: path.split('.'), message });
   };
   const { keep, prune_at: at, prune } = config.grpo;
-  const { steps, kind, noise } = config.sampler;
+  const { steps, kind } = config.sampler;
   expect(keep.length > 0, 'grpo.keep', 'expected the size of the group, found an empty list');
   expect(
     keep.every((count, i) => i === 0 || count < keep[i - 1]!),
@@ -175,15 +176,18 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
   const trained = config.grpo.train_last_step ? steps : steps - 1;
   expect(trained >= 1, 'sampler.steps', 'expected 2 steps or more: the last is not trained (grpo.train_last_step)');
   expect(
-    kind !== undefined || noise !== undefined,
+    kind !== undefined || config.sampler.noise !== undefined,
     'sampler.noise',
     'missing; its default depends on sampler.kind, which is missing too',
   );
-  expect(
-    kind !== 'ddim' || noise === undefined || noise <= 1,
-    'sampler.noise',
-    `eta of ddim is at most 1, found ${noise}`,
-  );
+  for (const key of ['noise', 'eval_noise'] as const) {
+    const noise = config.sampler[key];
+    expect(
+      kind !== 'ddim' || noise === undefined || noise <= 1,
+      `sampler.${key}`,
+      `eta of ddim is at most 1, found ${noise}`,
+    );
+  }
   expect(Object.keys(config.reward).length > 0, 'reward', 'expected one reward or more: { brightness: {} }');
   for (const [name, { module, http }] of Object.entries(config.reward))
     expect(

@@ -1,7 +1,15 @@
 /** What is drawn with the model as it stands: held-out pictures with their scores, and grids to look at. */
 
 import { encodePng, gridOf } from '../../models/png.js';
-import { type Evaluation, evaluate, evaluationJobs, type PictureJob, PictureSampler } from '../evaluate.js';
+import type { RunConfig } from '../config.js';
+import {
+  type Evaluation,
+  evaluate,
+  evaluationJobs,
+  type PictureJob,
+  PictureSampler,
+  type PictureSamplerOptions,
+} from '../evaluate.js';
 import { writeWhole } from './files.js';
 import { withTotal } from './metrics.js';
 import { type Session, weightsOf } from './session.js';
@@ -58,16 +66,20 @@ export async function writeGrid(
   await writeWhole(path, encodePng(gridOf(pictures, seeds.length), texts));
 }
 
+/** How evaluations, grids and `winnow sample` draw by a configuration. */
+export function evaluationSampling({ sampler }: Pick<RunConfig, 'sampler'>): Omit<PictureSamplerOptions, 'batch'> {
+  const { kind, eval_steps: steps, eval_noise: noise, guidance, eval_guidance } = sampler;
+  return { steps, guidance: eval_guidance ?? guidance, ...(noise > 0 && { stochastic: { kind, noise } }) };
+}
+
 /** The sampler of evaluations, kept no longer than it is used. A batch that rollouts have fits here too. */
 async function withSampler<R>(
   { config, model }: Session,
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
-  const { sampler: options, grpo } = config;
-  const batch = Math.min(pictures, options.batch ?? grpo.keep[0]!);
-  const guidance = options.eval_guidance ?? options.guidance;
-  const sampler = await PictureSampler.create(model, { steps: options.eval_steps, guidance, batch });
+  const batch = Math.min(pictures, config.sampler.batch ?? config.grpo.keep[0]!);
+  const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {
     return await body(sampler, batch);
   } finally {

@@ -71,6 +71,8 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
       "classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT, or that of the run's evaluations)",
       positive,
     )
+    .option('--ode', 'deterministic steps (default, but for a run whose evaluations have sampler.eval_noise)')
+    .option('--sde', "steps with noise, as in rollouts: the run's, or flow-sde with 0.7 and DDIM with eta 1")
     .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
     .option('--lora <file>', 'an adapter: a file or folder of PEFT or diffusers')
     .option('--step <updates>', 'of a run: the checkpoint after so many updates (default: the last)', wholeNumber(0))

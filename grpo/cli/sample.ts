@@ -4,14 +4,17 @@ import type { Device } from '../../engine/index.js';
 import { loadLora } from '../../models/lora_files.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
 import { encodePng, gridOf, type Picture } from '../../models/png.js';
-import { PictureSampler } from '../evaluate.js';
+import { defaultNoise } from '../config.js';
+import { PictureSampler, type PictureSamplerOptions } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
 import { DivergedError } from '../trainer.js';
+import type { TransitionOptions } from '../transitions.js';
 import { componentOf, initAdapter, readRunWeights } from './adapter.js';
 import { loadConfig } from './config_file.js';
 import { openDevice } from './device.js';
 import { preparing, UsageError } from './exit_codes.js';
 import { writeWhole } from './files.js';
+import { evaluationSampling } from './held_out.js';
 import { frozenModel, loadModel, modelFolder } from './model.js';
 import { Reporter } from './progress.js';
 import { readPromptFile } from './prompts.js';
@@ -30,6 +33,10 @@ export interface SampleOptions {
   readonly steps?: number;
   /** Default: that of the run's evaluations, or by the kind of model. */
   readonly guidance?: number;
+  /** Deterministic steps, whatever the run's evaluations take. */
+  readonly ode?: boolean;
+  /** Steps with noise: a rollout's of the run, or by the kind of model. */
+  readonly sde?: boolean;
   /** Pictures computed at once. */
   readonly batch: number;
   /** A file or folder of LoRA weights. */
@@ -61,12 +68,17 @@ async function promptsOf({ prompt = [], prompts }: SampleOptions): Promise<strin
   return all;
 }
 
-/** A model that is ready to draw, and how it usually does. */
+/** How pictures are drawn, but for the memory it takes. */
+type Sampling = Omit<PictureSamplerOptions, 'batch'>;
+
+/** A model that is ready to draw. */
 interface Drawer {
   readonly model: GenerativeModel;
   readonly pipeline: Pipeline;
-  readonly steps: number;
-  readonly guidance: number;
+  /** How it usually draws. */
+  readonly usual: Sampling;
+  /** Its steps with noise. */
+  readonly rollout: TransitionOptions;
 }
 
 /** Loads what the command line names: a run, a configuration, or a model folder. */
@@ -81,12 +93,17 @@ async function loadDrawer(device: Device, given: string, options: SampleOptions)
     const model = await loadModel(device, config);
     if (folder !== undefined && !base) await readRunWeights(model, await RunDirectory.open(folder), config, step);
     if (lora !== undefined) await initAdapter(model, lora);
-    const { eval_steps: steps, guidance, eval_guidance } = config.sampler;
-    return { model, pipeline: model.pipeline, steps, guidance: eval_guidance ?? guidance };
+    return { model, pipeline: model.pipeline, usual: evaluationSampling(config), rollout: config.sampler };
   }
   const pipeline = await loadPipeline(device, modelFolder(given));
   if (lora !== undefined) await loadLora(lora, pipeline.network, { component: componentOf(pipeline.kind) });
-  return { model: frozenModel(pipeline), pipeline, steps: usualSteps, guidance: usualGuidance[pipeline.kind] };
+  const kind = pipeline.kind === 'sd3' ? 'flow-sde' : 'ddim';
+  return {
+    model: frozenModel(pipeline),
+    pipeline,
+    usual: { steps: usualSteps, guidance: usualGuidance[pipeline.kind] },
+    rollout: { kind, noise: defaultNoise[kind] },
+  };
 }
 
 /** Shows how far the work is: one live line on a terminal, a line a batch otherwise. */
@@ -100,6 +117,7 @@ function progress(reporter: Reporter, total: number): NonNullable<DrawOptions['o
 
 /** Makes the pictures; returns the paths written. */
 export async function sample(given: string, options: SampleOptions): Promise<string[]> {
+  if (options.ode && options.sde) throw new UsageError('sample: --ode and --sde exclude each other');
   const prompts = await promptsOf(options);
   const jobs = prompts.flatMap((prompt, p) =>
     Array.from({ length: options.n }, (_, i): Job => ({ prompt, seed: options.seed + p * options.n + i })),
@@ -107,13 +125,15 @@ export async function sample(given: string, options: SampleOptions): Promise<str
   const reporter = new Reporter();
   const device = await openDevice(options);
   try {
-    const { model, pipeline, ...usual } = await preparing(() => loadDrawer(device, given, options));
+    const { model, pipeline, usual, rollout } = await preparing(() => loadDrawer(device, given, options));
     const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
     warnOfCuts(pipeline, asked, (line) => reporter.warn(line));
-    const { steps = usual.steps, guidance = usual.guidance, batch } = options;
+    const { steps = usual.steps, guidance = usual.guidance, batch, ode, sde } = options;
+    const stochastic = ode ? undefined : sde ? rollout : usual.stochastic;
     const onStep = progress(reporter, jobs.length);
-    const pictures = await drawWith(model, jobs, { steps, guidance, batch, onStep });
-    const common = { model: given, steps: String(steps), guidance: String(guidance) };
+    const pictures = await drawWith(model, jobs, { steps, guidance, stochastic, batch, onStep });
+    const how = { steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
+    const common = { model: given, ...how };
     if (options.grid) {
       const columns = Math.ceil(Math.sqrt(jobs.length));
       const text = { ...common, prompts: prompts.join('\n'), seeds: jobs.map(({ seed }) => seed).join(' ') };
@@ -151,9 +171,9 @@ export async function draw(pipeline: Pipeline, jobs: readonly Job[], options: Dr
 async function drawWith(
   model: GenerativeModel,
   jobs: readonly Job[],
-  { steps, guidance, batch, onStep }: DrawOptions & { readonly guidance: number },
+  { onStep, batch, ...sampling }: DrawOptions & Sampling,
 ): Promise<Picture[]> {
-  const sampler = await PictureSampler.create(model, { steps, guidance, batch: Math.min(batch, jobs.length) });
+  const sampler = await PictureSampler.create(model, { ...sampling, batch: Math.min(batch, jobs.length) });
   try {
     const wanted = jobs.map(({ prompt, seed }) => ({ prompt: { prompt, meta: {} }, seed }));
     const pictures = await sampler.draw(wanted, { onStep });

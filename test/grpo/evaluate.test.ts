@@ -38,22 +38,25 @@ test('a difference is that of pairs: what the prompts differ by plays no part', 
   expect(() => estimateDifference([1], [1, 2])).toThrow('difference: 1 scores before, 2 after');
 });
 
-test('an evaluation is the same whatever the batch, and again', async () => {
-  const model = await loadTiny(device, 'sd3');
-  const jobs = evaluationJobs(tinyPrompts, 5, 3);
-  expect(new Set(jobs.map(({ seed }) => seed)).size).toBe(5);
-  const rewards = brightness();
-  const found = [];
-  for (const batch of [2, 2, 5]) {
-    const sampler = await PictureSampler.create(model, { steps: 3, guidance: 2, batch });
-    const { scores, pictures } = await evaluate(sampler, rewards, jobs);
-    expect(pictures.map(({ prompt }) => prompt)).toEqual(jobs.map(({ prompt }) => prompt.prompt));
-    found.push(scores.brightness);
-    sampler.dispose();
-  }
-  expect(found[0]!.length).toBe(5);
-  expect(new Set(found[0]).size).toBe(5);
-  expect(found[1]).toEqual(found[0]);
-  expect(found[2]).toEqual(found[0]);
-  model.dispose();
-});
+test.each([undefined, { noise: 0.7 }])(
+  'an evaluation is the same whatever the batch, and again: %o',
+  async (stochastic) => {
+    const model = await loadTiny(device, 'sd3');
+    const jobs = evaluationJobs(tinyPrompts, 5, 3);
+    expect(new Set(jobs.map(({ seed }) => seed)).size).toBe(5);
+    const rewards = brightness();
+    const found = [];
+    for (const batch of [2, 2, 5]) {
+      const sampler = await PictureSampler.create(model, { steps: 3, guidance: 2, stochastic, batch });
+      const { scores, pictures } = await evaluate(sampler, rewards, jobs);
+      expect(pictures.map(({ prompt }) => prompt)).toEqual(jobs.map(({ prompt }) => prompt.prompt));
+      found.push(scores.brightness);
+      sampler.dispose();
+    }
+    expect(found[0]!.length).toBe(5);
+    expect(new Set(found[0]).size).toBe(5);
+    expect(found[1]).toEqual(found[0]);
+    expect(found[2]).toEqual(found[0]);
+    model.dispose();
+  },
+);

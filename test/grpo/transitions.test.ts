@@ -26,7 +26,7 @@ test('the last step is deterministic unless asked otherwise, so that it ends at 
   for (const schedule of [flow, diffusion]) {
     const steps = transitionsOf(schedule, { noise: 0.7 });
     expect(steps.map(({ step }) => step.std > 0)).toEqual([...Array(9).fill(true), false]);
-    expect(steps.at(-1)!.step).toEqual(odeStepsOf(schedule).at(-1)!.coefficients);
+    expect(steps.at(-1)!.step).toEqual(odeStepsOf(schedule).at(-1)!.step);
     expect(transitionsOf(schedule, { noise: 0.7, stochasticEnd: true }).at(-1)!.step.std).toBeGreaterThan(0);
   }
   const { step, preview } = transitionsOf(flow, { noise: 0.7 }).at(-1)!;

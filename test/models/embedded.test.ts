@@ -4,7 +4,7 @@ import { openSafetensors } from '../../engine/safetensors.js';
 import { scope } from '../../engine/scope.js';
 import { tensor } from '../../engine/tensor.js';
 import { scheduleOf } from '../../grpo/cli/model.js';
-import { OdeSampler } from '../../grpo/sampler.js';
+import { Sampler } from '../../grpo/sampler.js';
 import { odeStepsOf } from '../../grpo/transitions.js';
 import { packageRoot } from '../../kernels/kernel.js';
 import { embeddedFolder } from '../../models/embedded.js';
@@ -53,7 +53,7 @@ describe('the generators that ship draw what diffusers draws from the same folde
       const pipeline = await loadPipeline(device, embeddedFolder(name));
       const [condition, unconditional] = [pipeline.encode(prompts), pipeline.encode(prompts.map(() => ''))];
       const guidance = { scale: Number(metadata.guidance), unconditional };
-      const sampler = await OdeSampler.create(device, pipeline.predict, shape, condition, guidance);
+      const sampler = await Sampler.create(device, pipeline.predict, shape, condition, guidance);
       const initial = tensor(device, latentValues, shape);
       const latents = await sampler.sample(initial, odeStepsOf(scheduleOf(pipeline, Number(metadata.steps))));
       const image = scope(device, () => pipeline.vae.decode(pipeline.vae.unscaled(latents)));

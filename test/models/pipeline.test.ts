@@ -6,7 +6,7 @@ import { scope } from '../../engine/scope.js';
 import { tensor } from '../../engine/tensor.js';
 import { scheduleOf } from '../../grpo/cli/model.js';
 import { sample } from '../../grpo/cli/sample.js';
-import { OdeSampler } from '../../grpo/sampler.js';
+import { Sampler } from '../../grpo/sampler.js';
 import { odeStepsOf } from '../../grpo/transitions.js';
 import { packageRoot } from '../../kernels/kernel.js';
 import { loadPipeline } from '../../models/pipeline.js';
@@ -32,7 +32,7 @@ describe('pictures', () => {
       const pipeline = await loadPipeline(device, folderOf(name), { maxSequenceLength });
       const [condition, unconditional] = [pipeline.encode(prompts), pipeline.encode(['', ''])];
       const guidance = { scale: 3, unconditional };
-      const sampler = await OdeSampler.create(device, pipeline.predict, shape, condition, guidance);
+      const sampler = await Sampler.create(device, pipeline.predict, shape, condition, guidance);
       const initial = tensor(device, values, shape);
       const latents = await sampler.sample(initial, odeStepsOf(scheduleOf(pipeline, 6)));
       const image = scope(device, () => pipeline.vae.decode(pipeline.vae.unscaled(latents)));

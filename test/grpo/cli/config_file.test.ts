@@ -124,6 +124,7 @@ train: { updates: 10, lr: fast, betas: [0.9] }
       'grpo.groups_per_update=1.5': 'grpo.groups_per_update expected a whole number, found 1.5',
       'train.ema=1': 'train.ema expected a decay of at least 0 and below 1, found 1',
       'sampler.same_latent=yes': 'sampler.same_latent expected true or false, found "yes"',
+      'sampler.eval_noise=-0.5': 'sampler.eval_noise expected a number of at least 0, found -0.5',
       'seed=-1': 'seed expected a whole number of at least 0 and at most 4294967295, found -1',
       'reward.mine={http: "ftp://x"}': 'reward.mine.http expected an address, http:// or https://, found "ftp://x"',
       'reward=[brightness]':

@@ -176,6 +176,9 @@ describe('a run', () => {
     const earlier = await winnow('eval', run('first'), '--against', run('half'), '--step', '4', '--n', '2');
     expect(earlier.stdout).toMatch(/^reward (\d\.\d+) -> \1 on 2 held-out prompts .*: 0\.000 to 0\.000\)$/m);
     expect((await winnow('eval', run('first'), '--min', 'beauty=1')).status).toBe(2);
+    const noisy = await winnow('eval', run('first'), '--n', '2', '--set', 'sampler.eval_noise=1');
+    expect(noisy.stdout).toMatch(/on 2 held-out prompts/);
+    expect(noisy.stdout).not.toBe((await winnow('eval', run('first'), '--n', '2')).stdout);
     const base = await winnow('eval', config, '--rewards', 'png-compressibility', '--n', '3');
     expect(base.stdout).toMatch(
       /^reward \d.\d+ on 3 held-out prompts \(95 % interval: .*\)\nreward png-compressibility -/,
@@ -200,7 +203,10 @@ describe('a run', () => {
     expect(await grid('peft', config, '--lora', file('peft'))).toBe(second);
     const base = await grid('base', run('first'), '--base');
     expect(await grid('config', config)).toBe(base);
-    expect(new Set([last, second, base]).size).toBe(3);
+    expect(await grid('ode', config, '--ode')).toBe(base);
+    const noisy = await grid('sde', config, '--sde');
+    expect(new Set([last, second, base, noisy]).size).toBe(4);
+    expect((await winnow('sample', config, '--prompt', 'a cat', '--ode', '--sde')).status).toBe(2);
     expect((await winnow('export', run('first'), '--ema')).status).toBe(2);
   });
 
