@@ -17,7 +17,7 @@ interface Attention {
 const shapes: readonly Attention[] = [
   { set: 'sd14', batch: 2, heads: 8, queries: 1024, keys: 1024, headDim: 40 },
   { set: 'sd14', batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 }, // cross-attention to CLIP's 77 tokens
-  { set: 'small', batch: 8, heads: 4, queries: 64, keys: 64, headDim: 24 },
+  { set: 'small', batch: 96, heads: 4, queries: 23, keys: 23, headDim: 16 },
 ];
 
 interface Inputs {

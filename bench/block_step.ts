@@ -15,7 +15,7 @@ interface Block {
 
 const shapes: readonly Block[] = [
   { set: 'sd14', tokens: 1024, features: 320, heads: 8 },
-  { set: 'small', tokens: 64, features: 96, heads: 3 },
+  { set: 'small', tokens: 64, features: 64, heads: 4 },
 ];
 
 const eps = 1e-5;

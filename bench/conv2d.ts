@@ -18,8 +18,8 @@ interface Conv {
 const shapes: readonly Conv[] = [
   { set: 'sd14', batch: 1, inChannels: 320, outChannels: 320, size: 32 },
   { set: 'sd14', batch: 2, inChannels: 1280, outChannels: 1280, size: 8 },
-  { set: 'small', batch: 8, inChannels: 64, outChannels: 64, size: 16 },
-  { set: 'small', batch: 8, inChannels: 32, outChannels: 32, size: 32 },
+  { set: 'small', batch: 64, inChannels: 24, outChannels: 24, size: 8 },
+  { set: 'small', batch: 64, inChannels: 8, outChannels: 8, size: 32 },
 ];
 
 const taps = Array.from({ length: 9 }, (_, tap) => ({ tap, dh: Math.floor(tap / 3) - 1, dw: (tap % 3) - 1 }));

@@ -7,7 +7,7 @@ import { input } from './random.js';
 /** Images [batch, channels, size, size], and the heads their pixels are split into for attention. */
 const images: readonly { set: ShapeSet; batch: number; channels: number; size: number; heads: number }[] = [
   { set: 'sd14', batch: 2, channels: 320, size: 64, heads: 8 },
-  { set: 'small', batch: 8, channels: 64, size: 16, heads: 4 },
+  { set: 'small', batch: 64, channels: 64, size: 4, heads: 4 },
 ];
 
 export const copyCases: readonly BenchCase[] = images.flatMap(({ set, batch, channels, size, heads }): BenchCase[] => {

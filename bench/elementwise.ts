@@ -7,7 +7,7 @@ import { input } from './random.js';
 
 const sizes: readonly { set: ShapeSet; count: number }[] = [
   { set: 'sd14', count: 1 << 22 },
-  { set: 'small', count: 8 * 64 * 16 * 16 },
+  { set: 'small', count: 96 * 16 * 64 },
 ];
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

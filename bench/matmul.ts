@@ -19,8 +19,8 @@ const shapes: readonly Gemm[] = [
   { set: 'sd14', m: 1024, n: 1024, k: 1024 },
   { set: 'sd14', m: 4096, n: 1280, k: 320 },
   { set: 'sd14', m: 1024, n: 320, k: 1280 },
-  { set: 'small', m: 512, n: 384, k: 96 },
-  { set: 'small', m: 512, n: 64, k: 64 },
+  { set: 'small', m: 1536, n: 256, k: 64 },
+  { set: 'small', m: 1536, n: 64, k: 64 },
 ];
 
 /** Element `index` of a row-major product with `n` columns; `a` and `b` say where element (row, k) and (k, column) lie. */

@@ -7,11 +7,11 @@ import { input } from './random.js';
 
 const images: readonly { set: ShapeSet; batch: number; channels: number; size: number; groups: number }[] = [
   { set: 'sd14', batch: 1, channels: 320, size: 32, groups: 32 },
-  { set: 'small', batch: 8, channels: 64, size: 16, groups: 16 },
+  { set: 'small', batch: 64, channels: 8, size: 32, groups: 2 },
 ];
 const tokens: readonly { set: ShapeSet; rows: number; channels: number }[] = [
   { set: 'sd14', rows: 1024, channels: 1280 },
-  { set: 'small', rows: 512, channels: 96 },
+  { set: 'small', rows: 1536, channels: 64 },
 ];
 const eps = 1e-5;
 

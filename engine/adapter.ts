@@ -1,7 +1,8 @@
 /** Finding a WebGPU adapter: Dawn's entry point, the choice by name or kind, and what the adapter can do. */
 import { create, globals } from 'webgpu';
 import type { Features } from '../kernels/kernel.js';
-import { provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
+import { harmlessLines, withoutLines } from './quiet_start.js';
+import { lacksVulkanLoader, provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
 
 /** Dawn toggles: without the second, NVIDIA on Linux hides f16; the last gives exact timestamps. Unknown ones are ignored. */
 const toggles = [
@@ -30,6 +31,11 @@ export interface AdapterOptions {
   readonly name?: string | undefined;
   /** Receives the line that says which driver was provided, when none was there. */
   readonly log?: ((line: string) => void) | undefined;
+  /**
+   * Leave out Dawn's warnings at the start that say nothing. For programs that own their process: its stderr is another one
+   * for some milliseconds. Default false.
+   */
+  readonly quiet?: boolean;
 }
 
 /** An adapter that has no Vulkan, Metal or D3D12 behind it is not found: the message says what to install. */
@@ -41,25 +47,28 @@ export class NoAdapterError extends Error {
 export async function findAdapter({
   name = process.env.WINNOW_DEVICE,
   log,
+  quiet = false,
 }: AdapterOptions = {}): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
   tuneSoftwareDrivers();
-  let present = await tryAdapter();
+  // Without a loader Dawn finds no more than a warning to print.
+  let present = lacksVulkanLoader() ? undefined : await tryAdapter(quiet);
   let provided = '';
   if (!present) {
     const { ok, message } = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
     provided = ok ? `${message}, but it gives none` : message;
-    present = ok ? await tryAdapter() : undefined;
+    present = ok ? await tryAdapter(quiet) : undefined;
   }
   if (!present) throw new NoAdapterError(`no WebGPU adapter. ${provided}`);
   if (!name) return present;
-  return (await tryAdapter(name))!;
+  return (await tryAdapter(quiet, name))!;
 }
 
 /** The adapter named like `name`, or the best one; undefined where there is none. Throws on a name that fits none. */
-async function tryAdapter(name?: string): Promise<FoundAdapter | undefined> {
+async function tryAdapter(quiet: boolean, name?: string): Promise<FoundAdapter | undefined> {
   const gpu = create(name ? [`adapter=${name}`, ...toggles] : toggles);
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch((error: unknown) => {
+  const request = (): Promise<GPUAdapter | null> => gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const adapter = await (quiet ? withoutLines(harmlessLines, request) : request()).catch((error: unknown) => {
     if (!name) throw error;
     throw new NoAdapterError(`no WebGPU adapter named like "${name}": ${(error as Error).message}`);
   });

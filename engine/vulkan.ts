@@ -14,8 +14,9 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism, constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { cacheFolder } from './cache_folder.js';
@@ -39,6 +40,16 @@ export interface Provided {
 export function tuneSoftwareDrivers(): void {
   // lavapipe splits a dispatch in equal parts, one a thread: with two threads a core, a busy core delays it less.
   process.env.LP_NUM_THREADS ??= String(Math.min(2 * availableParallelism(), 32));
+}
+
+const loader = 'libvulkan.so.1';
+
+/** Whether Dawn will look for a Vulkan loader in vain: beside itself, beside Node, and where the system looks for libraries. */
+export function lacksVulkanLoader(): boolean {
+  if (process.platform !== 'linux') return false;
+  const dawn = join(dirname(createRequire(import.meta.url).resolve('webgpu')), 'dist', `linux-${process.arch}`);
+  const beside = [dawn, dirname(process.execPath)].some((folder) => existsSync(join(folder, loader)));
+  return !beside && isMissing(loader);
 }
 
 /**
@@ -137,7 +148,7 @@ async function apt(args: readonly string[]): Promise<{ status: number; output: s
 const swiftShader = {
   version: '147.0.0', // the last whose package allows Node 20
   integrity: '4ZKeAQQa8up2mt675qSitztLdbQrlf8BKdC5naeap+5Mv1OV1OlJdPoU+EJC/p5sQUJUQmN4r+q5+EhaaOUHpQ==', // SHA-512 of the package
-  files: ['libvk_swiftshader.so', 'libvulkan.so.1', 'vk_swiftshader_icd.json'],
+  files: ['libvk_swiftshader.so', loader, 'vk_swiftshader_icd.json'],
 } as const;
 
 /** The folder that holds SwiftShader once it has been fetched. */
@@ -193,13 +204,28 @@ function useSwiftShader(folder: string): string {
     if (!existsSync(join(folder, file))) throw new Error(`${join(folder, file)} is missing; delete the folder`);
   process.env.VK_DRIVER_FILES = join(folder, 'vk_swiftshader_icd.json');
   const noDelete = 0x1000; // RTLD_NODELETE: without it Node unloads what is not an addon of its own
+  loadLibrary(join(folder, loader), noDelete);
+  return `using SwiftShader (software) from ${folder}`;
+}
+
+/** Loads a library, by its path or by a name that the system finds. Throws where it can't be loaded. */
+function loadLibrary(library: string, flags = 0): void {
   try {
-    process.dlopen({ exports: {} }, join(folder, 'libvulkan.so.1'), constants.dlopen.RTLD_NOW | noDelete);
+    process.dlopen({ exports: {} }, library, constants.dlopen.RTLD_NOW | flags);
   } catch (error) {
-    // The loader is not an addon, which Node says after loading it. Anything else is a library that can't be loaded.
+    // The library is not an addon, which Node says after loading it. Anything else is a library that can't be loaded.
     if (!String(error).includes('did not self-register')) throw error;
   }
-  return `using SwiftShader (software) from ${folder}`;
+}
+
+/** Whether there is no library of a name where the system looks for them. One that is broken is not missing. */
+export function isMissing(library: string): boolean {
+  try {
+    loadLibrary(library);
+    return false;
+  } catch (error) {
+    return String(error).includes(`${library}: cannot open shared object file`);
+  }
 }
 
 /** Runs a program to its end without input; its output is that of stdout and stderr together. A program that is missing has status -1. */

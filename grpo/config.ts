@@ -35,7 +35,10 @@ export interface RunConfig {
     rank: number;
     /** The adapter's factor is alpha / rank. Default 2 rank. */
     alpha: number;
-    /** `attention`: every attention projection (of SD3: of the joint attention), or names of layers, by their ends. */
+    /**
+     * `attention`: every attention projection (of SD3: of the joint attention); `blocks`: every linear layer of the
+     * transformer blocks; or names of layers, by their ends. Default attention.
+     */
     targets: string | string[];
   } | null;
   prompts: {
@@ -66,7 +69,10 @@ export interface RunConfig {
     eval_noise: number;
     /** Guidance of an evaluation. Default: the rollout's. */
     eval_guidance?: number;
-    /** Samples in one network call at most: bounds memory, changes no result. Default: the whole group. */
+    /**
+     * Samples in one network call at most: bounds memory, changes no result. Whole groups that fit are drawn together. Default: a
+     * group, or where latents are small as many samples as have 16,384 pixels of them: 256 of 8 x 8.
+     */
     batch?: number;
     /** Whether the unconditional half of the guidance gets no gradient, as in Flow-GRPO. Default true. */
     detach_unconditional: boolean;

@@ -27,7 +27,7 @@ export interface PictureSamplerOptions {
 }
 
 export interface DrawEvents {
-  /** Called after each step of a batch, with the pictures done before it. */
+  /** Called after each step of a batch, with the pictures done before it. Given one, every step is waited for. */
   readonly onStep?: ((done: number, step: number, steps: number) => void) | undefined;
   /** Sees each batch when it is done; `start` is the place of its first picture. */
   readonly onBatch?: ((pictures: readonly Picture[], start: number) => Promise<void> | void) | undefined;
@@ -71,7 +71,7 @@ export class PictureSampler {
       const latents = await this.sampler.sample(initial, path, {
         condition,
         seeds,
-        onStep: (step) => onStep?.(start, step, path.length),
+        ...(onStep && { onStep: (step) => onStep(start, step, path.length) }),
       });
       scope(device, () => assign(this.decoder.latents, latents));
       for (const thing of [initial, ...condition]) thing.dispose();

@@ -11,7 +11,8 @@ export interface Picture extends RewardImage {
 }
 
 /** Pictures decoded at once: a decoder at full size needs some 0.5 GB for one of 512 x 512, of 64 x 64 latents. */
-const atOnce = ([, height, width]: GenerativeModel['latentShape']): number => Math.floor(4096 / (height * width));
+export const decodedAtOnce = ([, height, width]: GenerativeModel['latentShape']): number =>
+  Math.max(1, Math.floor(4096 / (height * width)));
 
 /** Decodes batches of `count` latents, in parts that are captured once. */
 export class PictureDecoder {
@@ -28,7 +29,7 @@ export class PictureDecoder {
   static async create(
     model: GenerativeModel,
     count: number,
-    most = atOnce(model.latentShape),
+    most = decodedAtOnce(model.latentShape),
   ): Promise<PictureDecoder> {
     const { device, latentShape, pictureSize, decode } = model;
     const parts = equalParts(count, most);
@@ -62,16 +63,16 @@ export class PictureDecoder {
   }
 }
 
-/** Three planes of values in [-1, 1] as interleaved bytes, rounded and clamped as Flow-GRPO does. */
+/** Three planes of values in [-1, 1] as interleaved bytes, rounded (halves to even) and clamped as Flow-GRPO does. */
 function toBytes(values: ArrayLike<number>, plane: number): { rgb: Uint8Array; finite: boolean } {
-  const rgb = new Uint8Array(3 * plane);
+  const rgb = new Uint8ClampedArray(3 * plane);
   let finite = true;
   for (let c = 0; c < 3; c++) {
     for (let i = 0; i < plane; i++) {
       const value = values[c * plane + i]!;
       if (!Number.isFinite(value)) finite = false;
-      rgb[3 * i + c] = Math.round(255 * Math.min(1, Math.max(0, (value + 1) / 2)));
+      rgb[3 * i + c] = 255 * ((value + 1) / 2);
     }
   }
-  return { rgb, finite };
+  return { rgb: new Uint8Array(rgb.buffer), finite };
 }

@@ -2,87 +2,35 @@
  * Rollouts: groups of samples of one prompt, thinned while they are drawn (Pro-GRPO, section 4.3). At a checkpoint the
  * prediction that step computes anyway gives a preview of each sample's end; rewards of the previews decide which samples
  * take the step, with that same prediction. The others stop before it and cost nothing more.
+ *
+ * Groups of an update are drawn together as far as memory allows: they have the same sizes at every step, so one network call,
+ * one decode and one call of the rewards serve them all, while noise, scores and selections are each group's own.
  */
-import { check } from '../engine/errors.js';
-import type { Prune } from './config.js';
+import { Group, type GroupResult, type GroupScores, sampleKeys, sharedSample } from './group.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import type { Picture } from './pictures.js';
-import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
+import { groupsInTurn, type RolloutOptions, samplesAtOnce, stagesOf } from './rollout_plan.js';
 import { captureRollout, predict, type RolloutSteps } from './rollout_steps.js';
 import type { Trajectories } from './trajectories.js';
-import type { Transition } from './transitions.js';
-import { optimalVarianceSubset, uniformSubset } from './variance_filter.js';
 
-export interface RolloutOptions {
-  readonly transitions: readonly Transition[];
-  /**
-   * Size of the group, then what is kept at each checkpoint, each less than the one before. One count more, and the last
-   * selection is among the final rewards (static filtering, section 4.2).
-   */
-  readonly keep: readonly number[];
-  /** 0-based steps of the checkpoints, rising. */
-  readonly pruneAt: readonly number[];
-  readonly prune: Prune;
-  /** Classifier-free guidance; 1 is none. */
-  readonly guidance: number;
-  /** Samples in one network call at most: bounds memory, changes no bit. Default: the whole group. */
-  readonly batch?: number | undefined;
-  /** One initial latent for a whole group. Default false. */
-  readonly sameLatent?: boolean;
-  /** Of noise and random selections. */
-  readonly seed: number;
-}
-
-/** What the noise of a group is a function of, besides the seed. */
-export interface GroupId {
-  readonly update: number;
-  /** Number of the group in its update: also its prompt's row in the conditions. */
+/** How far groups that are drawn together are. */
+export interface RolloutProgress {
+  /** Number of the first of them, and how many they are. */
   readonly group: number;
-}
-
-/** A selection, by the samples' numbers in the group. */
-export interface Selection {
-  /** The step that only the kept take; the number of steps where final rewards decide. */
+  readonly together: number;
+  /** Steps done. */
   readonly step: number;
-  readonly samples: readonly number[];
-  /** Rewards of the samples' previews (or final pictures); absent where the selection is random. NaN: not finite. */
-  readonly rewards?: readonly number[];
-  readonly kept: readonly number[];
-}
-
-/** A sample that is trained on. */
-export interface Survivor {
-  /** Its number in the group. */
-  readonly sample: number;
-  /** Where its trajectory lies. */
-  readonly slot: number;
-  /** Final reward; NaN where the picture is not finite. */
-  readonly reward: number;
-}
-
-export interface GroupResult {
-  readonly prompt: Prompt;
-  readonly selections: readonly Selection[];
-  readonly survivors: readonly Survivor[];
-  /** Final rewards of all that were drawn to the end: of the survivors, unless the selection came after. */
-  readonly finals: readonly number[];
-  /** Raw scores of each reward for them, by name. */
-  readonly parts: Readonly<Record<string, readonly number[]>>;
-  /** Network calls: one for each sample and step. */
-  readonly calls: number;
-  /** Pictures decoded and scored. */
-  readonly decodes: number;
-  /** Seconds of drawing, and of previews and final pictures with their rewards. */
-  readonly seconds: { readonly sample: number; readonly reward: number };
+  /** Samples of each group that took the last of them. */
+  readonly alive: number;
 }
 
 export interface RolloutEvents {
-  /** After each step, with the samples that took it. Given one, every step is waited for. */
-  readonly onStep?: ((step: number, alive: number) => void) | undefined;
-  /** The pictures of each selection and of the end, with the samples' numbers and their rewards. */
-  readonly onPictures?: ((step: number, pictures: readonly ScoredPicture[]) => void) | undefined;
-  /** Ends the group before its next step, by its reason. */
+  /** After each step. Given one, every step is waited for. */
+  readonly onStep?: ((progress: RolloutProgress) => void) | undefined;
+  /** The pictures of each selection and of the end, with the samples' numbers and their rewards, group by group. */
+  readonly onPictures?: ((group: number, step: number, pictures: readonly ScoredPicture[]) => void) | undefined;
+  /** Ends the rollout before its next step, by its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -91,161 +39,166 @@ export interface ScoredPicture extends Picture {
   readonly reward: number;
 }
 
-/** Keys of the noise of samples, u32 pairs: functions of seed, update, group and the sample's number alone. */
-export function sampleKeys(seed: number, { update, group }: GroupId, samples: readonly number[]): number[] {
-  // The word comes first: the hash has 32 bits of state, and two keys may share one word's but not both.
-  return samples.flatMap((sample) => [0, 1].map((word) => hashNumbers(word, seed, update, group, sample)));
-}
-
-const shared = -1; // the sample's number in the key of a latent that a whole group starts from
-
-/** The sizes a group has until its end, and what a last selection keeps. Throws for plans that make no sense. */
-export function stagesOf({ keep, pruneAt, prune, transitions }: Omit<RolloutOptions, 'guidance' | 'seed'>): {
-  readonly sizes: readonly number[];
-  readonly after: number | undefined;
-} {
-  const steps = transitions.length;
-  const falls = keep.every((size, i) => Number.isInteger(size) && size >= 1 && (i === 0 || size < keep[i - 1]!));
-  check(keep.length > 0 && falls, `rollout: expected falling numbers of samples to keep, found [${keep}]`);
-  const rises = pruneAt.every((step, i) => Number.isInteger(step) && step > (pruneAt[i - 1] ?? -1) && step < steps);
-  check(rises, `rollout: expected rising steps below ${steps} to prune at, found [${pruneAt}]`);
-  const extra = keep.length - 1 - pruneAt.length;
-  const allowed = { none: [0], ovf: [0], uniform: [0, 1], 'ovf-after': [1] }[prune];
-  check(
-    allowed.includes(extra) && (prune !== 'none' || keep.length === 1) && (prune !== 'ovf-after' || keep.length === 2),
-    `rollout: pruning by ${prune} at steps [${pruneAt}] does not go with [${keep}] samples`,
-  );
-  return { sizes: keep.slice(0, pruneAt.length + 1), after: extra === 1 ? keep.at(-1)! : undefined };
-}
-
-/** Draws groups, one after the other, from steps that are captured once. */
+/** Draws the groups of updates from steps that are captured once. */
 export class Rollout {
+  /** By the number of groups that are drawn together. */
+  private readonly steps = new Map<number, RolloutSteps>();
+
   private constructor(
     private readonly model: GenerativeModel,
     private readonly store: Trajectories,
     private readonly reward: CombinedReward,
     private readonly options: RolloutOptions,
-    private readonly steps: RolloutSteps,
   ) {}
 
-  /** Slots that the trajectories of `groups` groups need: the survivors, and what one group has besides. */
-  static slots(keep: readonly number[], groups: number): number {
-    return groups * keep.at(-1)! + keep[0]! - keep.at(-1)!;
-  }
-
+  /** Captures what draws as many groups as the store has prompts. */
   static async create(
     model: GenerativeModel,
     store: Trajectories,
     reward: CombinedReward,
     options: RolloutOptions,
   ): Promise<Rollout> {
-    const { transitions, pruneAt, prune, guidance, batch: most = Number.POSITIVE_INFINITY } = options;
-    const { sizes } = stagesOf(options);
-    const previews = prune !== 'uniform';
-    const steps = await captureRollout(model, store, { transitions, sizes, pruneAt, previews, guidance, most });
-    return new Rollout(model, store, reward, options, steps);
+    const rollout = new Rollout(model, store, reward, options);
+    try {
+      for (const together of rollout.turns(store.size.groups)) await rollout.stepsFor(together);
+      return rollout;
+    } catch (error) {
+      rollout.dispose();
+      throw error;
+    }
   }
 
-  /** Draws one group. The condition of its prompt must stand in the store's row `id.group`. */
-  async sample(prompt: Prompt, id: GroupId, events: RolloutEvents = {}): Promise<GroupResult> {
-    const { store, options, model } = this;
-    const { batches, checkpoints, advance, finish } = this.steps;
+  /** Draws a group of each prompt of an update. Their conditions must stand in the store's rows, in the same order. */
+  async sample(prompts: readonly Prompt[], update: number, events: RolloutEvents = {}): Promise<GroupResult[]> {
+    const { store, options } = this;
+    const results: GroupResult[] = [];
+    for (const together of this.turns(prompts.length)) {
+      const first = results.length;
+      const groups = prompts
+        .slice(first, first + together)
+        .map((prompt, i) => new Group(prompt, { update, group: first + i }, store.claim(options.keep[0]!), options));
+      results.push(...(await this.draw(groups, events)));
+    }
+    return results;
+  }
+
+  private turns(groups: number): number[] {
+    return groupsInTurn(groups, { ...this.options, latentShape: this.model.latentShape });
+  }
+
+  /** The steps for so many groups; a number that was not planned for, of an update with few prompts, is captured when it comes. */
+  private async stepsFor(together: number): Promise<RolloutSteps> {
+    const { model, store, options } = this;
+    const known = this.steps.get(together);
+    if (known) return known;
+    const { transitions, pruneAt, prune, guidance } = options;
+    const sizes = stagesOf(options).sizes.map((size) => together * size);
+    const most = samplesAtOnce({ ...options, latentShape: model.latentShape });
+    const previews = prune !== 'uniform';
+    const steps = await captureRollout(model, store, { transitions, sizes, pruneAt, previews, guidance, most });
+    this.steps.set(together, steps);
+    return steps;
+  }
+
+  private async draw(groups: readonly Group[], events: RolloutEvents): Promise<GroupResult[]> {
+    const { model, options } = this;
+    const steps = await this.stepsFor(groups.length);
+    const { batches, checkpoints, advance, finish } = steps;
     const { after } = stagesOf(options);
-    const end = advance.length;
     const clock = new Clock();
     let batch = batches[0]!;
-    let alive = store.claim(batch.size).map((slot, sample) => ({ sample, slot }));
-    this.begin(alive, id);
+    this.begin(groups, steps);
 
-    const selections: Selection[] = [];
-    let [calls, decodes] = [0, 0];
-    const score = async (step: number) => {
+    const score = async (step: number): Promise<GroupScores[]> => {
       await model.device.sync();
       clock.add('sample');
-      const scored = await this.score(batch.size, prompt);
-      events.onPictures?.(
-        step,
-        scored.pictures.map((picture, i) => ({ ...picture, sample: alive[i]!.sample, reward: scored.total[i]! })),
-      );
-      decodes += batch.size;
+      const scores = await this.score(groups, steps, step, events);
       clock.add('reward');
-      return scored;
-    };
-    const select = (step: number, count: number, rewards?: readonly number[]): number[] => {
-      const places = this.select(rewards, batch.size, count, id, step);
-      const kept = places.map((place) => alive[place]!);
-      store.release(alive.filter((each) => !kept.includes(each)).map(({ slot }) => slot));
-      const numbers = (list: typeof alive): number[] => list.map(({ sample }) => sample);
-      selections.push({ step, samples: numbers(alive), kept: numbers(kept), ...(rewards && { rewards }) });
-      alive = kept;
-      return places;
+      return scores;
     };
     for (const [i, step] of advance.entries()) {
       events.signal?.throwIfAborted();
       predict(batch);
-      calls += batch.size;
+      for (const group of groups) group.countCall();
       const checkpoint = checkpoints.find((each) => each.step === i);
       if (checkpoint) {
         checkpoint.preview?.run();
-        const rewards = checkpoint.preview && (await score(i)).total;
-        checkpoint.picks.write(select(i, checkpoint.to.size, rewards));
+        const scores = checkpoint.preview && (await score(i));
+        const [before, count] = [batch.size / groups.length, checkpoint.to.size / groups.length];
+        const places = groups.map((group, g) => this.select(group, i, count, scores?.[g]?.total));
+        checkpoint.picks.write(places.flatMap((list, g) => list.map((place) => g * before + place)));
         checkpoint.compact.run();
         batch = checkpoint.to;
       }
       step.run();
       if (events.onStep) {
         await model.device.sync();
-        events.onStep(i + 1, batch.size);
+        const alive = batch.size / groups.length;
+        events.onStep({ group: groups[0]!.id.group, together: groups.length, step: i + 1, alive });
       }
     }
     finish.run();
-    const { total: finals, parts } = await score(end);
-    let survivors = alive.map((each, i): Survivor => ({ ...each, reward: finals[i]! }));
-    if (after !== undefined) survivors = select(end, after, finals).map((place) => survivors[place]!);
-    return { prompt, selections, survivors, finals, parts, calls, decodes, seconds: clock.seconds };
+    const scores = await score(advance.length);
+    const seconds = clock.share(groups.length);
+    return groups.map((group, g) => {
+      const drawn = group.alive;
+      if (after !== undefined) this.select(group, advance.length, after, scores[g]!.total);
+      return group.result(scores[g]!, drawn, seconds);
+    });
   }
 
-  /** Writes what is the group's own, and draws its initial latents. */
-  private begin(alive: readonly { readonly sample: number; readonly slot: number }[], id: GroupId): void {
-    const { batches, start } = this.steps;
+  /** Writes what is the groups' own, and draws their initial latents. */
+  private begin(groups: readonly Group[], { batches, start }: RolloutSteps): void {
     const first = batches[0]!;
     const { seed, sameLatent } = this.options;
-    const numbers = alive.map(({ sample }) => sample);
-    first.keys.write(sampleKeys(seed, id, numbers));
-    start.keys.write(sampleKeys(seed, id, sameLatent ? numbers.map(() => shared) : numbers));
-    first.slots.write(alive.map(({ slot }) => slot));
-    first.conditions.write(numbers.map(() => id.group));
+    const keysOf = (samplesOf: (group: Group) => readonly number[]): number[] =>
+      groups.flatMap((group) => sampleKeys(seed, group.id, samplesOf(group)));
+    first.keys.write(keysOf(({ alive }) => alive));
+    start.keys.write(keysOf(({ alive }) => (sameLatent ? alive.map(() => sharedSample) : alive)));
+    first.slots.write(groups.flatMap(({ slots }) => slots));
+    first.conditions.write(groups.flatMap(({ alive, id }) => alive.map(() => id.group)));
     start.step.run();
   }
 
-  /** Decodes and scores what stands in the decoder. A picture that is not finite has no reward: NaN. */
-  private async score(size: number, prompt: Prompt) {
-    const pictures = await this.steps.decoders.get(size)!.pictures(Array<Prompt>(size).fill(prompt));
-    const { total, parts } = await this.reward.score(pictures);
-    return { pictures, parts, total: total.map((value, i) => (pictures[i]!.finite ? value : Number.NaN)) };
+  /** Decodes and scores what stands in the decoder, each group by itself. A picture that is not finite has no reward: NaN. */
+  private async score(
+    groups: readonly Group[],
+    { decoders }: RolloutSteps,
+    step: number,
+    { onPictures }: RolloutEvents,
+  ): Promise<GroupScores[]> {
+    const size = groups[0]!.alive.length;
+    const prompts = groups.flatMap(({ prompt }) => Array<Prompt>(size).fill(prompt));
+    const pictures = await decoders.get(prompts.length)!.pictures(prompts);
+    const { total, parts } = await this.reward.score(pictures, Array<number>(groups.length).fill(size));
+    const rewards = total.map((value, i) => (pictures[i]!.finite ? value : Number.NaN));
+    return groups.map((group, g) => {
+      group.countDecode();
+      const own = <T>(list: readonly T[]): T[] => list.slice(g * size, (g + 1) * size);
+      const scored = own(pictures).map((picture, i): ScoredPicture => {
+        return { ...picture, sample: group.alive[i]!, reward: rewards[g * size + i]! };
+      });
+      onPictures?.(group.id.group, step, scored);
+      const ownParts = Object.entries(parts).map(([name, values]) => [name, own(values)] as const);
+      return { total: own(rewards), parts: Object.fromEntries(ownParts) };
+    });
   }
 
-  /** Places of the samples to keep, rising. */
-  private select(
-    rewards: readonly number[] | undefined,
-    size: number,
-    count: number,
-    { update, group }: GroupId,
-    step: number,
-  ): number[] {
-    const { prune, seed } = this.options;
-    if (prune === 'uniform' || !rewards) return uniformSubset(size, count, seed, update, group, step);
-    return optimalVarianceSubset(rewards, count);
+  /** Thins a group and gives back the slots of those that end here; the places of the others, rising. */
+  private select(group: Group, step: number, count: number, rewards?: readonly number[]): number[] {
+    const { places, freed } = group.select(step, count, rewards);
+    this.store.release(freed);
+    return places;
   }
 
   dispose(): void {
-    this.steps.dispose();
+    for (const steps of this.steps.values()) steps.dispose();
   }
 }
 
 /** Seconds by phase. */
 class Clock {
-  readonly seconds = { sample: 0, reward: 0 };
+  private readonly seconds = { sample: 0, reward: 0 };
   private last = performance.now();
 
   /** The time since the last call was spent on `phase`. */
@@ -253,5 +206,11 @@ class Clock {
     const now = performance.now();
     this.seconds[phase] += (now - this.last) / 1000;
     this.last = now;
+  }
+
+  /** An equal part of both for each of `count`. */
+  share(count: number): GroupResult['seconds'] {
+    const { sample, reward } = this.seconds;
+    return { sample: sample / count, reward: reward / count };
   }
 }

@@ -1,4 +1,4 @@
-/** The captured steps of a rollout: the network once for each size that a group has on its way, a transition for each step. */
+/** The captured steps of a rollout: the network once for each size that its groups have on their way, a transition for each step. */
 import {
   add,
   assign,
@@ -25,7 +25,7 @@ import { guided } from './sampler.js';
 import type { Trajectories } from './trajectories.js';
 import type { Transition } from './transitions.js';
 
-/** The samples that are drawn together: one size of the group. */
+/** The samples that are drawn together, of one group or several, group after group. */
 export interface Batch {
   readonly size: number;
   readonly latents: Tensor;

@@ -114,7 +114,7 @@ export interface SampleOptions {
   readonly condition?: readonly Tensor[];
   /** One a sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
   readonly seeds?: readonly number[];
-  /** Called after each step, with the number of those done. */
+  /** Called after each step, with the number of those done. Given one, every step is waited for. */
   readonly onStep?: (step: number) => void;
 }
 
@@ -177,8 +177,10 @@ export class Sampler {
       this.counter.write([i + 1]);
       this.coefficients.write(packGaussianCoefficients(Array(samples).fill(step)));
       this.step.run();
-      await this.latents.device.sync(); // the next write waits for nothing, but progress should be true
-      onStep?.(i + 1);
+      if (onStep) {
+        await this.latents.device.sync();
+        onStep(i + 1);
+      }
     }
     return this.latents;
   }

@@ -2,11 +2,13 @@
 import { groupAdvantages, type Moments, momentsOf } from './advantage.js';
 import type { TrainingState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
+import type { GroupResult } from './group.js';
 import { Learner, type LearningReport, type TrainingRow } from './learner.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { type GroupResult, Rollout, type RolloutOptions, type ScoredPicture, stagesOf } from './rollout.js';
+import { Rollout, type RolloutProgress, type ScoredPicture } from './rollout.js';
+import { type RolloutOptions, slotsOf, stagesOf } from './rollout_plan.js';
 import { trainedSteps } from './timesteps.js';
 import { Trajectories } from './trajectories.js';
 import { transitionsOf } from './transitions.js';
@@ -21,13 +23,7 @@ export class DivergedError extends Error {
 
 /** Where an update stands. */
 export type Progress =
-  | {
-      readonly phase: 'sampling';
-      readonly group: number;
-      readonly groups: number;
-      readonly step: number;
-      readonly alive: number;
-    }
+  | (RolloutProgress & { readonly phase: 'sampling'; readonly groups: number })
   | { readonly phase: 'training'; readonly rows: number };
 
 export interface UpdateOptions {
@@ -123,7 +119,7 @@ export class Trainer {
       return thing;
     };
     try {
-      const slots = Rollout.slots(grpo.keep, groups);
+      const slots = slotsOf(groups, { ...plan, latentShape: model.latentShape });
       const store = keep(new Trajectories(model, { slots, steps: sampler.steps, groups }));
       const rollout = keep(await Rollout.create(model, store, reward, plan));
       const learner = await Learner.create(model, store, {
@@ -164,19 +160,11 @@ export class Trainer {
     const update = this.counters.updates;
     this.store.clear();
     this.store.encode(prompts.map(({ prompt }) => prompt));
-    const groups: GroupResult[] = [];
-    for (const [group, prompt] of prompts.entries()) {
-      const id = { update, group };
-      groups.push(
-        await this.rollout.sample(prompt, id, {
-          onStep:
-            onProgress &&
-            ((step, alive) => onProgress({ phase: 'sampling', group, groups: prompts.length, step, alive })),
-          onPictures: onPictures && ((step, pictures) => onPictures(group, step, pictures)),
-          signal,
-        }),
-      );
-    }
+    const groups = await this.rollout.sample(prompts, update, {
+      onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
+      onPictures,
+      signal,
+    });
     signal?.throwIfAborted();
     const finals = groups.map(({ survivors }) => survivors.map(({ reward }) => reward));
     const advantages = groupAdvantages(finals, {

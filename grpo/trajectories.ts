@@ -1,7 +1,8 @@
 /**
  * What an update keeps of its rollouts, on the GPU: the latents before and after every step, the log probabilities of the
  * stored latents, and the prompts' conditions. Samples live in slots; a pruned sample's slot goes to one that is drawn
- * later, so that nothing that survives is ever moved, and memory is that of the survivors and one group's excess.
+ * later, so that nothing that survives is ever moved, and memory is that of the survivors and of what groups drawn together
+ * have besides.
  */
 import { check } from '../engine/errors.js';
 import { assignRows, scope, type Tensor, tensor, zeros } from '../engine/index.js';

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { packageRoot } from '../engine/version.js';
 
 /** Names of the embedded models; each is an ordinary folder. */
-export const embeddedModels = ['scenes-vae', 'scenes-clip', 'scenes-flow', 'scenes-diffusion'] as const;
+export const embeddedModels = [
+  'scenes-vae',
+  'scenes-clip',
+  'scenes-pick',
+  'scenes-hps',
+  'scenes-aesthetic',
+  'scenes-flow',
+  'scenes-diffusion',
+] as const;
 
 export type EmbeddedModel = (typeof embeddedModels)[number];
 

@@ -21,7 +21,18 @@ export const loraTargets = {
     'attn.to_q',
     'attn.to_v',
   ],
+  /** Every linear layer of the transformer blocks: attention, feed-forward and AdaLN. */
+  blocks: /(?:.*\.)?transformer_blocks\.\d+\..*/,
 } as const satisfies Record<string, LoraTargets>;
+
+/** What a configuration names: `attention` or `blocks` among the layers of a network, or the ends of names. */
+export function targetsNamed(targets: string | readonly string[], layers: Iterable<string>): LoraTargets {
+  if (targets === 'blocks') return loraTargets.blocks;
+  if (targets !== 'attention') return [targets].flat();
+  // SD3's joint attention has projections that the others lack.
+  const joint = [...layers].some((name) => name.endsWith('.attn.add_k_proj'));
+  return joint ? loraTargets.jointAttention : loraTargets.attention;
+}
 
 export interface LoraOptions {
   readonly targets: LoraTargets;

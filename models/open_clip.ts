@@ -1,12 +1,13 @@
 /** OpenCLIP's checkpoints as transformers' CLIPModel: other names, fused projections taken apart, matrices turned. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FileEntry } from '../engine/safetensors.js';
+import type { FileEntry, FileTensor } from '../engine/safetensors.js';
 import type { CLIPConfig } from './clip.js';
 import { isCount } from './config.js';
 import { ModelFileError } from './errors.js';
+import type { Parameters } from './parameters.js';
 import { readable, readJson, shown } from './weight_files.js';
-import type { WeightSource } from './weights.js';
+import { fileElements, type WeightSource } from './weights.js';
 
 /** A part of a tensor in the file: rows of its first axis by thirds, or all of it transposed. */
 interface Part {
@@ -175,4 +176,75 @@ export async function readOpenClipConfig(folder: string): Promise<ReturnType<typ
       `model_cfg is ${shown(model_cfg)}, expected an object with vision_cfg and text_cfg`,
     ]);
   return clipConfigOf(model_cfg as unknown as OpenClipConfig, path); // its values are checked there
+}
+
+/** A CLIPModel's config as OpenCLIP's model_cfg. */
+export function openClipConfigOf(config: {
+  readonly projection_dim: number;
+  readonly text_config: Readonly<Record<string, unknown>>;
+  readonly vision_config: Readonly<Record<string, unknown>>;
+}): OpenClipConfig {
+  const { projection_dim, text_config: text, vision_config: vision } = config;
+  return {
+    embed_dim: projection_dim,
+    quick_gelu: text.hidden_act === 'quick_gelu',
+    vision_cfg: {
+      image_size: vision.image_size,
+      layers: vision.num_hidden_layers,
+      width: vision.hidden_size,
+      head_width: Number(vision.hidden_size) / Number(vision.num_attention_heads),
+      patch_size: vision.patch_size,
+    },
+    text_cfg: {
+      context_length: text.max_position_embeddings,
+      vocab_size: text.vocab_size,
+      width: text.hidden_size,
+      heads: text.num_attention_heads,
+      layers: text.num_hidden_layers,
+    },
+  };
+}
+
+/** The weights of a CLIPModel as a file of OpenCLIP's has them: the inverse of asTransformersClip. */
+export function openClipTensors(parameters: Parameters, dtype: 'F32' | 'F16'): Record<string, FileTensor> {
+  const values = new Map(parameters.all.map(({ name, tensor }) => [name, tensor]));
+  const tensors: Record<string, FileTensor> = {};
+  const add = (name: string, parts: readonly string[], transposed = false): void => {
+    const sources = parts.map((part) => values.get(part)!);
+    const [rows = 1, ...rest] = sources[0]!.shape;
+    const stacked = sources[0]!.shape.length === 0 ? [] : [rows * parts.length, ...rest];
+    const shape = transposed ? [rest[0]!, rows] : stacked;
+    tensors[name] = {
+      dtype,
+      shape,
+      data: async () => {
+        const all: number[] = [];
+        for (const source of sources) all.push(...(await source.data()));
+        const ordered = transposed ? shape[0]! * shape[1]! : 0;
+        const turned = Float32Array.from(
+          { length: ordered },
+          (_, i) => all[(i % rows) * rest[0]! + Math.floor(i / rows)]!,
+        );
+        return fileElements(transposed ? turned : Float32Array.from(all), dtype, name);
+      },
+    };
+    for (const part of parts) values.delete(part);
+  };
+  for (const [name, { name: own, transposed }] of Object.entries(fixedNames)) add(name, [own], transposed);
+  for (const [prefix, tower] of [
+    ['', 'text'],
+    ['visual.', 'vision'],
+  ] as const) {
+    for (let i = 0; values.has(`${tower}_model.encoder.layers.${i}.layer_norm1.weight`); i++) {
+      const [from, to] = [`${tower}_model.encoder.layers.${i}`, `${prefix}transformer.resblocks.${i}`];
+      for (const end of ['weight', 'bias']) {
+        for (const [name, own] of Object.entries(layerNames)) add(`${to}.${name}.${end}`, [`${from}.${own}.${end}`]);
+        const projections = ['q', 'k', 'v'].map((letter) => `${from}.self_attn.${letter}_proj.${end}`);
+        add(`${to}.attn.in_proj_${end}`, projections);
+      }
+    }
+  }
+  const left = [...values.keys()];
+  if (left.length > 0) throw new Error(`open_clip: no name for ${left.join(', ')}`);
+  return tensors;
 }

@@ -46,7 +46,7 @@ export const configSchema = section({
     alpha: above(0).optional(),
     targets: z
       .union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
-        error: 'attention, the end of a layer name, or a list of those',
+        error: 'attention, blocks, the end of a layer name, or a list of those',
       })
       .default(lora.targets),
   })

@@ -6,10 +6,11 @@ import { loadConfig } from './config_file.js';
 import { type ExitCode, exitCodes, UsageError } from './exit_codes.js';
 import { evaluateHeldOut } from './held_out.js';
 import { compareEvaluations } from './metrics.js';
+import { formatReward } from './numbers.js';
 import { Reporter, type ReporterOptions } from './progress.js';
+import { resultTable, rewardLabel, shownRewards } from './result_table.js';
 import { findRun, type RewardSummary, RunDirectory } from './run_directory.js';
 import { openSession, type Session, weightsOf } from './session.js';
-import { formatReward, rewardLabel, shownRewards, summaryText } from './train_report.js';
 
 export interface EvalOptions extends ReporterOptions {
   readonly set?: readonly string[];
@@ -91,7 +92,7 @@ export async function evaluateCommand(given: string, options: EvalOptions): Prom
     reporter.object({ ...report });
     for (const line of formatEvaluation(report, config)) reporter.result(line);
     for (const { reward, least } of report.missed)
-      reporter.warn(`${rewardLabel(reward)} is ${formatReward(rewards[reward]!.mean)}, expected at least ${least}`);
+      reporter.warn(`reward ${reward} is ${formatReward(rewards[reward]!.mean)}, expected at least ${least}`);
     return report.missed.length > 0 ? exitCodes.belowMinimum : exitCodes.done;
   } finally {
     reporter.clear();
@@ -126,9 +127,12 @@ function parseMinimum(text: string): Minimum {
 /** A line a reward. */
 export function formatEvaluation({ rewards, differences }: EvalReport, config: Pick<RunConfig, 'reward'>): string[] {
   const weights = weightsOf(config);
-  if (differences) return shownRewards(differences, weights).map(([name, each]) => summaryText(name, each));
+  if (differences) {
+    const [{ n = 0 } = {}] = Object.values(differences);
+    return [`${n} held-out pictures before and after:`, ...resultTable(differences, weights)];
+  }
   return shownRewards(rewards, weights).map(([name, { mean, low, high, count }]) => {
     const interval = `95 % interval: ${formatReward(low)} to ${formatReward(high)}`;
-    return `${rewardLabel(name)} ${formatReward(mean)} on ${count} held-out prompts (${interval})`;
+    return `${rewardLabel(name, weights)} ${formatReward(mean)} on ${count} held-out pictures (${interval})`;
   });
 }

@@ -1,6 +1,6 @@
-/** What is drawn with the model as it stands: held-out pictures with their scores, and grids to look at. */
+/** What is drawn with the model as it stands: held-out pictures with their scores, and samples to look at. */
 
-import { encodePng, gridOf } from '../../models/png.js';
+import { type GridRow, rowsOf } from '../../models/grid.js';
 import type { RunConfig } from '../config.js';
 import {
   type Evaluation,
@@ -10,7 +10,8 @@ import {
   PictureSampler,
   type PictureSamplerOptions,
 } from '../evaluate.js';
-import { writeWhole } from './files.js';
+import { equalParts } from '../parts.js';
+import { samplesAtOnce } from '../rollout_plan.js';
 import { withTotal } from './metrics.js';
 import { type Session, weightsOf } from './session.js';
 
@@ -44,13 +45,8 @@ export async function evaluateHeldOut(session: Session, options: EvaluationOptio
   });
 }
 
-/** Draws the sample prompts, a row each, with the configured seeds, and writes them as one PNG with its texts. */
-export async function writeGrid(
-  session: Session,
-  path: string,
-  text: Readonly<Record<string, string>>,
-  { signal, onProgress }: DrawingOptions = {},
-): Promise<void> {
+/** Draws the sample prompts with the configured seeds: a row for each prompt. */
+export async function drawSamples(session: Session, { signal, onProgress }: DrawingOptions = {}): Promise<GridRow[]> {
   const { seeds } = session.config.sample;
   const rows = session.prompts.samples;
   const jobs = rows.flatMap((prompt) => seeds.map((seed): PictureJob => ({ prompt, seed })));
@@ -62,8 +58,10 @@ export async function writeGrid(
       },
     }),
   );
-  const texts = { prompts: rows.map(({ prompt }) => prompt).join('\n'), seeds: seeds.join(' '), ...text };
-  await writeWhole(path, encodePng(gridOf(pictures, seeds.length), texts));
+  return rowsOf(
+    rows.map(({ prompt }) => prompt),
+    pictures,
+  );
 }
 
 /** How evaluations, grids and `winnow sample` draw by a configuration. */
@@ -72,13 +70,18 @@ export function evaluationSampling({ sampler }: Pick<RunConfig, 'sampler'>): Omi
   return { steps, guidance: eval_guidance ?? guidance, ...(noise > 0 && { stochastic: { kind, noise } }) };
 }
 
-/** The sampler of evaluations, kept no longer than it is used. A batch that rollouts have fits here too. */
+/**
+ * The sampler of evaluations, kept no longer than it is used. As many samples as a rollout draws at once fit here too; in
+ * batches of one size, so that few pictures are drawn to fill up the last.
+ */
 async function withSampler<R>(
   { config, model }: Session,
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
-  const batch = Math.min(pictures, config.sampler.batch ?? config.grpo.keep[0]!);
+  const { sampler: given, grpo } = config;
+  const most = samplesAtOnce({ latentShape: model.latentShape, keep: grpo.keep, batch: given.batch });
+  const { size: batch } = equalParts(pictures, most);
   const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {
     return await body(sampler, batch);

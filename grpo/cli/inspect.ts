@@ -10,10 +10,10 @@ import { loadConfig } from './config_file.js';
 import { preparing, UsageError } from './exit_codes.js';
 import { writeWhole } from './files.js';
 import { drawHistograms, type Histogram, histogramOf } from './histogram.js';
+import { formatReward } from './numbers.js';
 import { Reporter, type ReporterOptions } from './progress.js';
 import { findRun, RunDirectory } from './run_directory.js';
 import { openSession, type Session } from './session.js';
-import { formatReward } from './train_report.js';
 
 export interface InspectOptions extends ReporterOptions {
   readonly set?: readonly string[];
@@ -119,12 +119,12 @@ async function drawGroup(
   const options = { transitions, keep: [n], pruneAt: [], prune: 'none', guidance, sameLatent, seed } as const;
   const rollout = await Rollout.create(model, store, rewards, options);
   store.encode([prompt.prompt]);
-  const { finals } = await rollout.sample(
-    prompt,
-    { update: 0, group: 0 },
-    { ...(reporter.live && { onStep: (step) => reporter.status(`sampling  ${n} pictures  step ${step}/${steps}`) }) },
-  );
-  return finals;
+  const [group] = await rollout.sample([prompt], 0, {
+    ...(reporter.live && {
+      onStep: ({ step }) => reporter.status(`sampling  ${n} pictures  step ${step}/${steps}`),
+    }),
+  });
+  return group!.finals;
 }
 
 /** Each subset's histogram over the same bins. */

@@ -1,7 +1,7 @@
 /** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
 import { CheckError, type Device, type Tensor } from '../../engine/index.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded.js';
-import { isTarget, Lora, loraTargets } from '../../models/lora.js';
+import { isTarget, Lora, targetsNamed } from '../../models/lora.js';
 import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
@@ -119,13 +119,11 @@ function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: numb
 }
 
 function adapterOf(
-  { kind, network }: Pipeline,
+  { network }: Pipeline,
   { rank, alpha, targets }: NonNullable<RunConfig['lora']>,
   seed: number,
 ): Lora {
-  const usual = kind === 'sd3' ? loraTargets.jointAttention : loraTargets.attention;
-  const names = targets === 'attention' ? usual : [targets].flat();
-  return Lora.inject(network, { targets: names, rank, alpha, seed });
+  return Lora.inject(network, { targets: targetsNamed(targets, network.linears.keys()), rank, alpha, seed });
 }
 
 /** An adapter's tensors under PEFT's names. */

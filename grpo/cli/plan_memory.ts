@@ -1,10 +1,10 @@
 /** The GPU memory that a run keeps, read from a model folder's files without loading them. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isTarget, loraTargets } from '../../models/lora.js';
+import { isTarget, targetsNamed } from '../../models/lora.js';
 import { findWeights, openWeights, readJson } from '../../models/weight_files.js';
 import type { RunConfig } from '../config.js';
-import { Rollout } from '../rollout.js';
+import { slotsOf } from '../rollout_plan.js';
 
 export interface MemoryPart {
   readonly part: string;
@@ -56,8 +56,9 @@ export async function keptMemory(folder: string, config: RunConfig): Promise<Mem
   const { block_out_channels: blocks } = await readJson(join(folder, 'vae', 'config.json'));
   const factor = 2 ** ((blocks as readonly number[]).length - 1);
   const edge = sampler.resolution ? sampler.resolution / factor : Number([side].flat()[0]);
-  const slots = Rollout.slots(grpo.keep, grpo.groups_per_update);
-  parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * Number(channels) * edge * edge });
+  const latentShape = [Number(channels), edge, edge] as const;
+  const slots = slotsOf(grpo.groups_per_update, { latentShape, keep: grpo.keep, batch: sampler.batch });
+  parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * sizeOf(latentShape) });
   return parts;
 }
 
@@ -76,12 +77,12 @@ async function weightsOf(folder: string): Promise<Weight[]> {
 /** Elements of the adapters on the linear layers that are named. */
 function adapterSize(network: readonly Weight[], { rank, targets }: NonNullable<RunConfig['lora']>): number {
   const layers = network
-    .filter(({ name, shape }) => name.endsWith('.weight') && shape.length === 2)
+    .filter(({ name, shape }) => /(?<!embedding_table)\.weight$/.test(name) && shape.length === 2)
     .map(({ name, shape }) => ({ name: name.slice(0, -'.weight'.length), shape }));
-  // SD3's joint attention has projections that the others lack.
-  const joint = layers.some(({ name }) => name.endsWith('.attn.add_k_proj'));
-  const usual = joint ? loraTargets.jointAttention : loraTargets.attention;
-  const names = targets === 'attention' ? usual : [targets].flat();
+  const names = targetsNamed(
+    targets,
+    layers.map(({ name }) => name),
+  );
   return sumOf(
     layers.filter(({ name }) => isTarget(name, names)),
     ({ shape }) => rank * (shape[0]! + shape[1]!),

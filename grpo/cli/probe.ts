@@ -4,7 +4,10 @@ import { backward, capture, mean, noGrad, type Step, square, type Tensor, tensor
 import type { RunConfig } from '../config.js';
 import type { AtomicCosts } from '../cost.js';
 import type { GenerativeModel } from '../model.js';
+import { equalParts } from '../parts.js';
+import { decodedAtOnce } from '../pictures.js';
 import { CombinedReward } from '../rewards/reward.js';
+import { groupsInTurn, samplesAtOnce } from '../rollout_plan.js';
 import { guided } from '../sampler.js';
 import { Trainer } from '../trainer.js';
 import { openDevice } from './device.js';
@@ -43,11 +46,16 @@ async function measureParts(
   model: GenerativeModel,
   { sampler, grpo, train }: RunConfig,
 ): Promise<Pick<Probe, 'costs' | 'seconds'>> {
-  const { device, trainable } = model;
+  const { device, trainable, latentShape } = model;
   const scale = sampler.guidance;
+  // As many samples as the last steps of a rollout have in one call, and in one decode.
+  const size = { latentShape, keep: grpo.keep, batch: sampler.batch };
+  const survivors = Math.max(...groupsInTurn(grpo.groups_per_update, size)) * grpo.keep.at(-1)!;
+  const { size: called } = equalParts(survivors, samplesAtOnce(size));
+  const { size: decoded } = equalParts(survivors, decodedAtOnce(latentShape));
   /** Latents, timestep and conditions of a batch. */
   const inputs = (batch: number) => ({
-    latents: zeros(device, [batch, ...model.latentShape]),
+    latents: zeros(device, [batch, ...latentShape]),
     timestep: tensor(device, Array(batch).fill(500)),
     condition: model.encode(Array(batch).fill('')),
     unconditional: model.encode(Array(batch).fill('')),
@@ -58,14 +66,16 @@ async function measureParts(
       unconditional,
       detached: sampler.detach_unconditional,
     });
-  const [one, survivors, micro] = [inputs(1), inputs(grpo.keep.at(-1)!), inputs(train.micro_batch)];
+  const [one, many, micro] = [inputs(1), inputs(called), inputs(train.micro_batch)];
 
   const single = await capture(device, () => noGrad(() => predict(one)));
   const picture = await capture(device, () => noGrad(() => model.decode(one.latents)));
   const costs = { network: forwardFlops(single.dispatches) / 1e12, decode: forwardFlops(picture.dispatches) / 1e12 };
   single.dispose();
-  const decode = await secondsOf(model, picture);
-  const call = await secondsOf(model, await capture(device, () => noGrad(() => predict(survivors))));
+  picture.dispose();
+  const latents = zeros(device, [decoded, ...latentShape]);
+  const decode = await secondsOf(model, await capture(device, () => noGrad(() => model.decode(latents))));
+  const call = await secondsOf(model, await capture(device, () => noGrad(() => predict(many))));
   const learning = await capture(device, () => {
     const prediction = predict(micro);
     const reference = grpo.kl > 0 && model.reference?.(() => noGrad(() => predict(micro)));
@@ -74,7 +84,7 @@ async function measureParts(
   const trained = await secondsOf(model, learning);
   return {
     costs,
-    seconds: { call: call / grpo.keep.at(-1)!, decode, trained: trained / train.micro_batch },
+    seconds: { call: call / called, decode: decode / decoded, trained: trained / train.micro_batch },
   };
 }
 

@@ -110,13 +110,13 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
   addRunCommands(program, finish);
   program
     .command('pretrain')
-    .description('train one of the small models that ship, on scenes, from random weights')
-    .argument('<model>', pretrainable.join(', '))
+    .description('train the small models that ship, or one of them, on scenes, from random weights')
+    .argument('<model>', `all, or one of ${pretrainable.join(', ')}; those that it is made of lie beside its folder`)
     .option('--steps <count>', "optimizer steps (default: the model's own)", wholeNumber(1))
     .option('--seed <number>', 'seed of weights, scenes and noise', wholeNumber(0), 1)
     .option('--batch <count>', "pictures a step (default: the model's own)", wholeNumber(1))
     .option('--resume', 'go on from the checkpoint in the folder')
-    .requiredOption('--out <folder>', 'the model folder to write')
+    .requiredOption('--out <folder>', "the model folder to write; of all, the folder of the models' folders")
     .option('--device <name>', "part of an adapter's name")
     .action(async (model: string, options: PretrainOptions) => {
       for (const line of await pretrain(model, options)) process.stdout.write(`${line}\n`);

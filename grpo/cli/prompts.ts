@@ -1,6 +1,6 @@
 /** Prompts: from a user's files, or drawn from the grammar of the scenes. */
 import { readFile } from 'node:fs/promises';
-import { drawWords, isHeldOut, writeCaption } from '../../models/pretrain/caption.js';
+import { wordsOf, writeCaption } from '../../models/pretrain/caption.js';
 import { randomStream } from '../../models/pretrain/random.js';
 import type { Prompt } from '../model.js';
 import { FileError } from './exit_codes.js';
@@ -8,22 +8,20 @@ import { FileError } from './exit_codes.js';
 /** Which captions the name `scenes` stands for: those that models are trained on, or those held out. */
 export type Split = 'train' | 'test';
 
-const sceneCounts: Readonly<Record<Split, number>> = { train: 2048, test: 1024 };
-
 /** What `prompts.train` and `prompts.test` name: a file, or `scenes`. Throws a FileError with the line of what is wrong. */
 export async function readPrompts(source: string, split: Split): Promise<Prompt[]> {
   return source === 'scenes' ? scenePrompts(split) : readPromptFile(source);
 }
 
-/** Different captions of the scenes, always the same: what runs are compared by does not depend on their seeds. */
+/** All captions of the scenes of a split, each once, in an order that is shuffled but always the same. */
 export function scenePrompts(split: Split): Prompt[] {
   const random = randomStream({ train: 1, test: 2 }[split]);
-  const captions = new Set<string>();
-  while (captions.size < sceneCounts[split]) {
-    const caption = writeCaption(drawWords(random));
-    if (isHeldOut(caption) === (split === 'test')) captions.add(caption);
+  const captions = wordsOf[split === 'train' ? 'train' : 'heldOut'].map(writeCaption);
+  for (let i = captions.length - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [captions[i], captions[j]] = [captions[j]!, captions[i]!];
   }
-  return [...captions].map((prompt) => ({ prompt, meta: {} }));
+  return captions.map((prompt) => ({ prompt, meta: {} }));
 }
 
 /**

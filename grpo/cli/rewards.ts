@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Device } from '../../engine/index.js';
-import { embeddedFolder } from '../../models/embedded.js';
+import { type EmbeddedModel, embeddedFolder } from '../../models/embedded.js';
 import { ModelFileError } from '../../models/errors.js';
 import { encodePng } from '../../models/png.js';
 import type { RewardConfig, RunConfig } from '../config.js';
@@ -35,9 +35,18 @@ const ofCheckpoint =
     return load(device, name, path);
   };
 
+/** A reward of a published kind whose folder ships. */
+const ofEmbedded =
+  (load: (device: Device, name: string, path: string) => Promise<Reward>, model: EmbeddedModel): Loader =>
+  (device, name, path = embeddedFolder(model)) =>
+    load(device, name, path);
+
 const builtIn: Readonly<Record<string, Loader>> = {
   'scene-checker': plain(sceneChecker),
-  'scenes-clip': (device, name, path = embeddedFolder('scenes-clip')) => clipScore(device, name, path),
+  'scenes-pick': ofEmbedded(pickScore, 'scenes-pick'),
+  'scenes-hps': ofEmbedded(hpsv2, 'scenes-hps'),
+  'scenes-aesthetic': ofEmbedded(aesthetic, 'scenes-aesthetic'),
+  'scenes-clip': ofEmbedded(clipScore, 'scenes-clip'),
   brightness: plain(brightness),
   color: plain(color),
   'jpeg-compressibility': plain(jpegCompressibility),

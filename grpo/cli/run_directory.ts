@@ -7,7 +7,7 @@
  *   groups.jsonl        an object a group
  *   evaluations.jsonl   an object an evaluation on held-out prompts
  *   log.txt             what the terminal showed
- *   samples/000000.png  grids of pictures, before and after
+ *   samples/000000.png  grids of pictures, and before_after.png
  *   checkpoints/000020  what resuming needs
  */
 import { createHash } from 'node:crypto';
@@ -123,6 +123,11 @@ export class RunDirectory {
   /** The grid of pictures drawn after `update` updates. */
   sample(update: number): string {
     return join(this.folder, 'samples', `${checkpointName(update)}.png`);
+  }
+
+  /** The pictures of the first grid beside those of the last. */
+  get beforeAfter(): string {
+    return join(this.folder, 'samples', 'before_after.png');
   }
 
   /** The checkpoint after `step` updates, or the last. Throws a FileError where there is none. */

@@ -1,8 +1,8 @@
 /** `winnow runs`: the runs below a folder, a line each. */
 import { basename } from 'node:path';
 import { formatSeconds } from './progress.js';
+import { summaryFigures } from './result_table.js';
 import type { RunInfo } from './run_directory.js';
-import { summaryFigures } from './train_report.js';
 
 /** A table of runs, or a line that says there are none. */
 export function formatRuns(
@@ -13,7 +13,7 @@ export function formatRuns(
   const rows = runs.map(({ folder, info: { status, updates, of, seconds, rewards, exit } }) => {
     const figures = rewards?.reward && summaryFigures(rewards.reward);
     const failure = status === 'failed' ? (exit?.reason.split('\n')[0] ?? '').slice(0, 80) : '';
-    const outcome = figures ? `${figures.change}  (${figures.interval})` : failure;
+    const outcome = figures ? `${figures.before} -> ${figures.after}  (${figures.interval})` : failure;
     return [basename(folder), status, `${updates}/${of}`, formatSeconds(seconds), outcome];
   });
   const table = [['run', 'status', 'updates', 'time', 'reward, interval of the difference'], ...rows];

@@ -1,9 +1,10 @@
 /** `winnow sample`: pictures from prompts, by a model folder, a configuration or a run. */
 import { join } from 'node:path';
 import type { Device } from '../../engine/index.js';
+import { captionedGrid, rowsOf, squareGrid } from '../../models/grid.js';
 import { loadLora } from '../../models/lora_files.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline.js';
-import { encodePng, gridOf, type Picture } from '../../models/png.js';
+import { encodePng, type Picture } from '../../models/png.js';
 import { defaultNoise } from '../config.js';
 import { PictureSampler, type PictureSamplerOptions } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
@@ -135,9 +136,9 @@ export async function sample(given: string, options: SampleOptions): Promise<str
     const how = { steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
     const common = { model: given, ...how };
     if (options.grid) {
-      const columns = Math.ceil(Math.sqrt(jobs.length));
+      const grid = captionedGrid(rowsOf(prompts, pictures), squareGrid(prompts.length, options.n));
       const text = { ...common, prompts: prompts.join('\n'), seeds: jobs.map(({ seed }) => seed).join(' ') };
-      await writeWhole(options.grid, encodePng(gridOf(pictures, columns), text));
+      await writeWhole(options.grid, encodePng(grid, text));
       return [options.grid];
     }
     const paths: string[] = [];

@@ -28,7 +28,7 @@ export interface Session {
 }
 
 /** Prompts of a sample grid where no file names them. */
-const gridPrompts = 4;
+const gridPrompts = 8;
 
 /** Factors of the rewards in the sum that is trained on. */
 export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string, number> =>

@@ -3,8 +3,10 @@ import { basename } from 'node:path';
 import { version } from '../../engine/version.js';
 import { fullGroup, groupCalls, groupPlanOf } from '../cost.js';
 import type { Progress } from '../trainer.js';
-import { totalName, type UpdateRecord } from './metrics.js';
+import type { UpdateRecord } from './metrics.js';
+import { formatCount, formatReward } from './numbers.js';
 import { bar, formatSeconds } from './progress.js';
+import { resultTable, rewardLabel, shownRewards } from './result_table.js';
 import type { RewardSummary, RunDirectory } from './run_directory.js';
 import type { Session } from './session.js';
 
@@ -33,13 +35,6 @@ export function headLines({ folder, info: run }: RunDirectory, { config, device,
 }
 
 const yes = (flag: boolean): string => (flag ? 'yes' : 'no');
-
-/** `12 k`, `2.47 M`. */
-export function formatCount(count: number): string {
-  if (count < 1000) return String(count);
-  const [value, unit] = count < 1e6 ? [count / 1e3, 'k'] : count < 1e9 ? [count / 1e6, 'M'] : [count / 1e9, 'G'];
-  return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
-}
 
 const columns = [9, 16, 17, 8, 6, 9, 10] as const;
 
@@ -76,7 +71,9 @@ export function evaluationRow(
   rewards: Readonly<Record<string, { readonly mean: number }>>,
   weights: Readonly<Record<string, number>>,
 ): string {
-  const means = shownRewards(rewards, weights).map(([name, { mean }]) => `${name} ${formatReward(mean)}`);
+  const means = shownRewards(rewards, weights).map(
+    ([name, { mean }]) => `${rewardLabel(name, weights)} ${formatReward(mean)}`,
+  );
   return row([`${update}/${of}`, `held-out ${means.join('   ')}`]);
 }
 
@@ -100,58 +97,26 @@ export function statusLine(
   const what =
     progress.phase === 'training'
       ? `training  ${progress.rows} steps of trajectories`
-      : `sampling  group ${progress.group + 1}/${progress.groups}  step ${progress.step}/${steps}  alive ${progress.alive}/${keep}  ${bar((progress.group + progress.step / steps) / progress.groups)}`;
+      : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${keep}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
   const eta = secondsLeft === undefined ? '' : `  eta ${formatSeconds(secondsLeft)}`;
   return `${`${update + 1}/${of}`.padStart(columns[0])}  [${what}]${eta}`;
 }
 
-/** The results: a line for the sum that was trained on, then one for each reward that is reported besides. */
+/** `group 3/8`, or `groups 1-4/8` of those that are drawn together. */
+function groupText({ group, together, groups }: Extract<Progress, { phase: 'sampling' }>): string {
+  const last = group + together;
+  return together === 1 ? `group ${last}/${groups}` : `groups ${group + 1}-${last}/${groups}`;
+}
+
+/** The results: how long it took, and every reward before and after. */
 export function doneLines(
   updates: number,
   seconds: number,
   rewards: Readonly<Record<string, RewardSummary>>,
   weights: Readonly<Record<string, number>>,
+  deviation?: number,
 ): string[] {
-  const done = `done  ${updates} updates, ${seconds.toFixed(0)} s.`;
-  const shown = shownRewards(rewards, weights);
-  if (shown.length === 0) return [done];
-  return shown.map(([name, summary]) => `${done}  ${summaryText(name, summary)}`);
-}
-
-/** `reward 0.412 -> 0.641 on 64 held-out prompts (95 % interval of the difference: 0.210 to 0.250)` */
-export function summaryText(name: string, summary: RewardSummary): string {
-  const { change, interval } = summaryFigures(summary);
-  return `${rewardLabel(name)} ${change} on ${summary.n} held-out prompts (95 % interval of the difference: ${interval})`;
-}
-
-/** Before and after, and the interval of the difference, with as many decimals as that has. */
-export function summaryFigures({ before, after, low, high }: RewardSummary): { change: string; interval: string } {
-  const digits = digitsFor((high - low) / 2);
-  const text = (value: number): string => formatReward(value, digits);
-  return { change: `${text(before)} -> ${text(after)}`, interval: `${text(low)} to ${text(high)}` };
-}
-
-/** The sum is called `reward`; others have their name beside the word. */
-export const rewardLabel = (name: string): string => (name === totalName ? 'reward' : `reward ${name}`);
-
-/** What is worth a line: a single reward of weight 1 is the sum, and is not named again. */
-export function shownRewards<T>(
-  rewards: Readonly<Record<string, T>>,
-  weights: Readonly<Record<string, number>>,
-): [string, T][] {
-  const trained = Object.entries(weights).filter(([, weight]) => weight !== 0);
-  const isSum = ([name, weight]: [string, number]): boolean =>
-    trained.length === 1 && weight === 1 && name !== totalName;
-  return Object.entries(rewards).filter(([name]) => !trained.some((each) => each[0] === name && isSum(each)));
-}
-
-/** Decimals that show two digits of an error, three to six. */
-const digitsFor = (error: number): number =>
-  error > 0 && Number.isFinite(error) ? Math.min(6, Math.max(3, Math.ceil(-Math.log10(error)) + 1)) : 3;
-
-/** A reward with three decimals, or fewer where it is large. */
-export function formatReward(value: number, digits = 3): string {
-  if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  return value.toFixed(size >= 1000 ? 0 : size >= 100 ? Math.min(digits, 1) : digits);
+  const done = `done     ${updates} ${updates === 1 ? 'update' : 'updates'}, ${seconds.toFixed(0)} s`;
+  const n = Object.values(rewards)[0]?.n;
+  return [n ? `${done}; ${n} held-out pictures before and after:` : done, ...resultTable(rewards, weights, deviation)];
 }

@@ -1,5 +1,6 @@
 /** A training under way: update after update into a run's folder, with evaluations, grids, checkpoints and its end. */
 import { basename } from 'node:path';
+import type { GridRow } from '../../models/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../checkpoint.js';
 import type { Evaluation } from '../evaluate.js';
 import { promptsOfUpdate } from '../prompt_order.js';
@@ -7,7 +8,8 @@ import { RewardError } from '../rewards/reward.js';
 import type { Trainer } from '../trainer.js';
 import { exitCodeOf, InterruptedError } from './exit_codes.js';
 import { writing } from './files.js';
-import { type DrawingOptions, evaluateHeldOut, writeGrid } from './held_out.js';
+import { readGrid, writeBeforeAfter, writeGrid } from './grids.js';
+import { type DrawingOptions, drawSamples, evaluateHeldOut } from './held_out.js';
 import {
   compareEvaluations,
   type EvaluationRecord,
@@ -28,6 +30,8 @@ export class TrainingRun {
   private readonly secondsBefore: number;
   private saved: number | undefined;
   private readonly pace: number[] = [];
+  /** The samples drawn before the first update and last. */
+  private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
 
   constructor(
     private readonly session: Session,
@@ -118,12 +122,9 @@ export class TrainingRun {
     const of = session.config.train.updates;
     return trainer.withAverages(async () => {
       if (what.grid) {
-        await writeGrid(
-          session,
-          run.sample(done),
-          { model: session.config.model.path, updates: String(done) },
-          this.drawing('drawing'),
-        );
+        const rows = await drawSamples(session, this.drawing('drawing'));
+        await writeGrid(session, run.sample(done), rows, done);
+        this.samples = { ...(done === 0 ? { before: rows } : this.samples), last: rows };
         reporter.progress(`${' '.repeat(11)}drawn ${run.sample(done)}`);
       }
       if (!what.evaluate) return undefined;
@@ -160,16 +161,36 @@ export class TrainingRun {
     const before: Evaluation = (await this.evaluationAfter(0))?.scores ?? {};
     const known = await this.evaluationAfter(updates); // where a run was ended after its last evaluation
     const after = (await this.look({ evaluate: !known, grid: true })) ?? known!;
+    const beforeAfter = await this.compareSamples();
     const rewards = compareEvaluations(before, after.scores);
     if (!('reward' in rewards))
       reporter.warn('eval.n is not what it was at the start of the run: before and after can not be compared');
     const seconds = this.seconds();
     await run.change({ status: 'done', seconds, rewards, exit: { code: 0, reason: 'done' } });
-    for (const line of doneLines(updates, seconds, rewards, weightsOf(session.config))) reporter.result(line);
+    const [first] = (await run.read('metrics')) as UpdateRecord[];
+    const spread = first?.['spread/all'] ?? 0; // that of groups as the model drew them before
+    const deviation = spread > 0 ? spread : undefined;
+    for (const line of doneLines(updates, seconds, rewards, weightsOf(session.config), deviation))
+      reporter.result(line);
     const last = run.sample(updates);
-    reporter.hint(`look  ${run.sample(0)}${updates > 0 ? ` and ${basename(last)}` : ''}`);
+    reporter.hint(`look  ${beforeAfter ?? `${run.sample(0)}${updates > 0 ? ` and ${basename(last)}` : ''}`}`);
     reporter.hint(`next  winnow export ${run.folder}${session.model.lora ? ' --format diffusers' : ''}`);
-    reporter.object({ event: 'done', run: run.folder, updates, seconds, rewards, samples: [run.sample(0), last] });
+    const samples = [run.sample(0), last, ...(beforeAfter ? [beforeAfter] : [])];
+    reporter.object({ event: 'done', run: run.folder, updates, seconds, rewards, samples });
+  }
+
+  /** Puts the samples before and after on one picture; undefined where nothing was learned or those before are gone. */
+  private async compareSamples(): Promise<string | undefined> {
+    const { session, run, trainer } = this;
+    const { last } = this.samples;
+    if (trainer.updates === 0 || !last) return undefined;
+    const before = this.samples.before ?? (await readGrid(session, run.sample(0), 0)); // drawn before a resumption
+    if (!before) {
+      this.reporter.warn(`${run.sample(0)} is gone, or of other prompts, seeds or size: there is no before and after`);
+      return undefined;
+    }
+    await writeBeforeAfter(session, run.beforeAfter, before, last, trainer.updates);
+    return run.beforeAfter;
   }
 
   private async evaluationAfter(updates: number): Promise<EvaluationRecord | undefined> {

@@ -1,7 +1,7 @@
 /**
- * What a text encoder should know at each noun of a caption: the object's shape, colour and size, how many there are, the
- * relation, and which object it is. Contrastive training alone asks only for the end of the text and leaves these states to
- * chance, but they are what a generator attends to: it learns to follow words several times faster where they are told.
+ * What a text encoder should know at each word of a caption: the three things that it says, as far as they have been said.
+ * Contrastive training alone asks only for the end of the text and leaves the states of the words to chance, but they are
+ * what a generator attends to: it learns to follow words several times faster where they are told.
  */
 import {
   add,
@@ -9,6 +9,7 @@ import {
   type Device,
   indexSelect,
   type Linear,
+  mul,
   reshape,
   slice,
   type Tensor,
@@ -16,97 +17,80 @@ import {
 } from '../../engine/index.js';
 import { linear } from '../layers.js';
 import type { Parameters } from '../parameters.js';
-import { allAlike, colors, plurals, relations, type SceneWords, shapes, sizes } from './caption.js';
-import { captionLength, captionVocabulary } from './vocabulary.js';
+import { claims, colors, type SceneWords, shapes } from './caption.js';
 
-/** Nouns of a caption at most. */
-const nounsAtMost = 3;
+/** A caption's tokens: the beginning, an article, colour, shape, "on", the ground's colour, the end. */
+const firstSaid = { color: 2, shape: 3, ground: 5 } as const;
 
-/** Classes of each attribute. */
-const classes = {
-  shape: shapes.length,
-  color: colors.length,
-  size: sizes.length,
-  count: nounsAtMost,
-  relation: 1 + relations.length, // none is one
-  order: nounsAtMost,
-} as const;
+/** The state that says all three: the ground's. */
+const lastWord = firstSaid.ground;
 
-type Attribute = keyof typeof classes;
-const attributes = Object.keys(classes) as readonly Attribute[]; // its own keys
+const classes = { color: colors.length, shape: shapes.length, ground: colors.length } as const;
 
-/** A noun of a caption: its place among the tokens, and the class of each attribute. */
-export interface Noun {
-  readonly position: number;
-  readonly labels: Readonly<Record<Attribute, number>>;
-}
+/** What of the words is known at which token: each claim at its own word, and all of them at the last word. */
+const places = claims.flatMap((claim) =>
+  [...new Set([firstSaid[claim], lastWord])].map((position) => ({ claim, position })),
+);
 
-const { vocabulary } = captionVocabulary();
-const nounIds = new Set([...shapes, ...plurals].map((word) => vocabulary[`${word}</w>`]));
+/** The class of each claim. */
+export const labelsOf = ({ color, shape, ground }: SceneWords) => ({
+  color: colors.indexOf(color),
+  shape: shapes.indexOf(shape),
+  ground: colors.indexOf(ground),
+});
 
-/** The nouns of a caption, by its words and its tokens. Objects that are counted share one. */
-export function nounsOf({ objects, relation }: SceneWords, ids: readonly number[]): Noun[] {
-  const positions = ids.flatMap((id, position) => (nounIds.has(id) ? [position] : []));
-  const counted = objects.length > 1 && allAlike(objects);
-  return positions.map((position, order) => {
-    const { shape, color, size } = objects[order]!;
-    return {
-      position,
-      labels: {
-        shape: shapes.indexOf(shape),
-        color: colors.indexOf(color),
-        size: sizes.indexOf(size),
-        count: counted ? objects.length - 1 : 0,
-        relation: relation ? 1 + relations.indexOf(relation) : 0,
-        order,
-      },
-    };
-  });
-}
-
-/** The loss of naming the attributes at the nouns of a batch of captions, from states of `width` features. */
-export class NounLoss {
+/** The loss of naming the claims at the words of a batch of captions, from states of `width` features. */
+export class WordLoss {
   private readonly heads: readonly Linear[];
-  private readonly rows: Tensor;
-  private readonly labels: Readonly<Record<Attribute, Tensor>>;
+  private readonly rows: readonly Tensor[];
+  private readonly labels: Readonly<Record<keyof typeof classes, Tensor>>;
 
   /** Declares a head for each of `states` states of a token; the heads are trained and thrown away. */
-  constructor(parameters: Parameters, batch: number, width: number, states: number) {
-    const total = Object.values(classes).reduce((sum, count) => sum + count, 0);
-    this.heads = Array.from({ length: states }, (_, i) => linear(parameters, `nouns.${i}`, width, total));
+  constructor(parameters: Parameters, batch: number, width: number, states: number, tokens: number) {
+    const total = claims.reduce((sum, claim) => sum + classes[claim], 0);
+    this.heads = Array.from({ length: states }, (_, i) => linear(parameters, `words.${i}`, width, total));
     const { device } = parameters;
-    const places = (): Tensor => indices(device, batch * nounsAtMost);
-    this.rows = places();
-    this.labels = Object.fromEntries(attributes.map((name) => [name, places()])) as Record<Attribute, Tensor>; // each of them
-  }
-
-  /** Says where the nouns of the next batch are; a caption with fewer than three counts its first for the others. */
-  feed(captions: readonly (readonly Noun[])[]): void {
-    const nouns = captions.flatMap((own, row) =>
-      Array.from({ length: nounsAtMost }, (_, i) => ({ row, noun: own[i] ?? own[0]! })),
+    this.rows = places.map(({ position }) =>
+      indices(
+        device,
+        Array.from({ length: batch }, (_, row) => row * tokens + position),
+      ),
     );
-    this.rows.write(Uint32Array.from(nouns, ({ row, noun }) => row * captionLength + noun.position));
-    for (const name of attributes) this.labels[name].write(Uint32Array.from(nouns, ({ noun }) => noun.labels[name]));
+    const empty = (): Tensor => indices(device, Array<number>(batch).fill(0));
+    this.labels = { color: empty(), shape: empty(), ground: empty() };
   }
 
-  /** The sum over states and attributes of the mean cross entropy; each state is [batch, tokens, width]. */
+  /** Says what the next batch of captions says. */
+  feed(words: readonly SceneWords[]): void {
+    const labels = words.map(labelsOf);
+    for (const claim of claims) this.labels[claim].write(Uint32Array.from(labels, (own) => own[claim]));
+  }
+
+  /** The mean cross entropy over states and places; each state is [batch, tokens, width]. */
   of(states: readonly Tensor[]): Tensor {
     const losses = states.flatMap((state, i) => {
       const width = state.shape[2]!;
-      const logits = this.heads[i]!.forward(indexSelect(reshape(state, [state.size / width, width]), this.rows));
-      let start = 0;
-      return attributes.map((name) => {
-        const part = slice(logits, 1, start, start + classes[name]);
-        start += classes[name];
-        return crossEntropy(part, this.labels[name]);
+      const flat = reshape(state, [state.size / width, width]);
+      return places.map(({ claim }, place) => {
+        const logits = this.heads[i]!.forward(indexSelect(flat, this.rows[place]!));
+        let start = 0;
+        for (const other of claims) {
+          if (other === claim) break;
+          start += classes[other];
+        }
+        return crossEntropy(slice(logits, 1, start, start + classes[claim]), this.labels[claim]);
       });
     });
-    return losses.reduce((sum, loss) => add(sum, loss));
+    return mul(
+      losses.reduce((sum, loss) => add(sum, loss)),
+      1 / losses.length,
+    );
   }
 
   dispose(): void {
-    for (const thing of [this.rows, ...Object.values(this.labels)]) thing.dispose();
+    for (const thing of [...this.rows, ...Object.values(this.labels)]) thing.dispose();
   }
 }
 
-const indices = (device: Device, count: number): Tensor => tensor(device, new Uint32Array(count), [count], 'u32');
+const indices = (device: Device, values: readonly number[]): Tensor =>
+  tensor(device, Uint32Array.from(values), [values.length], 'u32');

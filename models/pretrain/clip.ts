@@ -11,8 +11,8 @@ import {
   moveTogether,
   mul,
   noGrad,
-  normal,
   scope,
+  type Tensor,
   tensor,
 } from '../../engine/index.js';
 import { type CLIPConfig, CLIPModel, type CLIPTokens, clipTokens, pooledPosition } from '../clip.js';
@@ -22,23 +22,23 @@ import { Parameters } from '../parameters.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js';
 import { writeJson } from '../weight_files.js';
 import { loadWeights, saveWeights } from '../weights.js';
-import { NounLoss, nounsOf } from './attributes.js';
-import { isHeldOut, type SceneWords, varyWords, writeCaption } from './caption.js';
+import { WordLoss } from './attributes.js';
+import { type SceneWords, varyWords, writeCaption } from './caption.js';
+import { Album, batchOf, type SeenPicture } from './pictures.js';
 import { type Random, randomStream } from './random.js';
-import { makeScene, placeScene, type Scene, sceneSize } from './scenes.js';
-import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
-import { networkPixels } from './vae.js';
+import { sceneSize } from './scenes.js';
+import { runTraining, stepStream, type TrainingOptions } from './training.js';
 import { captionLength, captionVocabulary, saveTokenizer } from './vocabulary.js';
 
 const { vocabulary, bos, eos } = captionVocabulary();
 
-const tower = { hidden_size: 128, intermediate_size: 512, num_attention_heads: 4, hidden_act: 'quick_gelu' } as const;
-const projection = 128;
+const tower = { hidden_size: 64, intermediate_size: 256, num_attention_heads: 4, hidden_act: 'quick_gelu' } as const;
+const projection = 64;
 
 /** The text encoder, alone as the generators have it. */
 export const scenesTextConfig = {
   ...tower,
-  num_hidden_layers: 3,
+  num_hidden_layers: 2,
   vocab_size: Object.keys(vocabulary).length,
   max_position_embeddings: captionLength,
   projection_dim: projection,
@@ -47,13 +47,13 @@ export const scenesTextConfig = {
   pad_token_id: eos,
 } as const;
 
-/** The embedded CLIP: 64 x 64 pictures in patches of 8. */
+/** The embedded CLIP: 32 x 32 pictures in patches of 8. */
 export const scenesClipConfig = {
   architectures: ['CLIPModel'],
   model_type: 'clip',
   projection_dim: projection,
   text_config: scenesTextConfig,
-  vision_config: { ...tower, num_hidden_layers: 4, image_size: sceneSize, patch_size: 8, projection_dim: projection },
+  vision_config: { ...tower, num_hidden_layers: 3, image_size: sceneSize, patch_size: 8, projection_dim: projection },
 } as const satisfies CLIPConfig & Record<string, unknown>;
 
 export interface PretrainClipOptions extends TrainingOptions {
@@ -63,11 +63,11 @@ export interface PretrainClipOptions extends TrainingOptions {
   readonly lr?: number;
 }
 
-/** Deviation of the noise on a picture, at most: rewards meet pictures that are not quite clean. */
-const noiseLevel = 0.15;
+/** Pictures that are damaged more than this show their caption too faintly to be told by it. */
+const damageAtMost = 0.3;
 
-/** Weight of the attributes at the nouns beside the contrastive loss. */
-const nounShare = 0.25;
+/** Weight of the words' loss beside the contrastive loss. */
+const wordShare = 1;
 
 export interface ScenesClip {
   readonly clip: CLIPModel;
@@ -75,10 +75,40 @@ export interface ScenesClip {
   readonly tokenizer: Tokenizer;
 }
 
+/** Captions as inputs of a captured step. */
+export class CaptionInput {
+  readonly tokens: CLIPTokens;
+
+  constructor(
+    device: Device,
+    private readonly tokenizer: Tokenizer,
+    count: number,
+  ) {
+    const ids = tensor(device, new Uint32Array(count * captionLength), [count, captionLength], 'u32');
+    this.tokens = { ids, pooled: tensor(device, new Uint32Array(count), [count], 'u32') };
+  }
+
+  write(captions: readonly string[]): void {
+    const texts = captions.map((caption) => this.tokenizer.encode(caption).ids);
+    this.tokens.ids.write(Uint32Array.from(texts.flat()));
+    this.tokens.pooled.write(Uint32Array.from(texts, (text, row) => row * captionLength + pooledPosition(text, eos)));
+  }
+
+  dispose(): void {
+    this.tokens.ids.dispose();
+    this.tokens.pooled.dispose();
+  }
+}
+
+/** Pictures as an input of a captured step, [count, 3, 32, 32]. */
+export const pictureInput = (device: Device, count: number): Tensor =>
+  tensor(device, new Float32Array(count * 3 * sceneSize ** 2), [count, 3, sceneSize, sceneSize]);
+
 /** Trains from random weights. The folder gets the tokenizer at once; the caller owns the parameters. */
 export async function pretrainClip(
   device: Device,
   folder: string,
+  pictures: readonly SeenPicture[],
   options: PretrainClipOptions,
 ): Promise<ScenesClip & { readonly done: number }> {
   const { seed, batch, lr = 1e-3 } = options;
@@ -88,7 +118,7 @@ export async function pretrainClip(
   const clip = new CLIPModel(parameters, scenesClipConfig);
   await initializeParameters(parameters, seed, { embedding: /(token|position|class)_embedding/ });
   const heads = new Parameters(device);
-  const nouns = new NounLoss(heads, batch, tower.hidden_size, 2);
+  const words = new WordLoss(heads, batch, tower.hidden_size, 2, captionLength);
   await initializeParameters(heads, seed);
   const trained = new Parameters(device, {}, '', {
     all: [...parameters.all, ...heads.all],
@@ -99,72 +129,67 @@ export async function pretrainClip(
   moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
 
-  const ids = tensor(device, new Uint32Array(batch * captionLength), [batch, captionLength], 'u32');
-  const pooled = tensor(device, new Uint32Array(batch), [batch], 'u32');
-  const pixels = tensor(device, new Float32Array(batch * 3 * sceneSize ** 2), [batch, 3, sceneSize, sceneSize]);
-  const levels = tensor(device, new Float32Array(batch), [batch, 1, 1, 1]);
-  const keys = noiseKeys(device, batch, seed);
-  const counter = tensor(device, [0], [1], 'u32');
+  const captions = new CaptionInput(device, tokenizer, batch);
+  const pixels = pictureInput(device, batch);
   const step = await capture(device, () => {
-    const noise = mul(normal(keys, counter, pixels.shape), levels);
-    const images = clip.imageFeatures(add(pixels, noise));
-    const { features, hiddenStates, lastHiddenState } = clip.readTexts({ ids, pooled });
+    const images = clip.imageFeatures(pixels);
+    const { features, hiddenStates, lastHiddenState } = clip.readTexts(captions.tokens);
     // The generators attend to one of these two: SD3's to the last but one, SD1's to the last.
-    const named = nouns.of([hiddenStates.at(-2)!, lastHiddenState]);
-    const loss = add(contrastive(clip.logits(features, images)), mul(named, nounShare));
+    const named = words.of([hiddenStates.at(-2)!, lastHiddenState]);
+    const loss = add(contrastive(clip.logits(features, images)), mul(named, wordShare));
     optimizer.step(backward(loss, weights));
     return { loss };
   });
+  const album = new Album(pictures.filter(({ damage }) => damage <= damageAtMost));
   const feed = (i: number): void => {
     const random = stepStream(seed, i);
-    const scenes = drawTwins(random, batch);
-    const texts = scenes.map(({ caption }) => tokenizer.encode(caption).ids);
-    nouns.feed(scenes.map(({ words }, i) => nounsOf(words, texts[i]!)));
-    ids.write(Uint32Array.from(texts.flat()));
-    pooled.write(Uint32Array.from(texts, (text, row) => row * captionLength + pooledPosition(text, eos)));
-    pixels.write(networkPixels(scenes));
-    levels.write(Float32Array.from({ length: batch }, () => noiseLevel * random.next()));
-    counter.write([i]);
+    const seen = drawTwins(album, random, batch);
+    words.feed(seen.map((picture) => picture.words));
+    captions.write(seen.map((picture) => writeCaption(picture.words)));
+    pixels.write(batchOf(seen));
   };
-  const identity = { model: 'scenes-clip', seed, batch, lr };
+  const identity = { model: 'scenes-clip', seed, batch, lr, pictures: pictures.length };
   const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, heads, nouns, ids, pooled, pixels, levels, keys, counter]) thing.dispose();
+  for (const thing of [step, optimizer, heads, words, captions, pixels]) thing.dispose();
   return { clip, parameters, tokenizer, done };
 }
 
-/** Scenes of distinct captions, each but the last odd one followed by its twin. */
-function drawTwins(random: Random, count: number): Scene[] {
-  const scenes: Scene[] = [];
+/** Pictures of distinct captions, each but the last odd one followed by its twin. */
+function drawTwins(album: Album, random: Random, count: number): SeenPicture[] {
+  const seen: SeenPicture[] = [];
   const known = new Set<string>();
-  const addNew = (words: SceneWords): boolean => {
-    const caption = writeCaption(words);
-    if (isHeldOut(caption) || known.has(caption)) return false;
+  const addNew = (picture: SeenPicture | undefined): boolean => {
+    if (!picture) return false; // words of a held-out caption
+    const caption = writeCaption(picture.words);
+    if (known.has(caption)) return false;
     known.add(caption);
-    scenes.push(placeScene(words, random));
+    seen.push(picture);
     return true;
   };
-  while (scenes.length < count) {
-    const { words } = makeScene(random.below(2 ** 31), 0, 'train');
-    if (!addNew(words)) continue;
-    for (let tries = 0; scenes.length < count && tries < 20 && !addNew(varyWords(words, random)); tries++);
+  while (seen.length < count) {
+    const picture = album.any(random);
+    if (!addNew(picture)) continue;
+    const twin = (): SeenPicture | undefined => album.of(varyWords(picture.words, random), random);
+    for (let tries = 0; seen.length < count && tries < 20 && !addNew(twin()); tries++);
   }
-  return scenes;
+  return seen;
 }
+
+/** What transformers' CLIPImageProcessor does to the pictures: values from -1 to 1. */
+const preprocessor = {
+  image_processor_type: 'CLIPImageProcessor',
+  do_resize: true,
+  size: { shortest_edge: sceneSize },
+  do_center_crop: true,
+  crop_size: { height: sceneSize, width: sceneSize },
+  do_rescale: true,
+  do_normalize: true,
+  image_mean: [0.5, 0.5, 0.5],
+  image_std: [0.5, 0.5, 0.5],
+};
 
 /** Writes the folder as transformers does, f16. */
 export async function saveClip(folder: string, parameters: Parameters): Promise<void> {
-  const half = [0.5, 0.5, 0.5];
-  const preprocessor = {
-    image_processor_type: 'CLIPImageProcessor',
-    do_resize: true,
-    size: { shortest_edge: sceneSize },
-    do_center_crop: true,
-    crop_size: { height: sceneSize, width: sceneSize },
-    do_rescale: true,
-    do_normalize: true,
-    image_mean: half,
-    image_std: half,
-  };
   await mkdir(folder, { recursive: true });
   await writeJson(join(folder, 'config.json'), scenesClipConfig);
   await writeJson(join(folder, 'preprocessor_config.json'), preprocessor);
@@ -184,22 +209,18 @@ export async function loadClip(device: Device, folder: string): Promise<ScenesCl
   }
 }
 
-/** Logits [pictures, captions] of scenes. */
+/** Logits [pictures, captions]. */
 async function logitsOf(
   device: Device,
   { clip, tokenizer }: ScenesClip,
-  scenes: readonly Scene[],
+  pictures: readonly SeenPicture[],
+  words: readonly SceneWords[],
 ): Promise<Float32Array> {
-  const pixels = tensor(device, networkPixels(scenes), [scenes.length, 3, sceneSize, sceneSize]);
+  const pixels = scope(device, () => tensor(device, batchOf(pictures), [pictures.length, 3, sceneSize, sceneSize]));
   const logits = scope(device, () =>
     noGrad(() => {
-      const tokens: CLIPTokens = clipTokens(
-        device,
-        scenes.map(({ caption }) => tokenizer.encode(caption).ids),
-        clip.textConfig,
-      );
-      const texts = clip.textFeatures(tokens);
-      return clip.logits(clip.imageFeatures(pixels), texts); // rows are pictures
+      const texts = words.map((own) => tokenizer.encode(writeCaption(own)).ids);
+      return clip.logits(clip.imageFeatures(pixels), clip.textFeatures(clipTokens(device, texts, clip.textConfig)));
     }),
   );
   const values = Float32Array.from(await logits.data());
@@ -208,31 +229,29 @@ async function logitsOf(
 }
 
 /**
- * The share of held-out pictures whose own caption scores highest among 64 distinct ones (top-1, several such sets), and
- * the share of pictures that prefer their caption to a twin's with one thing changed.
+ * The share of pictures whose own caption scores the highest among those of all the pictures (top-1), and the share that
+ * prefer their caption to a twin's with one thing changed. The pictures are those that the network was made for, little
+ * damaged; 512 of them at most.
  */
 export async function retrieval(
   device: Device,
   model: ScenesClip,
-  { sets = 4, seed = 1 }: { readonly sets?: number; readonly seed?: number } = {},
-): Promise<{ readonly top1: number; readonly twins: number }> {
+  pictures: readonly SeenPicture[],
+  seed = 1,
+): Promise<{ readonly top1: number; readonly twins: number; readonly captions: number }> {
   const random = randomStream(seed);
-  let hits = 0;
+  const seen = pictures.filter(({ damage }) => damage <= damageAtMost).slice(0, 512);
+  const captions = [...new Map(seen.map(({ words }) => [writeCaption(words), words])).values()];
+  const all = await logitsOf(device, model, seen, captions);
+  const n = captions.length;
+  const hits = seen.filter(({ words }, i) => {
+    const row = all.subarray(i * n, (i + 1) * n);
+    return writeCaption(captions[row.indexOf(row.reduce((a, b) => Math.max(a, b)))]!) === writeCaption(words);
+  });
   let preferred = 0;
-  let index = 0;
-  for (let set = 0; set < sets; set++) {
-    const scenes = new Map<string, Scene>();
-    while (scenes.size < 64) {
-      const scene = makeScene(seed, index++, 'heldOut');
-      scenes.set(scene.caption, scene);
-    }
-    const all = [...scenes.values()];
-    const logits = await logitsOf(device, model, all);
-    const row = (i: number): Float32Array => logits.subarray(i * 64, (i + 1) * 64);
-    hits += all.filter((_, i) => row(i).every((value) => value <= row(i)[i]!)).length;
-    const pairs = all.flatMap((scene) => [scene, placeScene(varyWords(scene.words, random), random)]);
-    const paired = await logitsOf(device, model, pairs);
-    preferred += all.filter((_, i) => paired[2 * i * 128 + 2 * i]! > paired[2 * i * 128 + 2 * i + 1]!).length;
+  for (const picture of seen) {
+    const [own, twin] = await logitsOf(device, model, [picture], [picture.words, varyWords(picture.words, random)]);
+    if (own! > twin!) preferred++;
   }
-  return { top1: hits / (64 * sets), twins: preferred / (64 * sets) };
+  return { top1: hits.length / seen.length, twins: preferred / seen.length, captions: n };
 }

@@ -22,7 +22,7 @@ import {
 import { loadPipeline, type Pipeline } from '../pipeline.js';
 import { splitMoments } from '../vae.js';
 import { saveWeights } from '../weights.js';
-import { allAlike } from './caption.js';
+import { wordsOf, writeCaption } from './caption.js';
 import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
 import { makeScene, sceneSize } from './scenes.js';
 import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
@@ -41,18 +41,18 @@ export interface NoiseLevel {
 }
 
 export interface PretrainGeneratorOptions extends TrainingOptions {
-  /** The noise level for a uniform number in [0, 1): the model's schedule. */
-  readonly levelOf: (uniform: number) => NoiseLevel;
+  /** Where the folders of scenes-vae and scenes-clip are. */
+  readonly from: string;
+  /** The noise level of row `row` of a batch, for a uniform number in [0, 1): the model's schedule. */
+  readonly levelOf: (uniform: number, row: number) => NoiseLevel;
   /** Pictures a step. */
   readonly batch: number;
   /** Peak learning rate. */
   readonly lr: number;
-  /** Training scenes, encoded once before the first step. Default 12288. */
+  /** Training scenes, encoded once before the first step. Default 49152. */
   readonly scenes?: number;
   /** Share of captions replaced by the empty one, for classifier-free guidance. Default 0.1. */
   readonly dropout?: number;
-  /** Share of the steps that see one kind of object a picture: what a word means, before which object it belongs to. Default 0.4. */
-  readonly simpleShare?: number;
   /** Decay of the weights' average, which is what is saved. Default 0.999. */
   readonly emaDecay?: number;
   /** Called while the scenes are encoded. */
@@ -63,8 +63,8 @@ export interface PretrainGeneratorOptions extends TrainingOptions {
 }
 
 /**
- * Trains from random weights into `folder`, an ordinary pipeline folder whose other parts are taken from the embedded
- * scenes-vae and scenes-clip. Returns the steps taken; when they are all, the folder has the averaged weights, f16.
+ * Trains from random weights into `folder`, an ordinary pipeline folder whose other parts are those of scenes-vae and
+ * scenes-clip. Returns the steps taken; when they are all, the folder has the averaged weights, f16.
  */
 export async function pretrainGenerator(
   device: Device,
@@ -72,18 +72,8 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const {
-    seed,
-    steps,
-    levelOf,
-    batch,
-    lr,
-    scenes = 12288,
-    dropout = 0.1,
-    simpleShare = 0.4,
-    emaDecay = 0.999,
-  } = options;
-  await writeGeneratorFolder(device, name, folder, seed);
+  const { seed, steps, levelOf, batch, lr, scenes = 49152, dropout = 0.1, emaDecay = 0.999 } = options;
+  await writeGeneratorFolder(device, name, folder, { seed, from: options.from });
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;
   const trained = network.all.filter((parameter) => parameter.name !== positionTable);
@@ -94,8 +84,8 @@ export async function pretrainGenerator(
 
   const pool = await encodeScenes(pipeline, seed, scenes, options.onScenes);
   const { latentChannels: channels, latentSize: side } = pipeline;
-  const condition = pipeline.encode(Array(batch).fill(''));
-  const rows = tensor(device, new Uint32Array(batch), [batch], 'u32');
+  const indices = (): Tensor => tensor(device, new Uint32Array(batch), [batch], 'u32');
+  const [rows, captions] = [indices(), indices()];
   const timestep = tensor(device, new Float32Array(batch));
   const column = (): Tensor => tensor(device, new Float32Array(batch), [batch, 1, 1, 1]);
   const [dataShare, noiseShare, weight] = [column(), column(), column()];
@@ -106,6 +96,7 @@ export async function pretrainGenerator(
     const noise = normal(keys, counter, data.shape);
     const noisy = add(mul(data, dataShare), mul(noise, noiseShare));
     const target = name === 'scenes-flow' ? sub(noise, data) : noise;
+    const condition = pool.conditions.map((part) => indexSelect(part, captions));
     const prediction = pipeline.predict(noisy, timestep, condition);
     const loss = mse(mul(prediction, weight), mul(target, weight));
     optimizer.step(backward(loss, weights));
@@ -114,13 +105,11 @@ export async function pretrainGenerator(
   });
   const feed = (i: number): void => {
     const random = stepStream(seed, i);
-    const from = i < simpleShare * steps && pool.simple.length > 0 ? pool.simple : undefined;
-    const drawn = Array.from({ length: batch }, () => (from ? random.pick(from) : random.below(scenes)));
-    const captions = drawn.map((row) => (random.next() < dropout ? scenes : row));
-    for (const [j, part] of condition.entries()) part.write(pool.conditions[j]!.rows(captions));
-    // Stratified: one level in each of `batch` equal parts of the range.
-    const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch));
+    const drawn = Array.from({ length: batch }, () => random.below(scenes));
     rows.write(Uint32Array.from(drawn));
+    captions.write(Uint32Array.from(drawn, (row) => (random.next() < dropout ? emptyCaption : pool.captions[row]!)));
+    // Stratified: one level in each of `batch` equal parts of the range.
+    const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch, j));
     timestep.write(levels.map((level) => level.timestep));
     dataShare.write(levels.map(({ data }) => data));
     noiseShare.write(levels.map(({ noise }) => noise));
@@ -144,45 +133,25 @@ export async function pretrainGenerator(
     }
     return done;
   } finally {
-    const inputs = [rows, timestep, dataShare, noiseShare, weight, keys, counter, pool.latents, ...condition];
-    for (const thing of [step, optimizer, average, pipeline, ...inputs]) thing.dispose();
+    const inputs = [rows, captions, timestep, dataShare, noiseShare, weight, keys, counter];
+    for (const thing of [...inputs, pool.latents, ...pool.conditions]) thing.dispose();
+    for (const thing of [step, optimizer, average, pipeline]) thing.dispose();
   }
 }
 
-const encodedAtOnce = 32;
+const encodedAtOnce = 64;
 
-/** Equally long rows of numbers on the host, where the conditions of all captions may be larger than a binding. */
-class RowStore {
-  /** Row after row. */
-  readonly values: Float32Array;
-
-  constructor(
-    count: number,
-    private readonly width: number,
-  ) {
-    this.values = new Float32Array(count * width);
-  }
-
-  set(row: number, values: Float32Array): void {
-    this.values.set(values, row * this.width);
-  }
-
-  rows(indices: readonly number[]): Float32Array {
-    const { values, width } = this;
-    const picked = new Float32Array(indices.length * width);
-    for (const [i, row] of indices.entries()) picked.set(values.subarray(row * width, (row + 1) * width), i * width);
-    return picked;
-  }
-}
+/** Number of the empty caption among the conditions: behind those of the training captions. */
+const emptyCaption = wordsOf.train.length;
 
 /** What is learned from: computed once, as the autoencoder and the text encoder stay as they are. */
 interface EncodedScenes {
   /** [scenes, elements]. */
   readonly latents: Tensor;
-  /** For each part of a condition its rows, those of the scenes' captions and at last of the empty one. */
-  readonly conditions: readonly RowStore[];
-  /** Numbers of the scenes with one kind of object. */
-  readonly simple: readonly number[];
+  /** Number of each scene's caption. */
+  readonly captions: readonly number[];
+  /** The parts of the conditions, each [captions + 1, ...]. */
+  readonly conditions: readonly Tensor[];
 }
 
 async function encodeScenes(
@@ -192,41 +161,26 @@ async function encodeScenes(
   onScenes?: (done: number, scenes: number) => void,
 ): Promise<EncodedScenes> {
   const { device, vae } = pipeline;
-  const image = tensor(device, new Float32Array(encodedAtOnce * 3 * sceneSize ** 2), [
-    encodedAtOnce,
-    3,
-    sceneSize,
-    sceneSize,
-  ]);
+  const texts = wordsOf.train.map(writeCaption);
+  const numbers = new Map(texts.map((text, i) => [text, i]));
+  const shape = [encodedAtOnce, 3, sceneSize, sceneSize];
+  const image = tensor(device, new Float32Array(encodedAtOnce * 3 * sceneSize ** 2), shape);
   const step = await capture(device, () =>
     noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
   );
   const size = step.outputs.latents.size / encodedAtOnce;
-  const latents = new RowStore(scenes, size);
-  const simple: number[] = [];
-  const conditions: RowStore[] = [];
-  const addConditions = async (row: number, captions: readonly string[]): Promise<void> => {
-    for (const [j, part] of pipeline.encode(captions).entries()) {
-      const width = part.size / captions.length;
-      conditions[j] ??= new RowStore(scenes + 1, width);
-      conditions[j].set(row, (await part.data()) as Float32Array);
-      part.dispose();
-    }
-  };
+  const latents = new Float32Array(scenes * size);
+  const captions: number[] = [];
   for (let start = 0; start < scenes; start += encodedAtOnce) {
-    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train', 'grid'));
+    const count = Math.min(encodedAtOnce, scenes - start);
+    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
     image.write(networkPixels(batch));
     step.run();
-    const count = Math.min(encodedAtOnce, scenes - start);
-    for (const [i, { objects }] of batch.slice(0, count).entries()) if (allAlike(objects)) simple.push(start + i);
-    latents.set(start, ((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size));
-    await addConditions(
-      start,
-      batch.slice(0, count).map(({ caption }) => caption),
-    );
+    captions.push(...batch.slice(0, count).map(({ caption }) => numbers.get(caption)!));
+    latents.set(((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size), start * size);
     onScenes?.(start + count, scenes);
   }
-  await addConditions(scenes, ['']);
   for (const thing of [step, image]) thing.dispose();
-  return { latents: scope(device, () => tensor(device, latents.values, [scenes, size])), conditions, simple };
+  const conditions = pipeline.encode([...texts, '']);
+  return { latents: scope(device, () => tensor(device, latents, [scenes, size])), captions, conditions };
 }

@@ -1,15 +1,13 @@
-/** Scenes: pictures of captioned shapes, 64 x 64 RGB, drawn from a seed. */
-import { drawWords, isHeldOut, type ObjectWords, type SceneWords, type ShapeName, writeCaption } from './caption.js';
+/** Scenes: pictures of a coloured shape on a coloured ground, 32 x 32 RGB, in widely varied styles, drawn from a seed. */
+import { type ColorName, type SceneWords, type ShapeName, type Split, wordsOf, writeCaption } from './caption.js';
 import { type Random, randomStream } from './random.js';
 
-export const sceneSize = 64;
+export const sceneSize = 32;
 
 /** Linear RGB is not needed here: values are display values in [0, 1]. */
 export type Rgb = readonly [number, number, number];
 
-export const background: Rgb = [0.1, 0.1, 0.14];
-
-export const palette: Readonly<Record<ObjectWords['color'], Rgb>> = {
+export const palette: Readonly<Record<ColorName, Rgb>> = {
   red: [0.88, 0.14, 0.14],
   orange: [0.96, 0.52, 0.08],
   yellow: [0.95, 0.87, 0.16],
@@ -17,143 +15,167 @@ export const palette: Readonly<Record<ObjectWords['color'], Rgb>> = {
   cyan: [0.12, 0.78, 0.84],
   blue: [0.16, 0.3, 0.92],
   purple: [0.62, 0.2, 0.78],
-  white: [0.95, 0.95, 0.95],
+  white: [0.96, 0.96, 0.96],
 };
 
-/** Half the extent of a shape in pixels. */
-export const radii: Readonly<Record<ObjectWords['size'], number>> = { small: 6, medium: 8.5, large: 11.5 };
-
-/** Whether a point is in a shape of radius 1 around the origin; v grows downward. */
-const inside: Readonly<Record<ShapeName, (u: number, v: number) => boolean>> = {
-  circle: (u, v) => u * u + v * v <= 1,
-  square: (u, v) => Math.max(Math.abs(u), Math.abs(v)) <= 0.86,
-  triangle: (u, v) => v <= 0.8 && v >= 2 * Math.abs(u) - 1.1,
-  cross: (u, v) => Math.min(Math.abs(u), Math.abs(v)) <= 0.32 && Math.max(Math.abs(u), Math.abs(v)) <= 1,
-  ring: (u, v) => u * u + v * v <= 1 && u * u + v * v >= 0.3,
-  diamond: (u, v) => Math.abs(u) + Math.abs(v) <= 1.1,
-};
-
-const samples = [-0.375, -0.125, 0.125, 0.375]; // sub-pixel positions along an axis
-
-/** The share of pixel (x, y) that a shape of the given centre and radius covers: 16 samples. */
-export function coverage(
-  shape: ShapeName,
-  x: number,
-  y: number,
-  centerX: number,
-  centerY: number,
-  radius: number,
-): number {
-  let hits = 0;
-  for (const dy of samples) {
-    for (const dx of samples) {
-      if (inside[shape]((x + dx - centerX) / radius, (y + dy - centerY) / radius)) hits++;
-    }
-  }
-  return hits / 16;
-}
-
-/** An object in its place: centre in pixels. */
-export interface PlacedObject extends ObjectWords {
+/** What a caption leaves open, each from 0 to 1 and uniform among scenes: what preferences choose from. */
+export interface Style {
+  /** Of the shape: its radius goes from 4.5 to 11.5 pixels. */
+  readonly size: number;
+  /** Saturation of both colours, from pale to full. */
+  readonly vivid: number;
+  /** 0: a ground full of coloured clouds; 1: an even one. */
+  readonly clean: number;
+  /** Of the edge: 0 is blurred. */
+  readonly sharp: number;
+  /** Of the ground. */
+  readonly dark: number;
+  /** Centre of the shape in pixels, uniform where it fits. */
   readonly x: number;
   readonly y: number;
 }
 
-export interface Scene {
-  readonly caption: string;
-  readonly words: SceneWords;
-  readonly objects: readonly PlacedObject[];
-  /** [3, 64, 64] in [0, 1]. */
-  readonly pixels: Float32Array;
+/** Radius of a shape in pixels. */
+export const radiusOf = (size: number): number => 4.5 + 7 * size;
+
+/** How near the middle a shape is: 1 in it, falling to 0 at a distance of 11 pixels. */
+export const centring = ({ x, y }: Style): number =>
+  Math.max(0, 1 - Math.hypot(x - sceneSize / 2, y - sceneSize / 2) / 11);
+
+/** A style at random. */
+export function drawStyle(random: Random): Style {
+  const size = random.next();
+  const slack = Math.max(0.5, sceneSize / 2 - 0.5 - radiusOf(size));
+  const place = (): number => sceneSize / 2 + (2 * random.next() - 1) * slack;
+  return {
+    size,
+    vivid: random.next(),
+    clean: random.next(),
+    sharp: random.next(),
+    dark: random.next(),
+    x: place(),
+    y: place(),
+  };
 }
 
-/** Draws objects over the background: [3, 64, 64] in [0, 1]. */
-export function drawScene(objects: readonly PlacedObject[]): Float32Array {
+/** Signed distance to the outline of a shape of radius 1, negative inside; v grows downward. */
+export const signedDistance: Readonly<Record<ShapeName, (u: number, v: number) => number>> = {
+  circle: (u, v) => Math.hypot(u, v) - 1,
+  square: (u, v) => Math.max(Math.abs(u), Math.abs(v)) - 0.86,
+  triangle: (u, v) => Math.max(v - 0.8, (2 * Math.abs(u) - 1.1 - v) / Math.sqrt(5)),
+  cross: (u, v) => {
+    const [a, b] = [Math.abs(u), Math.abs(v)];
+    return Math.min(Math.max(a - 1, b - 0.34), Math.max(a - 0.34, b - 1));
+  },
+  ring: (u, v) => Math.abs(Math.hypot(u, v) - 0.74) - 0.26,
+  diamond: (u, v) => (Math.abs(u) + Math.abs(v) - 1.1) / Math.SQRT2,
+};
+
+/** Colour of a ground: darkened, and paler the less vivid it is. */
+export function groundColor(color: ColorName, vivid: number, dark: number): Rgb {
+  const level = 0.3 + 0.55 * (1 - dark);
+  return towardsGrey(scaled(palette[color], level), saturation(vivid), (mean) => mean);
+}
+
+/** Colour of a shape: paler the less vivid it is, and then towards a grey that stands out from pale grounds. */
+export const shapeColor = (color: ColorName, vivid: number): Rgb =>
+  towardsGrey(palette[color], saturation(vivid), (mean) => 0.5 * mean + 0.25);
+
+const saturation = (vivid: number): number => 0.35 + 0.65 * vivid;
+const scaled = ([r, g, b]: Rgb, by: number): Rgb => [r * by, g * by, b * by];
+
+function towardsGrey(color: Rgb, amount: number, greyOf: (mean: number) => number): Rgb {
+  const grey = (1 - amount) * greyOf((color[0] + color[1] + color[2]) / 3);
+  const [r, g, b] = scaled(color, amount);
+  return [r + grey, g + grey, b + grey];
+}
+
+/** Width of an edge in pixels: what a logistic function of the distance is stretched by. */
+const softness = (sharp: number): number => 0.175 + 0.8 * (1 - sharp);
+
+/** The share of the pixel whose middle is (x, y) that a shape covers, with an edge of the given width. */
+export function coverage(
+  shape: ShapeName,
+  x: number,
+  y: number,
+  { centerX, centerY, radius, edge }: { centerX: number; centerY: number; radius: number; edge: number },
+): number {
+  const distance = radius * signedDistance[shape]((x - centerX) / radius, (y - centerY) / radius);
+  return 1 / (1 + Math.exp(distance / edge));
+}
+
+/** Knots of the clouds along a side. */
+export const cloudKnots = 5;
+
+/** Weights of the knots for each pixel of a side: cubic convolution (Keys 1981), the outer knots repeated. */
+export const cloudWeights: readonly (readonly number[])[] = Array.from({ length: sceneSize }, (_, pixel) => {
+  const at = ((pixel + 0.5) * cloudKnots) / sceneSize - 0.5;
+  const weights = Array<number>(cloudKnots).fill(0);
+  for (let knot = Math.floor(at) - 1; knot <= Math.floor(at) + 2; knot++) {
+    const t = Math.abs(at - knot);
+    const weight = t <= 1 ? (1.5 * t - 2.5) * t * t + 1 : ((-0.5 * t + 2.5) * t - 4) * t + 2;
+    weights[Math.min(cloudKnots - 1, Math.max(0, knot))]! += weight;
+  }
+  return weights;
+});
+
+/** A smooth random field of deviation about 0.7, [32, 32]. */
+function drawClouds(random: Random): Float32Array {
+  const values = Array.from({ length: cloudKnots * cloudKnots }, () => random.normal());
+  const field = new Float32Array(sceneSize * sceneSize);
+  for (let y = 0; y < sceneSize; y++) {
+    const row = Array.from({ length: cloudKnots }, (_, x) => {
+      let sum = 0;
+      for (let k = 0; k < cloudKnots; k++) sum += cloudWeights[y]![k]! * values[k * cloudKnots + x]!;
+      return sum;
+    });
+    for (let x = 0; x < sceneSize; x++) {
+      let sum = 0;
+      for (let k = 0; k < cloudKnots; k++) sum += cloudWeights[x]![k]! * row[k]!;
+      field[y * sceneSize + x] = sum;
+    }
+  }
+  return field;
+}
+
+/** Draws a scene: [3, 32, 32] in [0, 1]. The stream gives the clouds. */
+export function drawScene({ color, shape, ground }: SceneWords, style: Style, random: Random): Float32Array {
   const plane = sceneSize * sceneSize;
   const pixels = new Float32Array(3 * plane);
-  for (let c = 0; c < 3; c++) pixels.fill(background[c]!, c * plane, (c + 1) * plane);
-  for (const { shape, color, size, x: cx, y: cy } of objects) {
-    const radius = radii[size];
-    const reach = Math.ceil(1.2 * radius) + 1;
-    for (let y = Math.max(0, Math.floor(cy) - reach); y <= Math.min(sceneSize - 1, cy + reach); y++) {
-      for (let x = Math.max(0, Math.floor(cx) - reach); x <= Math.min(sceneSize - 1, cx + reach); x++) {
-        const alpha = coverage(shape, x, y, cx, cy, radius);
-        if (alpha === 0) continue;
-        for (let c = 0; c < 3; c++) {
-          const at = c * plane + y * sceneSize + x;
-          pixels[at] = pixels[at]! + alpha * (palette[color][c]! - pixels[at]!);
-        }
-      }
+  const [front, back] = [shapeColor(color, style.vivid), groundColor(ground, style.vivid, style.dark)];
+  const amplitude = 0.16 * (1 - style.clean);
+  const light = drawClouds(random);
+  const place = { centerX: style.x, centerY: style.y, radius: radiusOf(style.size), edge: softness(style.sharp) };
+  const mask = Float32Array.from({ length: plane }, (_, i) =>
+    coverage(shape, (i % sceneSize) + 0.5, Math.floor(i / sceneSize) + 0.5, place),
+  );
+  for (let c = 0; c < 3; c++) {
+    const tint = drawClouds(random);
+    for (let i = 0; i < plane; i++) {
+      const behind = back[c]! + amplitude * (0.9 * light[i]! + 0.5 * tint[i]!);
+      pixels[c * plane + i] = Math.min(1, Math.max(0, behind + mask[i]! * (front[c]! - behind)));
     }
   }
   return pixels;
 }
 
-/** How the first object lies to the second: the relation along the longer distance. */
-export function relationOf(
-  first: { x: number; y: number },
-  second: { x: number; y: number },
-): NonNullable<SceneWords['relation']> {
-  const [dx, dy] = [first.x - second.x, first.y - second.y];
-  if (Math.abs(dx) > Math.abs(dy)) return dx < 0 ? 'left of' : 'right of';
-  return dy < 0 ? 'above' : 'below';
+export interface Scene {
+  readonly caption: string;
+  readonly words: SceneWords;
+  readonly style: Style;
+  /** [3, 32, 32] in [0, 1]. */
+  readonly pixels: Float32Array;
 }
 
-const gap = 3; // pixels between the squares around two objects, so that they stay apart after blurring
-const clearness = 1.3; // a relation is drawn only where its distance is this many times the other
-
-/**
- * Where the centres of objects lie: anywhere, or on a grid of 5 x 5 places. Anywhere is for networks that read pictures. On the
- * grid a small generator learns to draw and to follow words several times faster: an object looks the same from place to place.
- */
-export type Placement = 'free' | 'grid';
-
-const gridPlaces = [16, 24, 32, 40, 48];
-
-/** Places objects so that nothing overlaps or leaves the picture and the relation holds clearly; undefined when it did not fit. */
-function place({ objects, relation }: SceneWords, random: Random, placement: Placement): PlacedObject[] | undefined {
-  const placed: PlacedObject[] = [];
-  for (const words of objects) {
-    const reach = 1.1 * radii[words.size] + 1;
-    const draw = (): number =>
-      placement === 'grid' ? random.pick(gridPlaces) : reach + random.next() * (sceneSize - 1 - 2 * reach);
-    const object = { ...words, x: draw(), y: draw() };
-    const apart = placed.every((other) => {
-      const distance = reach + 1.1 * radii[other.size] + gap;
-      return Math.max(Math.abs(object.x - other.x), Math.abs(object.y - other.y)) >= distance;
-    });
-    if (!apart) return undefined;
-    placed.push(object);
-  }
-  const [first, second] = placed;
-  if (relation && first && second) {
-    const [dx, dy] = [Math.abs(first.x - second.x), Math.abs(first.y - second.y)];
-    if (relationOf(first, second) !== relation || Math.max(dx, dy) < clearness * Math.min(dx, dy)) return undefined;
-  }
-  return placed;
+/** A scene of the given words in a random style. */
+export function sceneOf(words: SceneWords, random: Random, style: Style = drawStyle(random)): Scene {
+  return { caption: writeCaption(words), words, style, pixels: drawScene(words, style, random) };
 }
 
-/** The scene of the given words; positions come from the stream. Throws when the objects can't be placed. */
-export function placeScene(words: SceneWords, random: Random, placement: Placement = 'free'): Scene {
-  for (let attempt = 0; attempt < 10_000; attempt++) {
-    const objects = place(words, random, placement);
-    if (objects) return { caption: writeCaption(words), words, objects, pixels: drawScene(objects) };
-  }
-  throw new Error(`scene: "${writeCaption(words)}" does not fit into ${sceneSize} x ${sceneSize} pixels`);
-}
-
-/** Scene number `index` of a split: a function of seed, split, index and placement alone. */
-export function makeScene(
-  seed: number,
-  index: number,
-  split: 'train' | 'heldOut',
-  placement: Placement = 'free',
-): Scene {
+/** Scene number `index` of a split: a function of seed, split and index alone. */
+export function makeScene(seed: number, index: number, split: Split): Scene {
   const random = randomStream(
     Math.imul(seed, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35) ^ (split === 'train' ? 0 : 0x27d4eb2f),
   );
-  for (;;) {
-    const words = drawWords(random);
-    if (isHeldOut(writeCaption(words)) === (split === 'heldOut')) return placeScene(words, random, placement);
-  }
+  return sceneOf(random.pick(wordsOf[split]), random);
 }

@@ -26,11 +26,11 @@ import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
 import { runTraining, type TrainingOptions } from './training.js';
 
-/** The embedded autoencoder: 64 x 64 RGB to latents of 16 x 16 x 4. */
+/** The embedded autoencoder: 32 x 32 RGB to latents of 8 x 8 x 4. */
 export const scenesVaeConfig = {
   _class_name: 'AutoencoderKL',
   act_fn: 'silu',
-  block_out_channels: [16, 32, 64],
+  block_out_channels: [8, 8, 24],
   down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D', 'DownEncoderBlock2D'],
   up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D', 'UpDecoderBlock2D'],
   in_channels: 3,
@@ -38,7 +38,8 @@ export const scenesVaeConfig = {
   latent_channels: 4,
   layers_per_block: 1,
   mid_block_add_attention: false,
-  norm_num_groups: 8,
+  // Few groups: where each channel is normalised by itself, a level that the whole picture shares is lost.
+  norm_num_groups: 2,
   sample_size: sceneSize,
   shift_factor: 0, // diffusers' pipeline of Stable Diffusion 3 adds it
 } as const satisfies AutoencoderKLConfig & Record<string, unknown>;
@@ -46,7 +47,7 @@ export const scenesVaeConfig = {
 export interface PretrainVaeOptions extends TrainingOptions {
   /** Pictures a step. */
   readonly batch: number;
-  /** Peak learning rate; it rises over the first 2 % of the steps and falls to zero like a cosine. Default 2e-3. */
+  /** Peak learning rate; it rises over the first 2 % of the steps and falls to zero like a cosine. Default 4e-3. */
   readonly lr?: number;
   /** Weight of the latents' divergence from a standard normal, per latent element. Default 1e-5. */
   readonly kl?: number;
@@ -56,7 +57,7 @@ export interface PretrainVaeOptions extends TrainingOptions {
 export const toNetwork = (pixels: ArrayLike<number>): Float32Array =>
   Float32Array.from(pixels, (value) => 2 * value - 1);
 
-/** The pictures of scenes as a batch for the network, [scenes, 3, 64, 64]. */
+/** The pictures of scenes as a batch for the network, [scenes, 3, 32, 32]. */
 export function networkPixels(scenes: readonly Scene[]): Float32Array {
   const size = 3 * sceneSize ** 2;
   const values = new Float32Array(scenes.length * size);
@@ -75,10 +76,15 @@ export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
-  const { seed, batch, lr = 2e-3, kl = 1e-5 } = options;
+  const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
   const parameters = new Parameters(device);
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
   await initializeParameters(parameters, seed);
+  // Latents begin almost without noise: a deviation of exp(-3).
+  const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
+  quantBias.tensor.write(
+    Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
+  );
   const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
   moveTogether(weights);
   const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-4, maxGradNorm: 1 });

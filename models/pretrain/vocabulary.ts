@@ -2,23 +2,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeJson } from '../weight_files.js';
-import { colors, plurals, relations, shapes } from './caption.js';
+import { colors, shapes } from './caption.js';
 
 /** Every word of the grammar. */
-const words: readonly string[] = [
-  ...new Set([
-    ...['a', 'an', 'and', 'two', 'three', 'small', 'medium', 'large'],
-    ...colors,
-    ...shapes,
-    ...plurals,
-    ...relations.flatMap((relation) => relation.split(' ')),
-  ]),
-];
+const words: readonly string[] = ['a', 'an', 'on', ...colors, ...shapes];
 
 const endOfWord = '</w>';
 
-/** A text's tokens at most, beginning and end among them: the longest caption has 16. */
-export const captionLength = 16;
+/** A text's tokens at most, beginning and end among them: every caption has so many. */
+export const captionLength = 7;
 
 /** The 256 bytes as letters: printable ones stand for themselves, the others for letters from 256 on (GPT-2's table). */
 function byteLetters(): string[] {

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { readTar } from '../../engine/tar.js';
-import { lastLines, provideVulkan, swiftShaderFolder, tuneSoftwareDrivers } from '../../engine/vulkan.js';
+import {
+  isMissing,
+  lacksVulkanLoader,
+  lastLines,
+  provideVulkan,
+  swiftShaderFolder,
+  tuneSoftwareDrivers,
+} from '../../engine/vulkan.js';
 import { aptRecipe, installHint, type OsRelease, parseOsRelease, suiteSource } from '../../engine/vulkan_packages.js';
 
 afterEach(() => vi.unstubAllEnvs());
@@ -134,6 +141,16 @@ test("the message keeps the last telling lines of a program's output", () => {
     ),
   ).toBe('two | code E404');
   expect(lastLines('\n')).toBe('no output');
+});
+
+test.runIf(process.platform === 'linux')('a library is missing by its name, unless it is there or broken', () => {
+  expect(isMissing('libc.so.6')).toBe(false);
+  expect(isMissing('libwinnow-has-none.so.1')).toBe(true);
+  const broken = join(mkdtempSync(join(tmpdir(), 'winnow-test-')), 'broken.so');
+  writeFileSync(broken, '');
+  expect(isMissing(broken)).toBe(false);
+  rmSync(join(broken, '..'), { recursive: true });
+  expect(lacksVulkanLoader()).toBe(isMissing('libvulkan.so.1'));
 });
 
 test('the cache folder follows XDG_CACHE_HOME', () => {

@@ -36,8 +36,8 @@ async function drawn(guidance: number) {
   store.encode(['a red circle']);
   const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance, seed: 1 } as const;
   const rollout = await Rollout.create(model, store, brightness(), plan);
-  const { survivors } = await rollout.sample(tinyPrompts[0]!, { update: 0, group: 0 });
-  return { model, transitions, store, rollout, survivors };
+  const [group] = await rollout.sample(tinyPrompts.slice(0, 1), 0);
+  return { model, transitions, store, rollout, survivors: group!.survivors };
 }
 
 for (const detachUnconditional of [false, true])

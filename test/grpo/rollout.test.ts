@@ -2,8 +2,10 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { gaussianMean, noGrad, packGaussianCoefficients, scope, type Tensor, tensor } from '../../engine/index.js';
 import type { Prune } from '../../grpo/config.js';
-import type { GenerativeModel } from '../../grpo/model.js';
-import { type GroupResult, Rollout } from '../../grpo/rollout.js';
+import type { GroupResult } from '../../grpo/group.js';
+import type { GenerativeModel, Prompt } from '../../grpo/model.js';
+import { Rollout, type RolloutProgress, type ScoredPicture } from '../../grpo/rollout.js';
+import { slotsOf } from '../../grpo/rollout_plan.js';
 import { Trajectories } from '../../grpo/trajectories.js';
 import { transitionsOf } from '../../grpo/transitions.js';
 import { testDevice } from '../check.js';
@@ -18,29 +20,42 @@ interface Plan {
   readonly guidance?: number;
   readonly batch?: number;
   readonly sameLatent?: boolean;
+  readonly prompts?: readonly Prompt[];
+  readonly combine?: 'sum' | 'normalised';
 }
 
 const steps = 5;
 const noiseOf = ({ kind }: GenerativeModel) => ({ noise: kind === 'flow' ? 0.7 : 1 });
 
-/** Two groups of update 3, with the trajectories of all that was drawn to the end. */
-async function draw(model: GenerativeModel, { guidance = 1, ...plan }: Plan) {
+/** Groups of update 3, with the trajectories of all that was drawn to the end, and what was told meanwhile. */
+async function draw(model: GenerativeModel, { guidance = 1, prompts = tinyPrompts, combine = 'sum', ...plan }: Plan) {
   const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
-  const store = new Trajectories(model, { slots: Rollout.slots(plan.keep, 2), steps, groups: 2 });
-  store.encode(tinyPrompts.map(({ prompt }) => prompt));
-  const rollout = await Rollout.create(model, store, brightness(), { ...plan, transitions, guidance, seed: 7 });
-  const groups: GroupResult[] = [];
-  for (const [group, prompt] of tinyPrompts.entries()) groups.push(await rollout.sample(prompt, { update: 3, group }));
+  const slots = slotsOf(prompts.length, { ...plan, latentShape: model.latentShape });
+  const store = new Trajectories(model, { slots, steps, groups: prompts.length });
+  store.encode(prompts.map(({ prompt }) => prompt));
+  const rollout = await Rollout.create(model, store, brightness({ combine }), {
+    ...plan,
+    transitions,
+    guidance,
+    seed: 7,
+  });
+  const told: RolloutProgress[] = [];
+  const pictures = new Map<string, readonly ScoredPicture[]>();
+  const groups = await rollout.sample(prompts, 3, {
+    onStep: (progress) => told.push(progress),
+    onPictures: (group, step, scored) => pictures.set(`${group} ${step}`, scored),
+  });
   const latents = await rowsOf(store.latents);
   const logProbs = await rowsOf(store.logProbs);
-  rollout.dispose();
-  store.dispose();
-  const { slots } = store.size;
+  store.clear();
+  const few = await rollout.sample(prompts.slice(2), 3);
   const pathOf = (slot: number): number[][] => [
     ...Array.from({ length: steps + 1 }, (_, i) => latents[i * slots + slot]!),
     ...Array.from({ length: steps }, (_, i) => logProbs[i * slots + slot]!),
   ];
-  return { groups, pathOf };
+  rollout.dispose();
+  store.dispose();
+  return { groups, few, pathOf, told, pictures };
 }
 
 async function rowsOf(tensor: Tensor): Promise<number[][]> {
@@ -125,5 +140,43 @@ for (const name of tinyModels) {
       const seconds = same.groups.flatMap(({ survivors }) => survivors.map(({ slot }) => String(same.pathOf(slot)[1])));
       expect(new Set(seconds).size, 'after one step').toBe(6);
     });
+
+    const kinds: readonly Plan[] = [
+      { keep: [6, 4, 3], pruneAt: [2, 3], prune: 'ovf', guidance: 3 },
+      { keep: [5, 3, 2], pruneAt: [1], prune: 'uniform' },
+      { keep: [3], pruneAt: [], prune: 'none', sameLatent: true },
+      { keep: [5, 3], pruneAt: [], prune: 'ovf-after' },
+    ];
+    for (const plan of name === 'sd1' ? kinds.slice(0, 1) : kinds)
+      test(`groups drawn together are what each is alone, bit for bit (${plan.prune}, ${plan.keep.join(' -> ')})`, async () => {
+        const prompts = [0, 1, 2, 3, 4].map((i) => tinyPrompts[i % 2]!);
+        const given = { ...plan, combine: 'normalised', prompts } as const;
+        const size = plan.keep[0]!;
+        const alone = await draw(model, { ...given, batch: size });
+        for (const [batch, turns] of [
+          [2 * size, [1, 2, 2]],
+          [undefined, [5]],
+        ] as const) {
+          const drawn = await draw(model, { ...given, batch });
+          expect(drawn.groups.map(withoutPlace)).toEqual(alone.groups.map(withoutPlace));
+          for (const [g, { survivors }] of drawn.groups.entries())
+            for (const [i, { slot }] of survivors.entries())
+              expect(drawn.pathOf(slot)).toEqual(alone.pathOf(alone.groups[g]!.survivors[i]!.slot));
+          expect(new Set(drawn.groups.flatMap(({ survivors }) => survivors.map(({ slot }) => slot))).size).toBe(
+            5 * plan.keep.at(-1)!,
+          );
+          expect(drawn.few.map(withoutPlace), 'an update with fewer prompts').toEqual(alone.few.map(withoutPlace));
+          expect(drawn.pictures).toEqual(alone.pictures);
+          expect(drawn.told.map(({ together }) => together)).toEqual(turns.flatMap((n) => Array(steps).fill(n)));
+          const aliveOf = ({ told }: typeof drawn): number[] => told.slice(0, steps).map(({ alive }) => alive);
+          expect(aliveOf(drawn)).toEqual(aliveOf(alone));
+        }
+      });
   });
 }
+
+/** A result without what depends on the others: slots and seconds. */
+const withoutPlace = ({ survivors, seconds: _, ...rest }: GroupResult) => ({
+  ...rest,
+  survivors: survivors.map(({ sample, reward }) => ({ sample, reward })),
+});

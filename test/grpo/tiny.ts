@@ -5,7 +5,7 @@ import type { Tensor } from '../../engine/tensor.js';
 import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/cli/model.js';
 import { defaults, type RunConfig } from '../../grpo/config.js';
 import type { Prompt } from '../../grpo/model.js';
-import { CombinedReward } from '../../grpo/rewards/reward.js';
+import { CombinedReward, type CombineOptions } from '../../grpo/rewards/reward.js';
 import type { TrainerConfig } from '../../grpo/trainer.js';
 import { packageRoot } from '../../kernels/kernel.js';
 
@@ -24,13 +24,13 @@ export const loadTiny = (device: Device, name: string, config: Partial<ModelConf
 };
 
 /** The mean of a picture's bytes, from 0 to 1. */
-export const brightness = (): CombinedReward => {
+export const brightness = (options?: CombineOptions): CombinedReward => {
   const mean = (rgb: Uint8Array): number => rgb.reduce((sum, value) => sum + value, 0) / rgb.length / 255;
   const reward = {
     name: 'brightness',
     score: async (images: readonly { rgb: Uint8Array }[]) => images.map(({ rgb }) => mean(rgb)),
   };
-  return new CombinedReward([{ weight: 1, reward }]);
+  return new CombinedReward([{ weight: 1, reward }], options);
 };
 
 export const tinyPrompts: readonly Prompt[] = ['a red circle', 'the blue cat'].map((prompt) => ({ prompt, meta: {} }));

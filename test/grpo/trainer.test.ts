@@ -120,6 +120,13 @@ test('the size of micro-batches changes memory, not the step', async () => {
   for (const norm of norms) expect(Math.abs(norm / norms[0]! - 1)).toBeLessThan(1e-5);
 });
 
+test('groups drawn together, one after the other or in parts give the same weights, bit for bit', async () => {
+  const weights = async (batch?: number): Promise<number[][]> =>
+    (await train('sd3', tinyConfig({ sampler: { batch } }), 2, (_, { trainable }) => bitsOf(trainable.values()))).seen;
+  const together = await weights();
+  for (const batch of [6, 4]) expect(await weights(batch)).toEqual(together);
+});
+
 test('the same seed gives the same weights, another seed others', async () => {
   const weights = async (seed: number): Promise<number[][]> => {
     const config = { ...tinyConfig({ train: { ema: 0.9 } }), seed };

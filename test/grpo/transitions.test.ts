@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { promptsOfUpdate } from '../../grpo/prompt_order.js';
-import { sampleKeys, stagesOf } from '../../grpo/rollout.js';
 import { ddimSchedule, flowMatchSchedule } from '../../grpo/schedule.js';
 import { danceCoefficients, ddimCoefficients, flowSdeCoefficients } from '../../grpo/step.js';
 import { type NoiseSchedule, odeStepsOf, transitionsOf } from '../../grpo/transitions.js';
@@ -60,28 +59,4 @@ describe('prompts of an update', () => {
     expect(promptsOfUpdate(prompts, 20, 8, 1)).not.toEqual(drawn);
     expect(() => promptsOfUpdate([], 1, 0, 0)).toThrow('prompts: there are none');
   });
-});
-
-test('the stages of a group', () => {
-  const transitions = transitionsOf(flow, { noise: 0.7 });
-  const stages = (keep: number[], pruneAt: number[], prune: 'ovf' | 'ovf-after' | 'uniform' | 'none') =>
-    stagesOf({ transitions, keep, pruneAt, prune });
-  expect(stages([24, 16, 12], [5, 7], 'ovf')).toEqual({ sizes: [24, 16, 12], after: undefined });
-  expect(stages([24, 12], [], 'ovf-after')).toEqual({ sizes: [24], after: 12 });
-  expect(stages([24, 12], [], 'uniform')).toEqual({ sizes: [24], after: 12 });
-  expect(stages([24], [], 'none')).toEqual({ sizes: [24], after: undefined });
-  expect(() => stages([24, 12], [], 'ovf')).toThrow('pruning by ovf at steps [] does not go with [24,12] samples');
-  expect(() => stages([24, 12], [10], 'ovf')).toThrow('expected rising steps below 10 to prune at, found [10]');
-});
-
-test('a hundred thousand samples have keys of their own', () => {
-  const samples = [...Array(48).keys()];
-  const seen = new Set<bigint>();
-  for (let update = 0; update < 50; update++) {
-    for (let group = 0; group < 48; group++) {
-      const keys = sampleKeys(5, { update, group }, samples);
-      for (const i of samples) seen.add(BigInt(keys[2 * i]!) * 2n ** 32n + BigInt(keys[2 * i + 1]!));
-    }
-  }
-  expect(seen.size).toBe(50 * 48 * 48);
 });

@@ -1,6 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { encodePng, gridOf, type Picture, pictureOf } from '../../models/png.js';
+import { crop, decodePng, encodePng, enlarge, gridOf, type Picture, pictureOf } from '../../models/png.js';
 import { random } from '../check.js';
 
 /** The chunks of a PNG file, by a reader of its own. */
@@ -41,6 +41,29 @@ describe('PNG', () => {
       .map(({ data }) => new TextDecoder().decode(data));
     expect(texts).toEqual(['prompt\0\0\0\0\0a red circle, «größer»', 'seed\0\0\0\0\0' + '42']);
     expect(chunksOf(png).map(({ type }) => type)).toEqual(['IHDR', 'iTXt', 'iTXt', 'IDAT', 'IEND']);
+  });
+
+  test('a file that was written is read back, with its texts', () => {
+    const text = { prompt: 'a red circle, «größer»\na blue one', seed: '42' };
+    expect(decodePng(encodePng(picture, text))).toEqual({ picture, text });
+    const png = encodePng(picture);
+    expect(() => decodePng(png.subarray(0, 60))).toThrow();
+    png[25] = 6; // with alpha
+    expect(() => decodePng(png)).toThrow('png: expected 8-bit RGB');
+  });
+
+  test('an enlarged picture has squares for pixels, and is found again in a larger one', () => {
+    const large = enlarge({ width: 2, height: 2, rgb: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) }, 2);
+    const [a, b, c, d] = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]] as const; // biome-ignore format: pixels
+    expect(large).toEqual({
+      width: 4,
+      height: 4,
+      rgb: Uint8Array.from([a, a, b, b, a, a, b, b, c, c, d, d, c, c, d, d].flat()),
+    });
+    expect(crop(enlarge(picture, 3), { left: 0, top: 0, width: 7, height: 5, step: 3 })).toEqual(picture);
+    expect(enlarge(picture, 1)).toEqual(picture);
+    expect(() => enlarge(picture, 1.5)).toThrow('enlarge: expected a whole factor, found 1.5');
+    expect([...crop(large, { left: 1, top: 1, width: 2, height: 1 }).rgb]).toEqual([...a, ...b]);
   });
 
   test('values are clamped and rounded, and NaN is refused', () => {

@@ -10,7 +10,8 @@ import { clipVisionKeys } from '../../../models/key_layouts.js';
 import { loadWeights, type WeightSource } from '../../../models/weights.js';
 import type { Reward } from '../../rewards/reward.js';
 import { openAnyWeights, weightFile } from './checkpoint_file.js';
-import { buildNetwork, dot, ImageEncoder, imageSizeOf } from './image_text.js';
+import { dot, ImageEncoder, visionSizeOf } from './image_encoder.js';
+import { buildNetwork } from './image_text.js';
 
 /** weight . x + bias. */
 interface Affine {
@@ -71,9 +72,9 @@ function combine(factors: Float64Array, rows: readonly Float64Array[]): Float64A
  */
 export async function aesthetic(device: Device, name: string, folder: string): Promise<Reward> {
   const config = await readConfig(folder, clipConfig);
-  const imageSize = imageSizeOf(config);
+  const size = visionSizeOf(config);
   const dim = config.projection_dim ?? 512;
-  const process = await readImageProcessor(folder, imageSize);
+  const process = await readImageProcessor(folder, size.imageSize);
   const pattern = /^(sac\+logos\+ava1.*|aesthetic.*)\.(pth|pt|safetensors)$/;
   const file = await openAnyWeights(await weightFile(folder, pattern, 'sac+logos+ava1-l14-linearMSE.pth'));
   const head = await readAestheticHead(file, dim).finally(() => file.close());
@@ -85,7 +86,7 @@ export async function aesthetic(device: Device, name: string, folder: string): P
   );
   await loadWeights(folder, parameters, { keys: clipVisionKeys });
   const encode = (pixels: Tensor): Tensor => network.forward(pixels).imageEmbeds;
-  const images = await ImageEncoder.create(device, encode, process, imageSize).catch((error: unknown) => {
+  const images = await ImageEncoder.create(device, encode, process, size).catch((error: unknown) => {
     parameters.dispose();
     throw error;
   });

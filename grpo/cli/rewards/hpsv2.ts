@@ -8,6 +8,7 @@ import { loadTokenizer } from '../../../models/tokenizer.js';
 import { loadWeightsFrom } from '../../../models/weights.js';
 import type { Reward } from '../../rewards/reward.js';
 import { openAnyWeights, weightFile } from './checkpoint_file.js';
+import { visionSizeOf } from './image_encoder.js';
 import { buildNetwork, ImageTextModel } from './image_text.js';
 
 /**
@@ -35,8 +36,9 @@ export async function hpsv2(device: Device, name: string, path: string): Promise
   } finally {
     await source.close();
   }
-  const { image_size: imageSize } = config.vision_config;
+  const vision = visionSizeOf(config);
+  const { imageSize } = vision;
   const process = imageProcessor({ size: imageSize, crop: [imageSize, imageSize], arithmetic: 'torch' });
-  const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize, folder });
+  const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
   return { name, score: (images) => model.cosines(images), dispose: () => model.dispose() };
 }

@@ -1,8 +1,8 @@
-/** Networks that put pictures and texts into one space, as rewards use them: unit vectors on the host, texts once each. */
+/** Networks that put pictures and texts into one space, as rewards use them: cosines of unit vectors, texts read once each. */
 import { join } from 'node:path';
 import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
-import { capture, type Device, noGrad, type Step, scope, type Tensor, zeros } from '../../../engine/index.js';
-import { type CLIPConfig, CLIPModel, clipTokens } from '../../../models/clip.js';
+import { type Device, noGrad, scope } from '../../../engine/index.js';
+import { CLIPModel, clipTokens } from '../../../models/clip.js';
 import { clipConfig, readConfig } from '../../../models/config_file.js';
 import { ModelFileError } from '../../../models/errors.js';
 import { type ImageProcessor, readImageProcessor } from '../../../models/image_processor.js';
@@ -11,63 +11,7 @@ import { Parameters } from '../../../models/parameters.js';
 import { loadTokenizer, type Tokenizer } from '../../../models/tokenizer.js';
 import { loadWeights } from '../../../models/weights.js';
 import type { RewardImage } from '../../rewards/reward.js';
-
-/** Pictures encoded at once: ViT-H keeps 85 MB of intermediates for these. */
-const batch = 8;
-
-/** From pixels [N, 3, size, size] to features [N, dim]. */
-type Encode = (pixels: Tensor) => Tensor;
-
-/** Encodes pictures by a captured step, whose memory is planned once. */
-export class ImageEncoder {
-  private constructor(
-    private readonly process: ImageProcessor,
-    private readonly pixels: Tensor,
-    private readonly step: Step<{ readonly features: Tensor }>,
-  ) {}
-
-  /** `size` is that of the pictures that `process` makes. */
-  static async create(device: Device, encode: Encode, process: ImageProcessor, size: number): Promise<ImageEncoder> {
-    const pixels = zeros(device, [batch, 3, size, size]);
-    try {
-      const step = await capture(device, () => ({ features: noGrad(() => encode(pixels)) }));
-      return new ImageEncoder(process, pixels, step);
-    } catch (error) {
-      pixels.dispose();
-      throw error;
-    }
-  }
-
-  /** The unit vector of each picture. */
-  async unitVectors(images: readonly RewardImage[]): Promise<Float64Array[]> {
-    const { pixels, step, process } = this;
-    const vectors: Float64Array[] = [];
-    for (let start = 0; start < images.length; start += batch) {
-      const part = images.slice(start, start + batch);
-      const values = new Float32Array(pixels.size); // what fills up the last batch moves no other picture
-      for (const [i, image] of part.entries()) values.set(process(image), (i * pixels.size) / batch);
-      pixels.write(values);
-      step.run();
-      vectors.push(...rowsOf(await step.outputs.features.data(), part.length, batch));
-    }
-    return vectors;
-  }
-
-  dispose(): void {
-    this.step.dispose();
-    this.pixels.dispose();
-  }
-}
-
-/** The first `count` of `rows` rows, each as a unit vector. */
-function rowsOf(values: ArrayLike<number>, count: number, rows: number): Float64Array[] {
-  const dim = values.length / rows;
-  return Array.from({ length: count }, (_, row) => {
-    const vector = Float64Array.from({ length: dim }, (_, i) => values[row * dim + i]!);
-    const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
-    return vector.map((value) => value / norm);
-  });
-}
+import { dot, ImageEncoder, unitRows, type VisionSize, visionSizeOf } from './image_encoder.js';
 
 /** What an image-text model is made of. */
 export interface ImageTextParts {
@@ -75,8 +19,7 @@ export interface ImageTextParts {
   readonly parameters: Parameters;
   readonly tokenizer: Tokenizer;
   readonly process: ImageProcessor;
-  /** Pixels of a side that the network reads. */
-  readonly imageSize: number;
+  readonly vision: VisionSize;
   /** Of the tokenizer, for messages. */
   readonly folder: string;
 }
@@ -93,7 +36,7 @@ export class ImageTextModel {
 
   /** Owns the parts' weights from here on. Throws a ModelFileError where the tokenizer is that of another network. */
   static async create(device: Device, parts: ImageTextParts): Promise<ImageTextModel> {
-    const { clip, parameters, tokenizer, process, imageSize, folder } = parts;
+    const { clip, parameters, tokenizer, process, vision, folder } = parts;
     try {
       const { ids } = tokenizer.encode('');
       const vocabulary = clip.textConfig.vocab_size ?? 49408;
@@ -102,7 +45,7 @@ export class ImageTextModel {
         throw new ModelFileError(folder, [
           `the tokenizer has a token ${largest}, the network's vocabulary ${vocabulary}`,
         ]);
-      const images = await ImageEncoder.create(device, (pixels) => clip.imageFeatures(pixels), process, imageSize);
+      const images = await ImageEncoder.create(device, (pixels) => clip.imageFeatures(pixels), process, vision);
       return new ImageTextModel(device, parts, images);
     } catch (error) {
       parameters.dispose();
@@ -140,14 +83,12 @@ export class ImageTextModel {
       const features = scope(this.device, () =>
         noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
       );
-      const [vector] = rowsOf(await features.data(), 1, 1);
+      const [vector] = unitRows(await features.data(), 1, 1);
       features.dispose();
       this.texts.set(prompt, vector!);
     }
   }
 }
-
-export const dot = (a: Float64Array, b: Float64Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 
 /** Makes a network by a config; what it refuses becomes a ModelFileError of `path`, and nothing stays in memory. */
 export function buildNetwork<N>(device: Device, path: string, build: (parameters: Parameters) => N) {
@@ -161,24 +102,20 @@ export function buildNetwork<N>(device: Device, path: string, build: (parameters
   }
 }
 
-/** The side of the pictures that a config's image encoder reads. */
-export const imageSizeOf = ({ vision_config, vision_config_dict }: CLIPConfig): number =>
-  (vision_config_dict ?? vision_config)?.image_size ?? 224;
-
 /**
  * Loads a folder in transformers' layout: config.json of a CLIPModel, model.safetensors, the tokenizer, and perhaps
  * preprocessor_config.json. Throws a ModelFileError for files that are missing or do not fit.
  */
 export async function loadImageText(device: Device, folder: string): Promise<ImageTextModel> {
   const config = await readConfig(folder, clipConfig);
-  const imageSize = imageSizeOf(config);
+  const vision = visionSizeOf(config);
   const tokenizer = await loadTokenizer(folder);
-  const process = await readImageProcessor(folder, imageSize);
+  const process = await readImageProcessor(folder, vision.imageSize);
   const { network: clip, parameters } = buildNetwork(
     device,
     join(folder, 'config.json'),
     (own) => new CLIPModel(own, config),
   );
   await loadWeights(folder, parameters, { keys: clipKeys });
-  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, imageSize, folder });
+  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
 }

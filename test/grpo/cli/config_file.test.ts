@@ -129,7 +129,7 @@ train: { updates: 10, lr: fast, betas: [0.9] }
       'reward.mine={http: "ftp://x"}': 'reward.mine.http expected an address, http:// or https://, found "ftp://x"',
       'reward=[brightness]':
         'reward expected rewards by name, each with its keys: { brightness: {} }, found ["brightness"]',
-      'lora.targets=3': 'lora.targets expected attention, the end of a layer name, or a list of those, found 3',
+      'lora.targets=3': 'lora.targets expected attention, blocks, the end of a layer name, or a list of those, found 3',
       'grpo=null': 'grpo expected keys with values, found null',
     };
     for (const [set, message] of Object.entries(wrong))
@@ -255,7 +255,7 @@ describe('presets', () => {
     'flow-grpo': [10, [24], [], 'none'],
     'dance-grpo': [50, [16], [], 'none'],
     'scenes-flow': [10, [24, 16, 12], [5, 7], 'ovf'],
-    'scenes-diffusion': [10, [24, 16, 8], [6, 8], 'ovf'],
+    'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
   };
 
   test('are those that are expected', () => expect(presetNames()).toEqual(Object.keys(expected).sort()));

@@ -11,7 +11,7 @@ import { keptMemory } from '../../../grpo/cli/plan_memory.js';
 import { formatPlan } from '../../../grpo/cli/plan_report.js';
 import { runProgram } from '../../../grpo/cli/program.js';
 import type { RunConfig } from '../../../grpo/config.js';
-import { Rollout } from '../../../grpo/rollout.js';
+import { slotsOf } from '../../../grpo/rollout_plan.js';
 import { Trajectories } from '../../../grpo/trajectories.js';
 import { readJson } from '../../../models/weight_files.js';
 
@@ -50,9 +50,9 @@ describe('counts', () => {
 describe('memory', () => {
   const cases = [
     ['sd35m-flash', 'sd3', 'model.weights=f16', 'sampler.resolution=16'],
-    ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'train.weights=null', 'model.weights=f32'],
+    ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'model.weights=f32'],
     ['sd14', 'sd1', 'sampler.resolution=16', 'grpo.groups_per_update=2'],
-    ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=attention', 'train.weights=null'],
+    ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=blocks'],
   ] as const;
   for (const [preset, name, ...sets] of cases) {
     test(`of ${preset} on ${name} is what loading it takes`, async () => {
@@ -67,7 +67,11 @@ describe('memory', () => {
         const of = (pattern: RegExp): number => bytes(parts.filter(({ part }) => pattern.test(part)));
         expect(of(/^adapter/)).toBe(adapter * (config.train.ema > 0 ? 5 : 4));
         const store = new Trajectories(model, {
-          slots: Rollout.slots(config.grpo.keep, config.grpo.groups_per_update),
+          slots: slotsOf(config.grpo.groups_per_update, {
+            latentShape: model.latentShape,
+            keep: config.grpo.keep,
+            batch: config.sampler.batch,
+          }),
           steps: config.sampler.steps,
           groups: 1,
         });
@@ -109,7 +113,7 @@ describe('memory', () => {
 });
 
 test('the probe loads the model, counts its arithmetic, and says how long an update takes', async () => {
-  const sets = ['lora.rank=2', 'train.weights=null', 'grpo.keep=[4,3,2]', 'train.micro_batch=2', 'sampler.guidance=2'];
+  const sets = ['lora.rank=2', 'train.ema=0', 'grpo.keep=[4,3,2]', 'train.micro_batch=2', 'sampler.guidance=2'];
   const config = await tiny('scenes-flow', 'sd3', ...sets);
   config.grpo.timestep_fraction = 0.6;
   const report = await plan(config, { probe: true });

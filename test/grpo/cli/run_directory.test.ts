@@ -49,6 +49,7 @@ test('a new run has its configuration, which reads back as it was', async () => 
   expect(again.info).toMatchObject({ updates: 3, of: 40, configHash: hashConfig(config) });
   expect(run.checkpoint(20)).toBe(join(folder, 'checkpoints', '000020'));
   expect(run.sample(20)).toBe(join(folder, 'samples', '000020.png'));
+  expect(run.beforeAfter).toBe(join(folder, 'samples', 'before_after.png'));
   await expect(RunDirectory.create(folder, config, info())).rejects.toThrow(UsageError);
 });
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openSafetensors } from '../../../engine/safetensors.js';
 import { packageRoot } from '../../../kernels/kernel.js';
+import { crop, decodePng } from '../../../models/png.js';
 import { temporaryFolder } from '../../temporary.js';
 import { type Output, winnow } from './output.js';
 
@@ -49,11 +50,9 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 const number = String.raw`-?\d+\.\d+`;
-const done = (reward: string): RegExp =>
-  new RegExp(
-    `^done {2}4 updates, \\d+ s\\. {2}${reward} ${number} -> ${number} on 6 held-out prompts ` +
-      `\\(95 % interval of the difference: ${number} to ${number}\\)$`,
-  );
+const done = /^done {5}4 updates, \d+ s; 6 held-out pictures before and after:$/;
+const result = (reward: string): RegExp =>
+  new RegExp(String.raw`^${reward} +${number} +${number}  \+?${number} \(${number} to ${number}\)`);
 
 describe('a run', () => {
   let first: Output;
@@ -67,11 +66,14 @@ describe('a run', () => {
     expect(lines.slice(0, 4).map((line) => line.split(' ')[0])).toEqual(['winnow', 'device', 'model', 'funnel']);
     expect(first.stdout).toContain('4 -> 3 -> 2 at steps 1, 2 of 4   13 of 16 network calls a group');
     expect(lines.filter((line) => /^ +\d\/4 /.test(line)).length).toBe(4 + 2); // updates, and evaluations around them
-    expect(lines.at(-2)).toMatch(done('reward'));
-    expect(lines.at(-1)).toMatch(done('reward color'));
+    expect(lines.at(-4)).toMatch(done);
+    expect(lines.at(-3)).toMatch(/^reward +before +after {2}difference \(95 % interval\)$/);
+    expect(lines.at(-2)).toMatch(result('brightness'));
+    expect(lines.at(-2)).toMatch(/ {2}trained on: -?\d+\.\d deviations of a group$/);
+    expect(lines.at(-1)).toMatch(result('color'));
     expect(first.stderr).toContain(`saved ${run('first', 'checkpoints', '000004')}`);
     expect(first.stderr.trimEnd().split('\n').slice(-2)).toEqual([
-      `look  ${run('first', 'samples', '000000.png')} and 000004.png`,
+      `look  ${run('first', 'samples', 'before_after.png')}`,
       `next  winnow export ${run('first')} --format diffusers`,
     ]);
     expect(first.stdout + first.stderr).not.toContain('\x1b');
@@ -89,7 +91,7 @@ describe('a run', () => {
       'samples',
     ]);
     expect(await readdir(run('first', 'checkpoints'))).toEqual(['000002', '000004']);
-    expect(await readdir(run('first', 'samples'))).toEqual(['000000.png', '000004.png']);
+    expect(await readdir(run('first', 'samples'))).toEqual(['000000.png', '000004.png', 'before_after.png']);
     expect(await info('first')).toMatchObject({
       status: 'done',
       updates: 4,
@@ -121,7 +123,7 @@ describe('a run', () => {
 
   test('stopped after two updates and resumed, it ends with the same bits and the same results', async () => {
     const half = await train('half', '--steps', '2', '--quiet');
-    expect(half.stdout.trimEnd().split('\n').length).toBe(2);
+    expect(half.stdout.trimEnd().split('\n').length).toBe(4);
     const rest = await winnow('train', '--resume', run('half'), '--steps', '4');
     expect(rest.status).toBe(0);
     for (const name of ['adapter', 'optimizer']) {
@@ -140,6 +142,28 @@ describe('a run', () => {
     expect(await figures('half')).toEqual(await figures('first'));
     expect((await records('half', 'evaluations')).map(({ update }) => update)).toEqual([0, 2, 4]);
     expect((await info('half')).totals).toEqual((await info('first')).totals);
+  });
+
+  test('before and after are those of its grids, also when it was stopped between, under their prompts', async () => {
+    const read = async (name: string, picture: string) =>
+      decodePng(await readFile(run(name, 'samples', `${picture}.png`)));
+    const both = await read('first', 'before_after');
+    expect(both.text).toMatchObject({ prompts: 'the red cat\na blue circle', seeds: '1 2', updates: '4' });
+    const [before, after] = [await read('first', '000000'), await read('first', '000004')];
+    expect(both.picture.height).toBe(before.picture.height);
+    // The rows of the grids, below their headings and captions, make the left and the right half.
+    const side = 128;
+    const at = (left: number) => ({ left, top: both.picture.height - 16 - side, width: 2 * side + 4, height: side });
+    expect(crop(both.picture, at(16))).toEqual(crop(before.picture, at(16)));
+    expect(crop(both.picture, at(16 + 2 * side + 4 + 16))).toEqual(crop(after.picture, at(16)));
+    expect(await bytes(run('half', 'samples', 'before_after.png'))).toBe(
+      await bytes(run('first', 'samples', 'before_after.png')),
+    );
+    const others = file('others');
+    await cp(run('half'), others, { recursive: true });
+    const { stderr } = await winnow('train', '--resume', others, '--set', 'sample.seeds=[3]');
+    expect(stderr).toContain('000000.png is gone, or of other prompts, seeds or size');
+    expect(stderr).toContain(`look  ${join(others, 'samples', '000000.png')} and 000004.png`);
   });
 
   test('it goes on with the kernels that it began with, whatever has been measured since', async () => {
@@ -174,14 +198,14 @@ describe('a run', () => {
     expect(report.differences).toEqual((await info('first')).rewards);
     expect(report.missed).toEqual([{ reward: 'color', least: 2 }]);
     const earlier = await winnow('eval', run('first'), '--against', run('half'), '--step', '4', '--n', '2');
-    expect(earlier.stdout).toMatch(/^reward (\d\.\d+) -> \1 on 2 held-out prompts .*: 0\.000 to 0\.000\)$/m);
+    expect(earlier.stdout).toMatch(/^brightness +(\d\.\d+) +\1 {2}0\.0+ \(0\.0+ to 0\.0+\)/m);
     expect((await winnow('eval', run('first'), '--min', 'beauty=1')).status).toBe(2);
     const noisy = await winnow('eval', run('first'), '--n', '2', '--set', 'sampler.eval_noise=1');
-    expect(noisy.stdout).toMatch(/on 2 held-out prompts/);
+    expect(noisy.stdout).toMatch(/^2 held-out pictures before and after:$/m);
     expect(noisy.stdout).not.toBe((await winnow('eval', run('first'), '--n', '2')).stdout);
     const base = await winnow('eval', config, '--rewards', 'png-compressibility', '--n', '3');
     expect(base.stdout).toMatch(
-      /^reward \d.\d+ on 3 held-out prompts \(95 % interval: .*\)\nreward png-compressibility -/,
+      /^brightness \d.\d+ on 3 held-out pictures \(95 % interval: .*\)\npng-compressibility -/,
     );
   });
 
@@ -289,7 +313,7 @@ test('bad input is named before anything is written', async () => {
 test('a reward that fails later costs no update', async () => {
   await writeFile(
     file('tires.mjs'),
-    'let calls = 0; export default (images) => { if (++calls > 17) throw new Error("tired"); return images.map(({ rgb }) => rgb[0]); };',
+    'let calls = 0; export default (images) => { if (++calls > 9) throw new Error("tired"); return images.map(({ rgb }) => rgb[0]); };',
   );
   const found = await train(
     'tires',
@@ -299,7 +323,7 @@ test('a reward that fails later costs no update', async () => {
     'save.every=100',
   );
   expect(found.status).toBe(8);
-  expect(found.stderr).toMatch(/error\[8\]: reward "mine" threw for \d images \(.*tires\.mjs\): tired/);
+  expect(found.stderr).toMatch(/error\[8\]: reward "mine" threw for \d+ images \(.*tires\.mjs\): tired/);
   const { status, updates, exit } = await info('tires');
   expect([status, exit.code]).toEqual(['failed', 8]);
   expect(updates).toBeGreaterThan(0);

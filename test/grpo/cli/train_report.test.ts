@@ -7,16 +7,9 @@ import {
   updateRecord,
   withTotal,
 } from '../../../grpo/cli/metrics.js';
-import {
-  doneLines,
-  evaluationRow,
-  formatCount,
-  formatReward,
-  shownRewards,
-  statusLine,
-  tableHead,
-  tableRow,
-} from '../../../grpo/cli/train_report.js';
+import { formatCount, formatReward } from '../../../grpo/cli/numbers.js';
+import { resultTable, shownRewards } from '../../../grpo/cli/result_table.js';
+import { doneLines, evaluationRow, statusLine, tableHead, tableRow } from '../../../grpo/cli/train_report.js';
 import type { OptimizerReport, UpdateReport } from '../../../grpo/trainer.js';
 
 const step = (changes: Partial<OptimizerReport>): OptimizerReport => ({
@@ -134,30 +127,38 @@ describe('lines', () => {
     for (const [name, cell] of Object.entries({ reward: '1.500', kl: '1.7500', clip: '38', 's/update': '5.0' }))
       expect(row.indexOf(cell), name).toBe(head.indexOf(` ${name}`) + 1);
     const evaluated = evaluationRow(0, 40, { reward: { mean: 0.4 }, a: { mean: 0.4 }, b: { mean: 2 } }, { a: 1 });
-    expect(evaluated.trim()).toBe('0/40  held-out reward 0.400   b 2.000');
+    expect(evaluated.trim()).toBe('0/40  held-out a 0.400   b 2.000');
   });
 
   test('the live line says where an update stands', () => {
     const view = { update: 20, of: 40, keep: 24, steps: 10, secondsLeft: 36 };
-    expect(statusLine({ phase: 'sampling', group: 2, groups: 8, step: 7, alive: 12 }, view).trim()).toBe(
+    const sampling = { phase: 'sampling', group: 2, together: 1, groups: 8, step: 7, alive: 12 } as const;
+    expect(statusLine(sampling, view).trim()).toBe(
       '21/40  [sampling  group 3/8  step 7/10  alive 12/24  ######------------]  eta 36 s',
+    );
+    expect(statusLine({ ...sampling, group: 4, together: 4, step: 5 }, view).trim()).toBe(
+      '21/40  [sampling  groups 5-8/8  step 5/10  alive 12/24  ##############----]  eta 36 s',
     );
     const first = statusLine({ phase: 'training', rows: 96 }, { ...view, secondsLeft: undefined });
     expect(first.trim()).toBe('21/40  [training  96 steps of trajectories]');
   });
 
-  test('results have one form, the sum first, then each reward that is not the sum', () => {
+  test('results are a table, the sum first, then each reward that is not the sum', () => {
     const summary = { before: 0.412, after: 0.641, low: 0.2101, high: 0.2502, n: 64 };
-    const rewards = { reward: summary, clip: summary, checker: { ...summary, before: 0.5, low: 0.001, high: 0.0012 } };
-    expect(doneLines(40, 73.6, rewards, { clip: 1 })).toEqual([
-      'done  40 updates, 74 s.  reward 0.412 -> 0.641 on 64 held-out prompts (95 % interval of the difference: 0.210 to 0.250)',
-      'done  40 updates, 74 s.  reward checker 0.50000 -> 0.64100 on 64 held-out prompts (95 % interval of the difference: 0.00100 to 0.00120)',
+    const rewards = { reward: summary, clip: summary, checker: { ...summary, before: 0.5, after: 0.4988 } };
+    expect(doneLines(40, 73.6, rewards, { clip: 1 }, 0.1)).toEqual([
+      'done     40 updates, 74 s; 64 held-out pictures before and after:',
+      'reward   before  after  difference (95 % interval)',
+      'clip      0.412  0.641  +0.229 (0.210 to 0.250)  trained on: 2.3 deviations of a group',
+      'checker   0.500  0.499  -0.001 (0.210 to 0.250)',
     ]);
-    expect(doneLines(40, 73.6, {}, { clip: 1 })).toEqual(['done  40 updates, 74 s.']);
+    expect(doneLines(1, 73.6, {}, { clip: 1 })).toEqual(['done     1 update, 74 s']);
     const names = (weights: Record<string, number>) => shownRewards(rewards, weights).map(([name]) => name);
     expect(names({ clip: 2 })).toEqual(['reward', 'clip', 'checker']);
     expect(names({ clip: 1, checker: 1 })).toEqual(['reward', 'clip', 'checker']);
     expect(names({ clip: 1, checker: 0 })).toEqual(['reward', 'checker']);
+    const wide = resultTable({ reward: { before: 2.16, after: 4.05, low: 1.8, high: 1.98, n: 64 } }, { a: 1, b: 1 });
+    expect(wide.at(-1)).toBe('reward   2.160  4.050  +1.890 (1.800 to 1.980)  trained on');
   });
 
   test('numbers', () => {

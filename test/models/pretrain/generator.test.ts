@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../../../kernels/kernel.js';
 import { loadPipeline } from '../../../models/pipeline.js';
 import { pretrainGenerator } from '../../../models/pretrain/generator.js';
 import { testDevice } from '../../check.js';
@@ -17,6 +18,7 @@ test('pretraining leaves a whole pipeline folder, resumes to the bit', async () 
     seed: 3,
     batch: 4,
     scenes: 8,
+    from: join(packageRoot(), 'models', 'embedded'),
     lr: 1e-2,
     levelOf: (uniform: number) => ({
       timestep: 1000 * uniform,
@@ -50,7 +52,7 @@ test('pretraining leaves a whole pipeline folder, resumes to the bit', async () 
 
   const pipeline = await loadPipeline(device, parts);
   expect(pipeline.kind).toBe('sd3');
-  const [context, pooled] = pipeline.encode(['a red circle']);
-  expect(context!.shape).toEqual([1, 16, 256]); // no tokens in the place of T5's
+  const [context, pooled] = pipeline.encode(['a red circle on blue']);
+  expect(context!.shape).toEqual([1, 7, 128]); // no tokens in the place of T5's
   for (const thing of [context!, pooled!, pipeline]) thing.dispose();
 });

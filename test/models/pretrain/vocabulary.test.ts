@@ -2,8 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { drawWords, writeCaption } from '../../../models/pretrain/caption.js';
-import { randomStream } from '../../../models/pretrain/random.js';
+import { allWords, writeCaption } from '../../../models/pretrain/caption.js';
 import { captionLength, captionVocabulary, learnMerges, saveTokenizer } from '../../../models/pretrain/vocabulary.js';
 import { loadTokenizer } from '../../../models/tokenizer.js';
 
@@ -20,11 +19,10 @@ test('every word of every caption is one token, and the longest caption fits', a
   await saveTokenizer(folder);
   const tokenizer = await loadTokenizer(folder);
   const { bos, eos } = captionVocabulary();
-  const random = randomStream(1);
   let longest = 0;
-  for (let i = 0; i < 2000; i++) {
-    const caption = writeCaption(drawWords(random));
-    const words = caption.replaceAll(',', ' ,').split(' ').length;
+  for (const own of allWords) {
+    const caption = writeCaption(own);
+    const words = caption.split(' ').length;
     const { ids, cut } = tokenizer.encode(caption);
     expect(cut).toBe('');
     expect(ids).toHaveLength(captionLength);
