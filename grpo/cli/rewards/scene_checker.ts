@@ -6,10 +6,9 @@ import { sceneSize } from '../../../models/pretrain/scenes.js';
 import { type Reward, RewardError } from '../../rewards/reward.js';
 
 /**
- * The share of a caption's claims that hold, in the manner of GenEval (Ghosh et al. 2023) but graded: one point for each
- * object found with its shape and colour, one more if its size fits too, one for the right number of objects, one for the
- * relation where there is one; over all points. 1 is a picture that is right in everything, with nothing else in it.
- * Being right in part counts because a group of pictures that are all wrong somewhere would teach nothing otherwise.
+ * The share of a caption's three words, of colour, shape and ground, that are read back out of the picture, in the manner
+ * of GenEval (Ghosh et al. 2023) but graded: 1 is a picture that is right in everything. Being right in part counts
+ * because a group of pictures that are all wrong somewhere would teach nothing otherwise.
  */
 export function sceneChecker(name = 'scene-checker'): Reward {
   return {
