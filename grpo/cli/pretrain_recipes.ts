@@ -48,7 +48,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   'scenes-vae': { steps: 2400, batch: 24, run: runVae },
   'scenes-clip': { steps: 2000, batch: 96, run: runClip },
   'scenes-pick': { steps: 3600, batch: 96, run: (job) => runPreference('scenes-pick', job) },
-  'scenes-hps': { steps: 1200, batch: 96, run: (job) => runPreference('scenes-hps', job) },
+  'scenes-hps': { steps: 3600, batch: 96, run: (job) => runPreference('scenes-hps', job) },
   'scenes-aesthetic': { steps: 1000, batch: 128, run: runAesthetic },
   'scenes-flow': { steps: 30000, batch: 64, run: (job) => runGenerator('scenes-flow', job) },
   'scenes-diffusion': { steps: 9000, batch: 32, run: (job) => runGenerator('scenes-diffusion', job) },

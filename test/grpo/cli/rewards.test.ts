@@ -184,7 +184,6 @@ describe('the preferences that ship', () => {
     ['scenes-pick', { clean: 1 }],
     ['scenes-hps', { vivid: 1 }],
     ['scenes-hps', { clean: 1 }],
-    ['scenes-hps', { sharp: 1 }],
     ['scenes-aesthetic', { vivid: 1 }],
     ['scenes-aesthetic', { clean: 1 }],
   ] as const)('%s likes %j', async (name, better) => {
