@@ -218,14 +218,12 @@ export function openClipTensors(parameters: Parameters, dtype: 'F32' | 'F16'): R
       dtype,
       shape,
       data: async () => {
-        const all: number[] = [];
-        for (const source of sources) all.push(...(await source.data()));
-        const ordered = transposed ? shape[0]! * shape[1]! : 0;
-        const turned = Float32Array.from(
-          { length: ordered },
-          (_, i) => all[(i % rows) * rest[0]! + Math.floor(i / rows)]!,
-        );
-        return fileElements(transposed ? turned : Float32Array.from(all), dtype, name);
+        const values = await Promise.all(sources.map((source) => source.data()));
+        const all = new Float32Array(sources[0]!.size * sources.length);
+        for (const [i, own] of values.entries()) all.set(own, i * sources[0]!.size);
+        const elements = fileElements(all, dtype, name);
+        if (!transposed) return elements;
+        return transpose(new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength), [rows, rest[0]!]);
       },
     };
     for (const part of parts) values.delete(part);

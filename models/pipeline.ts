@@ -1,5 +1,4 @@
 /** Whole model folders in diffusers' layout: Stable Diffusion 1.x and 3.x, and class-conditional DiT. */
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckError, OutOfMemoryError } from '../engine/errors.js';
 import { concat, type Device, noGrad, pad, scope, slice, type Tensor, tensor, zeros } from '../engine/index.js';
@@ -24,7 +23,7 @@ import { T5EncoderModel, t5Tokens } from './t5.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
 import { UNet2DConditionModel } from './unet.js';
 import { AutoencoderKL } from './vae.js';
-import { readJson, shown } from './weight_files.js';
+import { exists, readJson, shown } from './weight_files.js';
 import { loadWeights } from './weights.js';
 
 export type PipelineKind = 'sd1' | 'sd3' | 'dit';
@@ -71,12 +70,6 @@ const needed: Readonly<Record<PipelineKind, readonly string[]>> = {
   sd3: ['scheduler', 'text_encoder', 'text_encoder_2', 'tokenizer', 'tokenizer_2', 'transformer', 'vae'],
   dit: ['scheduler', 'transformer', 'vae'],
 };
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 /** A loaded network, its config and its weights. */
 interface Part<C, N> {

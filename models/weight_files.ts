@@ -1,9 +1,16 @@
 /** Where a component's folder keeps its weights: one safetensors file, or several behind an index; perhaps in variants. */
-import { open, readdir, readFile, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckError } from '../engine/errors.js';
 import { openSafetensors, type SafetensorsFile } from '../engine/safetensors.js';
 import { ModelFileError } from './errors.js';
+
+/** Whether there is a file or a folder. */
+export const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** The files that hold a component's weights. */
 export interface WeightFiles {

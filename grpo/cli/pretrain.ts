@@ -1,7 +1,8 @@
 /** `winnow pretrain`: the small models that ship, trained on scenes from random weights. */
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Device } from '../../engine/index.js';
+import { exists } from '../../models/weight_files.js';
 import { openDevice } from './device.js';
 import { UsageError } from './exit_codes.js';
 import { writeWhole } from './files.js';
@@ -70,12 +71,6 @@ async function pretrainAll(
 }
 
 const checkpointOf = (folder: string): string => join(folder, 'checkpoint.safetensors');
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 async function pretrainOne(
   device: Device,

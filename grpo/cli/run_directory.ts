@@ -12,9 +12,10 @@
  */
 import { createHash } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
-import { appendFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { exists } from '../../models/weight_files.js';
 import { checkpointName, listCheckpoints } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { formatConfig } from './config_file.js';
@@ -254,9 +255,3 @@ export async function newRunFolder(out: string, name: string, seed: number, now 
     if (!(await exists(candidate))) return candidate;
   }
 }
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

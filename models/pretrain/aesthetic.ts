@@ -3,26 +3,17 @@
  * as LAION's aesthetic predictor (Schuhmann 2022), but with the CLIP's image encoder trained on, for it is small.
  */
 import { join } from 'node:path';
-import {
-  AdamW,
-  backward,
-  capture,
-  type Device,
-  moveTogether,
-  mse,
-  noGrad,
-  type Tensor,
-  tensor,
-} from '../../engine/index.js';
+import { backward, capture, type Device, mse, noGrad, type Tensor, tensor } from '../../engine/index.js';
 import { writeSafetensors } from '../../engine/safetensors.js';
 import { initializeParameters } from '../initialize.js';
 import { linear } from '../layers.js';
 import { Parameters } from '../parameters.js';
 import { fileTensor } from '../weights.js';
-import { loadClip, pictureInput, saveClip, scenesClipConfig } from './clip.js';
+import { loadClip, saveClip, scenesClipConfig } from './clip.js';
 import { rating, tastes, utility } from './judge.js';
 import { batchOf, type SeenPicture } from './pictures.js';
-import { runTraining, stepStream, type TrainingOptions } from './training.js';
+import { learning, readerSettings, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { pictureInput } from './vae.js';
 
 export interface PretrainAestheticOptions extends TrainingOptions {
   /** Pictures a step. */
@@ -68,9 +59,7 @@ export async function pretrainAesthetic(
   const isVision = (name: string): boolean => name.startsWith('vision_model.') || name === 'visual_projection.weight';
   const all = [...parameters.all.filter(({ name }) => isVision(name)), ...head.all];
   const trained = new Parameters(device, {}, '', { all, linears: new Map() });
-  const weights = trained.all.map(({ tensor: weight }) => weight.requireGrad());
-  moveTogether(weights);
-  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
+  const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
   const pixels = pictureInput(device, batch);
   const ratings = tensor(device, new Float32Array(batch), [batch, 1]);
   const step = await capture(device, () => {

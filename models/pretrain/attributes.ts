@@ -27,6 +27,9 @@ const lastWord = firstSaid.ground;
 
 const classes = { color: colors.length, shape: shapes.length, ground: colors.length } as const;
 
+/** Where the classes of each claim begin, in their order. */
+const firstClass = { color: 0, shape: classes.color, ground: classes.color + classes.shape } as const;
+
 /** What of the words is known at which token: each claim at its own word, and all of them at the last word. */
 const places = claims.flatMap((claim) =>
   [...new Set([firstSaid[claim], lastWord])].map((position) => ({ claim, position })),
@@ -73,11 +76,7 @@ export class WordLoss {
       const flat = reshape(state, [state.size / width, width]);
       return places.map(({ claim }, place) => {
         const logits = this.heads[i]!.forward(indexSelect(flat, this.rows[place]!));
-        let start = 0;
-        for (const other of claims) {
-          if (other === claim) break;
-          start += classes[other];
-        }
+        const start = firstClass[claim];
         return crossEntropy(slice(logits, 1, start, start + classes[claim]), this.labels[claim]);
       });
     });

@@ -1,20 +1,7 @@
 /** Contrastive pretraining of text and image encoders on scenes and their captions (Radford et al. 2021). */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  AdamW,
-  add,
-  backward,
-  capture,
-  contrastive,
-  type Device,
-  moveTogether,
-  mul,
-  noGrad,
-  scope,
-  type Tensor,
-  tensor,
-} from '../../engine/index.js';
+import { add, backward, capture, contrastive, type Device, mul, noGrad, scope, tensor } from '../../engine/index.js';
 import { type CLIPConfig, CLIPModel, type CLIPTokens, clipTokens, pooledPosition } from '../clip.js';
 import { clipConfig, readConfig } from '../config_file.js';
 import { initializeParameters } from '../initialize.js';
@@ -27,7 +14,8 @@ import { type SceneWords, varyWords, writeCaption } from './caption.js';
 import { Album, batchOf, type SeenPicture } from './pictures.js';
 import { type Random, randomStream } from './random.js';
 import { sceneSize } from './scenes.js';
-import { runTraining, stepStream, type TrainingOptions } from './training.js';
+import { learning, readerSettings, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { pictureInput } from './vae.js';
 import { captionLength, captionVocabulary, saveTokenizer } from './vocabulary.js';
 
 const { vocabulary, bos, eos } = captionVocabulary();
@@ -100,10 +88,6 @@ export class CaptionInput {
   }
 }
 
-/** Pictures as an input of a captured step, [count, 3, 32, 32]. */
-export const pictureInput = (device: Device, count: number): Tensor =>
-  tensor(device, new Float32Array(count * 3 * sceneSize ** 2), [count, 3, sceneSize, sceneSize]);
-
 /** Trains from random weights. The folder gets the tokenizer at once; the caller owns the parameters. */
 export async function pretrainClip(
   device: Device,
@@ -125,9 +109,7 @@ export async function pretrainClip(
     linears: new Map(),
   });
   parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
-  const weights = trained.all.map(({ tensor: weight }) => weight.requireGrad());
-  moveTogether(weights);
-  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
+  const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
 
   const captions = new CaptionInput(device, tokenizer, batch);
   const pixels = pictureInput(device, batch);

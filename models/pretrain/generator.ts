@@ -1,17 +1,14 @@
 /** Pretraining of the generators on scenes: rectified flow (Liu et al. 2023) and noise prediction (Ho et al. 2020). */
 import { join } from 'node:path';
 import {
-  AdamW,
   add,
   backward,
   capture,
   type Device,
   EMA,
   indexSelect,
-  moveTogether,
   mse,
   mul,
-  noGrad,
   normal,
   reshape,
   scope,
@@ -20,13 +17,12 @@ import {
   tensor,
 } from '../../engine/index.js';
 import { loadPipeline, type Pipeline } from '../pipeline.js';
-import { splitMoments } from '../vae.js';
 import { saveWeights } from '../weights.js';
 import { wordsOf, writeCaption } from './caption.js';
 import { type GeneratorName, networkFolder, positionTable, writeGeneratorFolder } from './generator_folder.js';
-import { makeScene, sceneSize } from './scenes.js';
-import { noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
-import { networkPixels } from './vae.js';
+import { makeScene } from './scenes.js';
+import { learning, noiseKeys, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { captureEncoder, networkPixels } from './vae.js';
 
 /**
  * A noise level: the network's timestep, and the noisy latents as data and noise weigh in them. The target is the noise
@@ -77,9 +73,7 @@ export async function pretrainGenerator(
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
   const { network } = pipeline;
   const trained = network.all.filter((parameter) => parameter.name !== positionTable);
-  const weights = trained.map(({ tensor: weight }) => weight.requireGrad());
-  moveTogether(weights);
-  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-2, maxGradNorm: 1 });
+  const { weights, optimizer } = learning(trained, { lr, betas: [0.9, 0.99], weightDecay: 1e-2 });
   const average = new EMA(weights, { decay: emaDecay });
 
   const pool = await encodeScenes(pipeline, seed, scenes, options.onScenes);
@@ -163,11 +157,7 @@ async function encodeScenes(
   const { device, vae } = pipeline;
   const texts = wordsOf.train.map(writeCaption);
   const numbers = new Map(texts.map((text, i) => [text, i]));
-  const shape = [encodedAtOnce, 3, sceneSize, sceneSize];
-  const image = tensor(device, new Float32Array(encodedAtOnce * 3 * sceneSize ** 2), shape);
-  const step = await capture(device, () =>
-    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
-  );
+  const { image, step } = await captureEncoder(device, vae, encodedAtOnce);
   const size = step.outputs.latents.size / encodedAtOnce;
   const latents = new Float32Array(scenes * size);
   const captions: number[] = [];

@@ -107,7 +107,12 @@ const layouts = {
 /** The subfolder of the network that denoises. */
 export const networkFolder = (name: GeneratorName): string => layouts[name].part;
 
-async function copyFolder(from: string, to: string, wanted: (file: string) => boolean = () => true): Promise<void> {
+/** Copies the wanted files of a folder. */
+export async function copyFolder(
+  from: string,
+  to: string,
+  wanted: (file: string) => boolean = () => true,
+): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const file of await readdir(from)) if (wanted(file)) await copyFile(join(from, file), join(to, file));
 }

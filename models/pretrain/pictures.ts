@@ -3,12 +3,12 @@
  * generators damage them, so that rewards score what a generator draws, and score broken pictures low.
  */
 import { capture, type Device, noGrad, scope, type Tensor, tensor } from '../../engine/index.js';
-import { type AutoencoderKL, splitMoments } from '../vae.js';
+import type { AutoencoderKL } from '../vae.js';
 import { type SceneWords, type Split, writeCaption } from './caption.js';
 import type { Seen } from './judge.js';
 import { type Random, randomStream } from './random.js';
 import { makeScene, sceneSize } from './scenes.js';
-import { networkPixels } from './vae.js';
+import { captureEncoder, networkPixels } from './vae.js';
 
 /** A picture, [3, 32, 32] of 8 bits, with what it shows and how damaged it is. */
 export interface SeenPicture extends Seen {
@@ -52,10 +52,7 @@ export async function drawPictures(
   { seed, count, split, onProgress }: PicturesOptions,
 ): Promise<SeenPicture[]> {
   const random = randomStream(seed ^ 0x51ed270b);
-  const image = tensor(device, new Float32Array(atOnce * 3 * sceneSize ** 2), [atOnce, 3, sceneSize, sceneSize]);
-  const encode = await capture(device, () =>
-    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
-  );
+  const { image, step: encode } = await captureEncoder(device, vae, atOnce);
   const shape = encode.outputs.latents.shape;
   const latents: Tensor = scope(device, () => tensor(device, new Float32Array(encode.outputs.latents.size), shape));
   const decode = await capture(device, () => noGrad(() => ({ pixels: vae.decode(vae.unscaled(latents)) })));

@@ -2,17 +2,14 @@
  * Training of rewards from the judgements of a synthetic person, as the field trains them from people's: a CLIP is trained on
  * with pairs of pictures for a caption, of which one is preferred (PickScore: Kirstain et al. 2023; HPSv2: Wu et al. 2023).
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  AdamW,
   backward,
   capture,
   concat,
   crossEntropy,
   type Device,
   exp,
-  moveTogether,
   mul,
   noGrad,
   slice,
@@ -21,16 +18,18 @@ import {
   tensor,
 } from '../../engine/index.js';
 import { writeSafetensors } from '../../engine/safetensors.js';
+import type { CLIPModel } from '../clip.js';
 import { clipMean, clipStd } from '../image_processor.js';
 import { openClipConfigOf, openClipTensors } from '../open_clip.js';
 import { writeJson } from '../weight_files.js';
 import { type SceneWords, varyWords, writeCaption } from './caption.js';
-import { CaptionInput, loadClip, pictureInput, type ScenesClip, saveClip, scenesClipConfig } from './clip.js';
-import { tokenizerFiles } from './generator_folder.js';
+import { CaptionInput, loadClip, type ScenesClip, saveClip, scenesClipConfig } from './clip.js';
+import { copyFolder, tokenizerFiles } from './generator_folder.js';
 import { prefers, type Taste, tastes, utility } from './judge.js';
 import { Album, batchOf, halves, type Normalisation, type SeenPicture } from './pictures.js';
 import { type Random, randomStream } from './random.js';
-import { runTraining, stepStream, type TrainingOptions } from './training.js';
+import { learning, readerSettings, runTraining, stepStream, type TrainingOptions } from './training.js';
+import { pictureInput } from './vae.js';
 
 /** Rewards that are trained from pairs. */
 export type PreferenceName = 'scenes-pick' | 'scenes-hps';
@@ -64,20 +63,13 @@ export async function pretrainPreference(
   const { clip, parameters, tokenizer } = model;
   const scale = parameters.all.find((parameter) => parameter.name === 'logit_scale')!.tensor;
   scale.write([Math.log(initialScale)]);
-  const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
-  moveTogether(weights);
-  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.98], weightDecay: 1e-2, maxGradNorm: 1 });
+  const { weights, optimizer } = learning(parameters.all, { lr, ...readerSettings });
   const captions = new CaptionInput(device, tokenizer, batch);
   const pixels = pictureInput(device, 2 * batch); // the preferred ones, then the others
   const first = tensor(device, new Uint32Array(batch), [batch], 'u32');
   const step = await capture(device, () => {
-    const images = clip.imageFeatures(pixels);
-    const texts = clip.textFeatures(captions.tokens);
-    const score = (start: number): Tensor => {
-      const cosines = sum(mul(slice(images, 0, start, start + batch), texts), 1, { keepDims: true });
-      return mul(cosines, exp(scale));
-    };
-    const loss = crossEntropy(concat([score(0), score(batch)], 1), first);
+    const scores = pairCosines(clip, captions, pixels).map((cosines) => mul(cosines, exp(scale)));
+    const loss = crossEntropy(concat(scores, 1), first);
     optimizer.step(backward(loss, weights));
     return { loss };
   });
@@ -93,6 +85,16 @@ export async function pretrainPreference(
   const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
   for (const thing of [step, optimizer, captions, pixels, first]) thing.dispose();
   return { ...model, done };
+}
+
+/** The cosines of each caption with the first and with the second picture of its pair, [pairs, 1]; first pictures come first. */
+function pairCosines(clip: CLIPModel, captions: CaptionInput, pixels: Tensor): [first: Tensor, second: Tensor] {
+  const images = clip.imageFeatures(pixels);
+  const texts = clip.textFeatures(captions.tokens);
+  const pairs = texts.shape[0]!;
+  const cosines = (start: number): Tensor =>
+    sum(mul(slice(images, 0, start, start + pairs), texts), 1, { keepDims: true });
+  return [cosines(0), cosines(pairs)];
 }
 
 /** Two pictures for a caption; each shows it, or all but one thing of it, or something else altogether. */
@@ -128,10 +130,8 @@ export async function pairAgreement(
   const pixels = pictureInput(device, 2 * atOnce);
   const step = await capture(device, () =>
     noGrad(() => {
-      const images = clip.imageFeatures(pixels);
-      const texts = clip.textFeatures(captions.tokens);
-      const cosine = (start: number): Tensor => sum(mul(slice(images, 0, start, start + atOnce), texts), 1);
-      return { first: cosine(0), second: cosine(atOnce) };
+      const [first, second] = pairCosines(clip, captions, pixels);
+      return { first, second };
     }),
   );
   let agreed = 0;
@@ -158,8 +158,7 @@ export async function savePreference(
   base: string,
   model: ScenesClip,
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  for (const file of tokenizerFiles) await writeFile(join(folder, file), await readFile(join(base, file)));
+  await copyFolder(base, folder, (file) => tokenizerFiles.includes(file));
   if (name === 'scenes-pick') return saveClip(folder, model.parameters);
   await writeJson(join(folder, 'open_clip_config.json'), { model_cfg: openClipConfigOf(scenesClipConfig) });
   const path = join(folder, 'HPS_v2.1_compressed.safetensors');

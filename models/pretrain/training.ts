@@ -1,16 +1,18 @@
 /** The loop of all pretraining: steps that can be stopped and resumed without a trace. */
 import {
-  type AdamW,
+  AdamW,
+  type AdamWOptions,
   CheckError,
   type Device,
   type EMA,
   emaDecay,
+  moveTogether,
   type Step,
   type Tensor,
   tensor,
 } from '../../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
-import type { Parameters } from '../parameters.js';
+import type { Parameter, Parameters } from '../parameters.js';
 import { fileTensor } from '../weights.js';
 import { type Random, randomStream } from './random.js';
 
@@ -47,6 +49,19 @@ export interface Training {
   /** Writes the inputs of step i (0-based), a function of i and the number of steps alone. */
   feed(i: number): void;
 }
+
+/** Has weights learn, side by side in memory, by AdamW with gradients of a norm of 1 at most. */
+export function learning(
+  parameters: readonly Parameter[],
+  options: Pick<AdamWOptions, 'lr' | 'betas' | 'weightDecay'>,
+): { readonly weights: readonly Tensor[]; readonly optimizer: AdamW } {
+  const weights = parameters.map(({ tensor: weight }) => weight.requireGrad());
+  moveTogether(weights);
+  return { weights, optimizer: new AdamW(weights, { ...options, maxGradNorm: 1 }) };
+}
+
+/** AdamW's settings for networks that read. */
+export const readerSettings = { betas: [0.9, 0.98], weightDecay: 1e-2 } as const;
 
 /** The random numbers that step i is fed with. */
 export const stepStream = (seed: number, i: number): Random =>

@@ -1,16 +1,15 @@
 /** Pretraining of the autoencoder on scenes. */
 import { join } from 'node:path';
 import {
-  AdamW,
   add,
   backward,
   capture,
   type Device,
   exp,
   mean,
-  moveTogether,
   mse,
   mul,
+  noGrad,
   square,
   sub,
   type Tensor,
@@ -24,7 +23,7 @@ import { writeJson } from '../weight_files.js';
 import { loadWeights, saveWeights } from '../weights.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
-import { runTraining, type TrainingOptions } from './training.js';
+import { learning, runTraining, type TrainingOptions } from './training.js';
 
 /** The embedded autoencoder: 32 x 32 RGB to latents of 8 x 8 x 4. */
 export const scenesVaeConfig = {
@@ -65,6 +64,19 @@ export function networkPixels(scenes: readonly Scene[]): Float32Array {
   return values;
 }
 
+/** Pictures as an input of a captured step, [count, 3, 32, 32]. */
+export const pictureInput = (device: Device, count: number): Tensor =>
+  tensor(device, new Float32Array(count * 3 * sceneSize ** 2), [count, 3, sceneSize, sceneSize]);
+
+/** A captured step from `count` pictures to their latents, as a diffusion model has them: the means, scaled. */
+export async function captureEncoder(device: Device, vae: AutoencoderKL, count: number) {
+  const image = pictureInput(device, count);
+  const step = await capture(device, () =>
+    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
+  );
+  return { image, step };
+}
+
 /** How far the latents' Gaussians are from the standard normal, per element: (mean^2 + var - 1 - ln var) / 2. */
 function divergence(moments: Tensor): Tensor {
   const { mean: center, logVariance } = splitMoments(moments);
@@ -85,12 +97,10 @@ export async function pretrainVae(
   quantBias.tensor.write(
     Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
   );
-  const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
-  moveTogether(weights);
-  const optimizer = new AdamW(weights, { lr, betas: [0.9, 0.99], weightDecay: 1e-4, maxGradNorm: 1 });
+  const { weights, optimizer } = learning(parameters.all, { lr, betas: [0.9, 0.99], weightDecay: 1e-4 });
 
   const side = sceneSize / vae.factor;
-  const image = tensor(device, new Float32Array(batch * 3 * sceneSize ** 2), [batch, 3, sceneSize, sceneSize]);
+  const image = pictureInput(device, batch);
   const noise = tensor(device, new Float32Array(batch * 4 * side ** 2), [batch, 4, side, side]);
   const step = await capture(device, () => {
     const moments = vae.encode(image);
@@ -124,7 +134,7 @@ export async function reconstructions(
   count: number,
   seed = 1,
 ): Promise<{ psnr: number; pictures: Float32Array[]; latentStd: number }> {
-  const image = tensor(device, new Float32Array(3 * sceneSize ** 2), [1, 3, sceneSize, sceneSize]);
+  const image = pictureInput(device, 1);
   const step = await capture(device, () => {
     const { mean: latents } = splitMoments(vae.encode(image));
     return { latents, decoded: vae.decode(latents) };
