@@ -1,7 +1,7 @@
 /** Attention softmax(query key^T / sqrt(headDim)) value, forward and backward. */
-import type { Device } from '../engine/device.js';
+import type { Device } from '../engine/device/device.js';
 import { attention } from '../engine/ops/attention.js';
-import { backward } from '../engine/tape.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
 import { type Input, input } from './random.js';
 

@@ -1,8 +1,8 @@
 /** A whole training step, captured: forward, backward and AdamW of a transformer block with self-attention and gelu. */
-import type { Device } from '../engine/device.js';
-import { Attention, LayerNorm, Linear } from '../engine/layers.js';
-import { AdamW } from '../engine/optimizer.js';
-import { backward } from '../engine/tape.js';
+import type { Device } from '../engine/device/device.js';
+import { Attention, LayerNorm, Linear } from '../engine/nn/layers.js';
+import { AdamW } from '../engine/nn/optimizer.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, ShapeSet } from './harness.js';
 import { type Input, input } from './random.js';
 

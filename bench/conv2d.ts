@@ -1,7 +1,7 @@
 /** Convolutions 3 x 3 of the UNet, forward with f32 and f16 weights, and backward. */
-import type { Device } from '../engine/device.js';
-import { conv2d } from '../engine/ops/conv2d.js';
-import { backward } from '../engine/tape.js';
+import type { Device } from '../engine/device/device.js';
+import { conv2d } from '../engine/ops/products/conv2d.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { DType } from '../kernels/kernel.js';
 import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
 import { input } from './random.js';

@@ -1,7 +1,7 @@
 /** Elementwise ops, bound by memory: 4 M elements, and an activation of the embedded models. */
 import { add, gelu, silu } from '../engine/ops/elementwise.js';
-import { backward } from '../engine/tape.js';
-import type { Tensor } from '../engine/tensor.js';
+import { backward } from '../engine/tensor/tape.js';
+import type { Tensor } from '../engine/tensor/tensor.js';
 import type { BenchCase, ShapeSet } from './harness.js';
 import { input } from './random.js';
 

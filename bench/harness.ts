@@ -1,7 +1,7 @@
 /** How a case is measured: capture it, run it once, check the result against a reference, and only then time it. */
-import { capture, type Step } from '../engine/capture.js';
-import type { Device } from '../engine/device.js';
-import type { Tensor } from '../engine/tensor.js';
+import { capture, type Step } from '../engine/device/capture.js';
+import type { Device } from '../engine/device/device.js';
+import type { Tensor } from '../engine/tensor/tensor.js';
 import type { DType } from '../kernels/kernel.js';
 import { type Result, summarize, type Timing } from './report.js';
 

@@ -1,11 +1,11 @@
 /** What the host alone costs, by benchmark.js: planning, recording, encoding. Costs of the GPU are timed in harness.ts. */
 import Benchmark from 'benchmark';
-import { capture } from '../engine/capture.js';
-import type { Device } from '../engine/device.js';
+import { capture } from '../engine/device/capture.js';
+import type { Device } from '../engine/device/device.js';
 import { add } from '../engine/ops/elementwise.js';
-import { scope } from '../engine/scope.js';
-import { backward } from '../engine/tape.js';
-import { type Tensor, tensor } from '../engine/tensor.js';
+import { scope } from '../engine/tensor/scope.js';
+import { backward } from '../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { HostResult } from './report.js';
 
 const links = 64; // dispatches in the chains below

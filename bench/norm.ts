@@ -1,7 +1,7 @@
 /** Group norm (with SiLU, as in the UNet), layer norm and RMS norm: forward, and backward of the first two. */
-import type { Device } from '../engine/device.js';
+import type { Device } from '../engine/device/device.js';
 import { groupNorm, layerNorm, rmsNorm } from '../engine/ops/norm.js';
-import { backward } from '../engine/tape.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, ShapeSet } from './harness.js';
 import { input } from './random.js';
 

@@ -1,5 +1,5 @@
 /** AdamW alone, on one matrix: bound by memory, as it reads four values a parameter and writes three. */
-import { AdamW } from '../engine/optimizer.js';
+import { AdamW } from '../engine/nn/optimizer.js';
 import type { BenchCase, ShapeSet } from './harness.js';
 import { input } from './random.js';
 

@@ -1,8 +1,8 @@
 /** Inputs for benchmarks: the same numbers in every run. */
-import type { Device } from '../engine/device.js';
-import { fromHalf, toHalf } from '../engine/dtype.js';
-import { type Shape, sizeOf } from '../engine/shape.js';
-import { type Tensor, tensor } from '../engine/tensor.js';
+import type { Device } from '../engine/device/device.js';
+import { fromHalf, toHalf } from '../engine/tensor/dtype.js';
+import { type Shape, sizeOf } from '../engine/tensor/shape.js';
+import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { DType } from '../kernels/kernel.js';
 
 /** Normal deviates (Box and Muller 1958) of a 32-bit generator (Marsaglia's xorshift, 2003), rounded to `dtype`. */

@@ -1,7 +1,7 @@
 /** Sums over rows and over columns, and softmax. */
 import { sum } from '../engine/ops/reduce.js';
 import { softmax } from '../engine/ops/softmax.js';
-import { backward } from '../engine/tape.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, ShapeSet } from './harness.js';
 import { input } from './random.js';
 

@@ -1,6 +1,7 @@
 /** What a benchmark run prints and stores: statistics of samples, one line a result, and the comparison with a stored run. */
-import type { AdapterInfo } from '../engine/adapter.js';
-import type { Peaks } from '../engine/peak.js';
+
+import type { AdapterInfo } from '../engine/driver/adapter.js';
+import type { Peaks } from '../engine/tuning/peak.js';
 import type { DType } from '../kernels/kernel.js';
 
 /** Milliseconds of one run of a case, over all rounds. */

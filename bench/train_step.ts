@@ -1,10 +1,10 @@
 /** A whole training step, captured: forward, backward and AdamW of a multilayer perceptron with ReLU and a squared error. */
-import type { Device } from '../engine/device.js';
+import type { Device } from '../engine/device/device.js';
+import { AdamW } from '../engine/nn/optimizer.js';
 import { square, sub } from '../engine/ops/elementwise.js';
-import { linear } from '../engine/ops/linear.js';
+import { linear } from '../engine/ops/products/linear.js';
 import { mean } from '../engine/ops/reduce.js';
-import { AdamW } from '../engine/optimizer.js';
-import { backward } from '../engine/tape.js';
+import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, ShapeSet } from './harness.js';
 import { input } from './random.js';
 

@@ -1,7 +1,7 @@
 /** Where an update of the embedded run spends its time: the GPU's by families of kernels, and what is outside the GPU. */
-import type { Step } from '../engine/capture.js';
-import { loadConfig, usualPreset } from '../grpo/cli/config_file.js';
-import { openSession } from '../grpo/cli/session.js';
+import type { Replay } from '../engine/device/encoder.js';
+import { loadConfig, usualPreset } from '../grpo/finetune/config/file.js';
+import { openSession } from '../grpo/finetune/session.js';
 import { promptsOfUpdate } from '../grpo/prompt_order.js';
 import { Trainer } from '../grpo/trainer.js';
 
@@ -31,7 +31,7 @@ export async function profileUpdate(): Promise<UpdateProfile> {
     const update = (i: number) =>
       trainer.update(promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, i));
     await update(0);
-    const runs = new Map<Step<unknown>, number>();
+    const runs = new Map<Replay, number>();
     device.onStep = (step) => runs.set(step, (runs.get(step) ?? 0) + 1);
     const start = performance.now();
     await update(1);

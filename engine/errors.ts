@@ -8,6 +8,11 @@ export class OutOfMemoryError extends CheckError {
   override name = 'OutOfMemoryError';
 }
 
+/** A file of the user's that can't be read or written: the message has its path, and its line where there is one. */
+export class FileError extends Error {
+  override name = 'FileError';
+}
+
 /** The same error, of the same class, with where it arose in front of its message. */
 export function withPrefix(prefix: string, error: CheckError): CheckError {
   const kind = error.constructor as new (message: string, options: ErrorOptions) => CheckError;

@@ -2,10 +2,10 @@
  * Reading and writing safetensors files: 8 bytes of header length, a JSON header, then the tensors' bytes, little-endian.
  * Tensors are read one at a time, so a file may be larger than memory. Host only.
  */
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { fromHalf } from './dtype.js';
+import { type FileHandle, open } from 'node:fs/promises';
 import { check } from './errors.js';
+import { replaceFile } from './files.js';
+import { fromHalf } from './tensor/dtype.js';
 
 const elementBytes = {
   F64: 8,
@@ -198,8 +198,8 @@ export async function readRange(
 }
 
 /**
- * Writes a file whole or not at all: to a temporary file beside it, flushed to disk, then renamed. The tensors lie in
- * order of falling element size, so that each is aligned.
+ * Writes a file whole or not at all, and onto the disk. The tensors lie in order of falling element size, so that each is
+ * aligned.
  */
 export async function writeSafetensors(
   path: string,
@@ -220,35 +220,16 @@ export async function writeSafetensors(
   head.writeBigUInt64LE(BigInt(head.length - 8));
   text.copy(head, 8);
 
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(head);
-      for (const [name, { dtype, shape, data }] of order) {
-        const view = typeof data === 'function' ? await data() : data;
-        const expected = bytesOf(dtype, shape);
-        check(
-          view.byteLength === expected,
-          `${path}: ${name}: [${shape}] ${dtype} needs ${expected} bytes, found ${view.byteLength}`,
-        );
-        await file.writeFile(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
-      }
-      await file.sync();
-    } finally {
-      await file.close();
+  await replaceFile(path, async (file) => {
+    await file.writeFile(head);
+    for (const [name, { dtype, shape, data }] of order) {
+      const view = typeof data === 'function' ? await data() : data;
+      const expected = bytesOf(dtype, shape);
+      check(
+        view.byteLength === expected,
+        `${path}: ${name}: [${shape}] ${dtype} needs ${expected} bytes, found ${view.byteLength}`,
+      );
+      await file.writeFile(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
     }
-    await rename(temporary, path);
-  } catch (error) {
-    await unlink(temporary).catch(() => {});
-    throw error;
-  }
-  await syncFolder(dirname(path));
-}
-
-/** Makes a rename durable; platforms that can't open a folder do so by themselves. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path).catch(() => undefined);
-  await folder?.sync().catch(() => {});
-  await folder?.close();
+  });
 }

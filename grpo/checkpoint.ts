@@ -2,12 +2,13 @@
  * Checkpoints: a folder with what a run needs to go on as if it had never stopped. Everything else is a function of the seed
  * and the number of the update. A folder is written aside and renamed, so that it is there whole or not at all.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckError, check } from '../engine/errors.js';
+import { replaceFile, syncFolder } from '../engine/files.js';
 import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
-import { formatShape, sameShape } from '../engine/shape.js';
+import { formatShape, sameShape } from '../engine/tensor/shape.js';
 import { defaults, type RunConfig } from './config.js';
 
 /** What the next update depends on. */
@@ -56,8 +57,7 @@ export async function writeCheckpoint(folder: string, state: TrainingState, conf
       await writeSafetensors(join(aside, `${name}.safetensors`), files, { format: 'pt' });
     }
     const info: CheckpointInfo = { format, counters: state.counters, config, device, kernels };
-    await writeWhole(join(aside, stateFile), `${JSON.stringify(info, null, 2)}\n`);
-    await sync(aside);
+    await replaceFile(join(aside, stateFile), (file) => file.writeFile(`${JSON.stringify(info, null, 2)}\n`));
     await moveOver(aside, folder);
   } catch (error) {
     await rm(aside, { recursive: true, force: true });
@@ -73,25 +73,8 @@ async function moveOver(from: string, to: string): Promise<void> {
     () => false,
   );
   await rename(from, to);
-  await sync(dirname(to));
+  await syncFolder(dirname(to));
   if (replaced) await rm(old, { recursive: true, force: true });
-}
-
-async function writeWhole(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Makes names durable; platforms that can't open a folder do so by themselves. */
-async function sync(folder: string): Promise<void> {
-  const handle = await open(folder).catch(() => undefined);
-  await handle?.sync().catch(() => {});
-  await handle?.close();
 }
 
 /** The checkpoints below `folder`, oldest first; what an interrupted write left is none. */

@@ -1,7 +1,7 @@
 /** What a run costs, counted before it runs: network calls, decodes, trained steps, and their arithmetic (Pro-GRPO, table 4). */
 import { check } from '../engine/errors.js';
 import type { Prune, RunConfig } from './config.js';
-import { trainedStepCount } from './timesteps.js';
+import { trainedStepCount } from './learning/timesteps.js';
 
 /** How one group is sampled and trained, as far as that costs anything. */
 export interface GroupPlan {

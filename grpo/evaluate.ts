@@ -1,13 +1,13 @@
 /** Evaluation: pictures of held-out prompts from fixed noise, and what can be said of their rewards. */
 import { check } from '../engine/errors.js';
 import { assign, scope, type Tensor } from '../engine/index.js';
-import { momentsOf } from './advantage.js';
+import { momentsOf } from './learning/advantage.js';
 import type { GenerativeModel, Prompt } from './model.js';
-import { type Picture, PictureDecoder } from './pictures.js';
 import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { initialLatents, Sampler } from './sampler.js';
-import { odeStepsOf, type TransitionOptions, transitionsOf } from './transitions.js';
+import { type Picture, PictureDecoder } from './rollout/pictures.js';
+import { initialLatents, Sampler } from './sampling/sampler.js';
+import { odeStepsOf, type TransitionOptions, transitionsOf } from './sampling/transitions.js';
 
 /** A picture to draw. */
 export interface PictureJob {

@@ -1,8 +1,8 @@
-/** What the trainer needs of a model. grpo/cli/model.ts makes it of a model folder and an adapter. */
+/** What the trainer needs of a model. grpo/finetune/policy.ts makes it of a model folder and an adapter. */
 import type { Device, Tensor } from '../engine/index.js';
 import type { StepKind } from './config.js';
-import type { Policy } from './sampler.js';
-import type { NoiseSchedule } from './transitions.js';
+import type { Policy } from './sampling/sampler.js';
+import type { NoiseSchedule } from './sampling/transitions.js';
 
 /** A prompt, and what else its line in a .jsonl file says, for rewards. */
 export interface Prompt {

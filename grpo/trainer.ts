@@ -1,17 +1,18 @@
 /** Online reinforcement learning by GRPO and Pro-GRPO: an update draws groups, scores them, and learns from the survivors. */
-import { groupAdvantages, type Moments, momentsOf } from './advantage.js';
+
 import type { TrainingState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
-import type { GroupResult } from './group.js';
-import { Learner, type LearningReport, type TrainingRow } from './learner.js';
+import { groupAdvantages, type Moments, momentsOf } from './learning/advantage.js';
+import { Learner, type LearningReport, type TrainingRow } from './learning/learner.js';
+import { trainedSteps } from './learning/timesteps.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import { Rollout, type RolloutProgress, type ScoredPicture } from './rollout.js';
-import { type RolloutOptions, slotsOf, stagesOf } from './rollout_plan.js';
-import { trainedSteps } from './timesteps.js';
-import { Trajectories } from './trajectories.js';
-import { transitionsOf } from './transitions.js';
+import type { GroupResult } from './rollout/group.js';
+import { Rollout, type RolloutProgress, type ScoredPicture } from './rollout/rollout.js';
+import { type RolloutOptions, slotsOf, stagesOf } from './rollout/stages.js';
+import { Trajectories } from './rollout/trajectories.js';
+import { transitionsOf } from './sampling/transitions.js';
 
 /** What of a run's configuration the trainer reads. */
 export type TrainerConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'seed'>;

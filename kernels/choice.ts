@@ -1,5 +1,4 @@
 /** Which of several kernels computes a product, where that has been measured on an adapter instead of being taken from a table. */
-import type { Features } from './kernel.js';
 
 /**
  * Products with more than one kernel, by what decides their speed. The batch is no part of it, nor an m that contains it: two
@@ -19,7 +18,7 @@ export type KernelChoices = Readonly<Partial<Record<ShapeClass, string>>>;
 
 /** The kernel that was chosen for a class, where it is one of those that run here. */
 export function chosenKernel<Name extends string>(
-  { choices = {} }: Features,
+  { choices = {} }: { readonly choices?: KernelChoices },
   shapeClass: ShapeClass,
   candidates: readonly Name[],
 ): Name | undefined {

@@ -1,10 +1,10 @@
 /** What the op tests share: a device, host tensors, tolerances, and the three checks every op passes. */
 import { afterAll, afterEach, beforeEach, expect } from 'vitest';
-import { Device } from '../engine/device.js';
-import { fromHalf, toHalf } from '../engine/dtype.js';
-import { scope } from '../engine/scope.js';
-import { backward } from '../engine/tape.js';
-import { type Tensor, tensor } from '../engine/tensor.js';
+import { Device } from '../engine/device/device.js';
+import { fromHalf, toHalf } from '../engine/tensor/dtype.js';
+import { scope } from '../engine/tensor/scope.js';
+import { backward } from '../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { DType, Features } from '../kernels/kernel.js';
 
 /** A tensor on the host, in double precision. */

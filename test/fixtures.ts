@@ -1,9 +1,9 @@
 /** Reads the fixtures that the scripts in test/reference make from PyTorch. */
 import { fileURLToPath } from 'node:url';
-import type { Device } from '../engine/device.js';
-import type { TypedData } from '../engine/dtype.js';
+import type { Device } from '../engine/device/device.js';
 import { type FileDType, openSafetensors } from '../engine/safetensors.js';
-import { type Tensor, tensor } from '../engine/tensor.js';
+import type { TypedData } from '../engine/tensor/dtype.js';
+import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { DType } from '../kernels/kernel.js';
 
 export interface FixtureTensor {

@@ -6,12 +6,12 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { toHalf } from '../engine/dtype.js';
 import { formatBytes } from '../engine/errors.js';
 import { capture, Device, noGrad, scope, type Tensor, tensor } from '../engine/index.js';
 import { type FileTensor, writeSafetensors } from '../engine/safetensors.js';
-import { guided, initialLatents, type Policy } from '../grpo/sampler.js';
-import { CLIPTextModel, CLIPTextModelWithProjection, clipTokens } from '../models/clip.js';
+import { toHalf } from '../engine/tensor/dtype.js';
+import { guided, initialLatents, type Policy } from '../grpo/sampling/sampler.js';
+import { Parameters } from '../models/blocks/parameters.js';
 import {
   type ConfigShape,
   clipTextConfig,
@@ -19,12 +19,12 @@ import {
   sd3Config,
   unetConfig,
   vaeConfig,
-} from '../models/config_file.js';
-import { SD3Transformer2DModel } from '../models/mmdit.js';
-import { Parameters } from '../models/parameters.js';
-import { UNet2DConditionModel } from '../models/unet.js';
-import { AutoencoderKL } from '../models/vae.js';
-import { loadWeights } from '../models/weights.js';
+} from '../models/files/config_file.js';
+import { loadWeights } from '../models/files/weights.js';
+import { CLIPTextModel, CLIPTextModelWithProjection, clipTokens } from '../models/networks/clip.js';
+import { SD3Transformer2DModel } from '../models/networks/mmdit.js';
+import { UNet2DConditionModel } from '../models/networks/unet.js';
+import { AutoencoderKL } from '../models/networks/vae.js';
 import { readConfig as configFixture, stream } from './models/rule.js';
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;

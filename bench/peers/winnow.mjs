@@ -1,16 +1,16 @@
 /** winnow itself, from dist/ (`npm run build` first): every case as a captured step, by wall clock like the others. */
-import { capture } from '../../dist/engine/capture.js';
-import { Device } from '../../dist/engine/device.js';
+import { capture } from '../../dist/engine/device/capture.js';
+import { Device } from '../../dist/engine/device/device.js';
+import { AdamW } from '../../dist/engine/nn/optimizer.js';
 import { attention } from '../../dist/engine/ops/attention.js';
-import { conv2d } from '../../dist/engine/ops/conv2d.js';
 import { add, relu, square, sub } from '../../dist/engine/ops/elementwise.js';
-import { matmul } from '../../dist/engine/ops/matmul.js';
 import { groupNorm } from '../../dist/engine/ops/norm.js';
+import { conv2d } from '../../dist/engine/ops/products/conv2d.js';
+import { matmul } from '../../dist/engine/ops/products/matmul.js';
 import { mean } from '../../dist/engine/ops/reduce.js';
 import { softmax } from '../../dist/engine/ops/softmax.js';
-import { AdamW } from '../../dist/engine/optimizer.js';
-import { backward } from '../../dist/engine/tape.js';
-import { tensor } from '../../dist/engine/tensor.js';
+import { backward } from '../../dist/engine/tensor/tape.js';
+import { tensor } from '../../dist/engine/tensor/tensor.js';
 import { adamEpsilon, learningRate, normEpsilon } from './cases.mjs';
 import { runCases, values, versionOf } from './common.mjs';
 

@@ -9,9 +9,9 @@ import {
   planAttentionQueryGrad,
 } from '../../kernels/attention.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch, once } from '../op.js';
-import { formatShape } from '../shape.js';
-import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch, once } from '../tensor/op.js';
+import { formatShape } from '../tensor/shape.js';
+import { empty, emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 
 export interface AttentionOptions {
   /** Factor of the scores. Default 1 / sqrt(headDim). */

@@ -1,11 +1,11 @@
 /** Tensors of given values, written by a kernel, so that a captured step makes them anew in each run. */
 import { planFill } from '../../kernels/fill.js';
 import type { DType } from '../../kernels/kernel.js';
-import type { Device } from '../device.js';
+import type { Device } from '../device/device.js';
 import { CheckError, check } from '../errors.js';
-import { dispatch } from '../op.js';
-import type { Shape } from '../shape.js';
-import { empty, type Tensor } from '../tensor.js';
+import { dispatch } from '../tensor/op.js';
+import type { Shape } from '../tensor/shape.js';
+import { empty, type Tensor } from '../tensor/tensor.js';
 
 /** A new tensor of start + step i. Errors carry the name of the function that was called. */
 function filled(name: string, device: Device, shape: Shape, dtype: DType, start: number, step = 0): Tensor {

@@ -3,10 +3,10 @@ import { planAccumulate } from '../../kernels/accumulate.js';
 import { planElementwise } from '../../kernels/elementwise.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { broadcastShapes, formatShape, type Shape, sameShape } from '../shape.js';
-import { setAddGradients } from '../tape.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { broadcastShapes, formatShape, type Shape, sameShape } from '../tensor/shape.js';
+import { setAddGradients } from '../tensor/tape.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 import { sumTo } from './sum_to.js';
 
 const bindings = ['a', 'b', 'c'] as const;

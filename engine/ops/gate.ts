@@ -1,9 +1,9 @@
 /** Gated residuals, as in the blocks of diffusion transformers. */
 import { planElementwise } from '../../kernels/elementwise.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { formatShape, type Shape, sameShape } from '../shape.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 import { mul } from './elementwise.js';
 import { reduce } from './sum_to.js';
 

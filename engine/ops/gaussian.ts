@@ -5,10 +5,10 @@
  */
 import * as plans from '../../kernels/gaussian_step.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { formatShape, sameShape } from '../shape.js';
-import { noGrad } from '../tape.js';
-import { empty, emptyLike, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { formatShape, sameShape } from '../tensor/shape.js';
+import { noGrad } from '../tensor/tape.js';
+import { empty, emptyLike, type Tensor } from '../tensor/tensor.js';
 
 /** One sample's transition: mean = x * latents + v * output, log p = offset - scale * mean((next - mean)^2). */
 export interface GaussianCoefficients {

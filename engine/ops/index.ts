@@ -11,9 +11,9 @@ import {
 } from '../../kernels/gather.js';
 import type { DType } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { type Shape, sameShape } from '../shape.js';
-import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { type Shape, sameShape } from '../tensor/shape.js';
+import { emptyLike, isFloat, type Tensor, viewOf } from '../tensor/tensor.js';
 
 /** The rows of `table` named by `ids`, as a tensor of `shape`; with `widen`, f16 becomes f32. */
 function gather(ids: Tensor, table: Tensor, size: GatherSize, shape: Shape, widen: boolean): Tensor {

@@ -1,8 +1,8 @@
 /** Losses: from a batch to one number, always f32. */
 import { check } from '../errors.js';
-import { defineOp } from '../op.js';
-import { formatShape, sameShape } from '../shape.js';
-import type { Tensor } from '../tensor.js';
+import { defineOp } from '../tensor/op.js';
+import { formatShape, sameShape } from '../tensor/shape.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { arange, full } from './create.js';
 import { add, cast, equal, exp, inDtype, mul, square, sub, where } from './elementwise.js';
 import { mean, sum } from './reduce.js';

@@ -2,9 +2,9 @@
 import * as groups from '../../kernels/group_norm.js';
 import * as layers from '../../kernels/layer_norm.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { formatShape, type Shape, sameShape } from '../shape.js';
-import { empty, emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
+import { empty, emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 import { add, cast, mul } from './elementwise.js';
 import { sum } from './reduce.js';
 

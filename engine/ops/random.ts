@@ -1,9 +1,9 @@
 /** Random numbers as functions of a key and a counter: the same for a sample wherever and whenever it is drawn. */
 import { planRandom, type RandomKind } from '../../kernels/random.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { checkShape, formatShape, type Shape } from '../shape.js';
-import { empty, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { checkShape, formatShape, type Shape } from '../tensor/shape.js';
+import { empty, type Tensor } from '../tensor/tensor.js';
 
 export interface RandomOptions {
   /** Tells apart draws that share keys and counter, such as two in one captured step. A u32; default 0. */

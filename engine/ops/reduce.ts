@@ -1,9 +1,9 @@
 /** Reductions over axes: sum, mean, max, min, variance, logSumExp, and the cumulative sum. */
 import { type AxisView, axisView, cumsumChunk, planCumsum, planPass } from '../../kernels/reduce.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { resolveAxes, resolveAxis, type Shape, sizeOf } from '../shape.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { resolveAxes, resolveAxis, type Shape, sizeOf } from '../tensor/shape.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 import { add, cast, div, equal, exp, expand, inDtype, log, mul, square, sub } from './elementwise.js';
 import { reshape } from './shape.js';
 import { reduce } from './sum_to.js';

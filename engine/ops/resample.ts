@@ -1,8 +1,8 @@
 /** Changes of an image's resolution, and between images and patches. Images are [N, C, H, W] in f32 or f16. */
 import { type ImageSize, planPatch, planResample, type ResampleOptions } from '../../kernels/resample.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 
 /** The image's sizes, after the checks that all ops here share. */
 function imageDims(x: Tensor): [number, number, number, number] {

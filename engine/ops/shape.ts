@@ -2,11 +2,11 @@
 import { type Box, maxCopyRank, mergeBoxAxes, planCopy } from '../../kernels/copy.js';
 import { planElementwise } from '../../kernels/elementwise.js';
 import { planFill } from '../../kernels/fill.js';
-import { bytesOf } from '../dtype.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { formatShape, resolveAxis, type Shape, sameShape, sizeOf, stridesOf } from '../shape.js';
-import { emptyLike, type Tensor, viewOf } from '../tensor.js';
+import { bytesOf } from '../tensor/dtype.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { formatShape, resolveAxis, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
+import { emptyLike, type Tensor, viewOf } from '../tensor/tensor.js';
 
 /** The same elements in another shape, over the same memory. One size may be -1: it follows from the others. */
 export const reshape = defineOp('reshape', (x: Tensor, shape: Shape) => {

@@ -2,9 +2,9 @@
 import { axisView } from '../../kernels/reduce.js';
 import { planSoftmax, planSoftmaxGrad } from '../../kernels/softmax.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../op.js';
-import { resolveAxis } from '../shape.js';
-import { emptyLike, isFloat, type Tensor } from '../tensor.js';
+import { defineOp, dispatch } from '../tensor/op.js';
+import { resolveAxis } from '../tensor/shape.js';
+import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 
 function softmaxOp(name: string, log: boolean): (x: Tensor, axis?: number) => Tensor {
   return defineOp(name, (x: Tensor, axis = -1) => {

@@ -1,8 +1,8 @@
 /** The kernels of reductions over axes, and the sum that undoes a broadcast. */
 import { planReduce, type Reduction } from '../../kernels/reduce.js';
-import { dispatch } from '../op.js';
-import { broadcastAxes, type Shape } from '../shape.js';
-import { emptyLike, type Tensor } from '../tensor.js';
+import { dispatch } from '../tensor/op.js';
+import { broadcastAxes, type Shape } from '../tensor/shape.js';
+import { emptyLike, type Tensor } from '../tensor/tensor.js';
 
 /** Runs the passes of a reduction into a new tensor of `shape`. Not recorded. */
 export function reduce(kind: Reduction, x: Tensor, axes: readonly number[], shape: Shape, scale = 1): Tensor {

@@ -1,8 +1,9 @@
 /** What the commands' exit status means. */
-import { NoAdapterError } from '../../engine/adapter.js';
-import { CheckError, OutOfMemoryError } from '../../engine/errors.js';
-import { ModelFileError } from '../../models/errors.js';
+import { NoAdapterError } from '../../engine/driver/adapter.js';
+import { FileError, OutOfMemoryError } from '../../engine/errors.js';
+import { ModelFileError } from '../../models/files/errors.js';
 import { CheckpointError } from '../checkpoint.js';
+import { InterruptedError, UsageError } from '../finetune/errors.js';
 import { RewardError } from '../rewards/reward.js';
 import { DivergedError } from '../trainer.js';
 
@@ -30,28 +31,6 @@ export const exitCodes = {
   terminated: 143,
 } as const;
 
-/** Arguments that parse but make no sense together. */
-export class UsageError extends Error {
-  override name = 'UsageError';
-}
-
-/** A file of the user's that can't be read or written: the message has its path, and its line where there is one. */
-export class FileError extends Error {
-  override name = 'FileError';
-}
-
-/** Asked to end by a signal, and has done so in good order. */
-export class InterruptedError extends Error {
-  override name = 'InterruptedError';
-
-  constructor(
-    readonly signal: 'SIGINT' | 'SIGTERM',
-    message = `interrupted by ${signal}`,
-  ) {
-    super(message);
-  }
-}
-
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** The exit status for an error that ends a command. */
@@ -77,15 +56,4 @@ export function describeError(error: unknown): string {
   if (code !== exitCodes.bug) return `error[${code}]: ${message}`;
   const stack = error instanceof Error ? (error.stack ?? message) : message;
   return `error[${code}]: ${stack}\n  This is a bug. Please report it with the output of \`winnow doctor --json\`.`;
-}
-
-/** Runs a command's preparation: what a check refuses then is the configuration's fault, not a bug. */
-export async function preparing<R>(body: () => Promise<R>): Promise<R> {
-  try {
-    return await body();
-  } catch (error) {
-    if (error instanceof CheckError && !(error instanceof OutOfMemoryError))
-      throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
 }

@@ -2,16 +2,16 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
 import type { AtomicCosts } from '../cost.js';
+import { loadConfig, presetNames, readPreset, usualPreset } from '../finetune/config/file.js';
+import { tune } from '../finetune/device.js';
+import { type PlanOptions, plan } from '../finetune/plan/plan.js';
 import { collect, positive, wholeNumber } from './arguments.js';
-import { loadConfig, presetNames, readPreset, usualPreset } from './config_file.js';
-import { tune } from './device.js';
-import { diagnose, formatReport } from './doctor.js';
+import { diagnose, formatReport } from './commands/doctor.js';
+import { type PretrainOptions, pretrain, pretrainable } from './commands/pretrain.js';
+import { addRunCommands } from './commands/run_commands.js';
+import { type SampleOptions, sample } from './commands/sample.js';
 import { describeError, type ExitCode, exitCodeOf, exitCodes } from './exit_codes.js';
-import { type PlanOptions, plan } from './plan.js';
-import { formatPlan } from './plan_report.js';
-import { type PretrainOptions, pretrain, pretrainable } from './pretrain.js';
-import { addRunCommands } from './run_commands.js';
-import { type SampleOptions, sample } from './sample.js';
+import { formatPlan } from './print/plan.js';
 
 const warn = (line: string): void => {
   process.stderr.write(`${line}\n`);

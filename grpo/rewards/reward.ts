@@ -1,5 +1,5 @@
 /** What a reward is: pictures in, one number each out. Previews and final pictures use the same door. */
-import { momentsOf, standardise } from '../advantage.js';
+import { momentsOf, standardise } from '../learning/advantage.js';
 
 /** A picture as every reward sees it: rounded and clamped to bytes, as in Flow-GRPO. */
 export interface RewardImage {

@@ -1,7 +1,7 @@
 /** Cases of attention: sizes around the tiles' edges, every structure of head dimension, mask and bias. */
 import { attention } from '../../engine/ops/attention.js';
 import { permute } from '../../engine/ops/shape.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import type { DType } from '../../kernels/kernel.js';
 import { type Host, type Reference, type Run, random } from '../check.js';
 import { attention as naive } from '../references/attention.js';

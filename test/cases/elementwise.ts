@@ -1,6 +1,6 @@
 /** Cases of the elementwise ops: what each computes, where its inputs lie, and the shapes. */
 import * as ops from '../../engine/ops/elementwise.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import { normalCdf } from '../references/elementwise.js';
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -2,7 +2,7 @@
 
 import type { ReduceOptions } from '../../engine/ops/reduce.js';
 import * as ops from '../../engine/ops/reduce.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import * as references from '../references/reduce.js';
 
 export interface ReduceCase {

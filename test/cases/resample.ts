@@ -1,6 +1,6 @@
 /** Cases of the resampling ops: whole and broken factors, rests, one pixel, patches of one pixel. */
 import * as ops from '../../engine/ops/resample.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import type { Host } from '../check.js';
 import * as reference from '../references/resample.js';
 

@@ -1,6 +1,6 @@
 /** Cases of the ops that move elements: what each does, and the reference. */
 import * as ops from '../../engine/ops/shape.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import type { Host } from '../check.js';
 import * as references from '../references/shape.js';
 

@@ -21,7 +21,7 @@ import {
   tensor,
   upsampleNearest,
 } from '../../engine/index.js';
-import { disposeModule, requireGrad } from '../../engine/module.js';
+import { disposeModule, requireGrad } from '../../engine/nn/module.js';
 import { checkBatchInvariance, random, testDevice, upload } from '../check.js';
 
 const device = await testDevice();

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { toHalf } from '../../engine/dtype.js';
 import { openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
+import { toHalf } from '../../engine/tensor/dtype.js';
 import { temporaryFolder } from '../temporary.js';
 
 const folder = temporaryFolder();

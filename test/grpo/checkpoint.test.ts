@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { tensor } from '../../engine/tensor.js';
+import { tensor } from '../../engine/tensor/tensor.js';
 import {
   CheckpointError,
   checkpointName,

@@ -1,7 +1,7 @@
 /** A run that the checkpoint test kills: `folder updates`. It goes on from the last checkpoint, and writes one after each update. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Device } from '../../engine/device.js';
+import { Device } from '../../engine/device/device.js';
 import {
   checkpointName,
   listCheckpoints,

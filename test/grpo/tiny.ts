@@ -1,9 +1,9 @@
 /** What the tests of the trainer share: tiny model folders, a cheap reward, a configuration. */
 import { join } from 'node:path';
-import type { Device } from '../../engine/device.js';
-import type { Tensor } from '../../engine/tensor.js';
-import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/cli/model.js';
+import type { Device } from '../../engine/device/device.js';
+import type { Tensor } from '../../engine/tensor/tensor.js';
 import { defaults, type RunConfig } from '../../grpo/config.js';
+import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/finetune/policy.js';
 import type { Prompt } from '../../grpo/model.js';
 import { CombinedReward, type CombineOptions } from '../../grpo/rewards/reward.js';
 import type { TrainerConfig } from '../../grpo/trainer.js';

@@ -1,8 +1,8 @@
 /** Updates of tiny Stable Diffusion 1 and 3: on-policy to the bit, counted as planned, repeatable, and towards the reward. */
 import { expect, test } from 'vitest';
-import type { LoadedModel } from '../../grpo/cli/model.js';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
+import type { LoadedModel } from '../../grpo/finetune/policy.js';
 import { Trainer, type TrainerConfig, type UpdateReport } from '../../grpo/trainer.js';
 import { testDevice } from '../check.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from './tiny.js';

@@ -1,11 +1,11 @@
 /** What goes wrong in training, and what is left of the run then. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { add, greater, mean, mul, where } from '../../engine/index.js';
-import { isGradEnabled } from '../../engine/tape.js';
-import { type Tensor, tensor } from '../../engine/tensor.js';
+import { isGradEnabled } from '../../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../../engine/tensor/tensor.js';
 import type { GenerativeModel } from '../../grpo/model.js';
 import { CombinedReward, type RewardImage } from '../../grpo/rewards/reward.js';
-import type { Policy } from '../../grpo/sampler.js';
+import type { Policy } from '../../grpo/sampling/sampler.js';
 import { DivergedError, Trainer, type UpdateReport } from '../../grpo/trainer.js';
 import { testDevice } from '../check.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyPrompts } from './tiny.js';

@@ -1,12 +1,12 @@
 /** The tiny reference models: weights and inputs by rule, expected outputs and gradients from PyTorch (test/fixtures/models). */
 import { expect } from 'vitest';
-import type { Device } from '../../engine/device.js';
+import type { Device } from '../../engine/device/device.js';
 import { add, mul } from '../../engine/ops/elementwise.js';
 import { sum } from '../../engine/ops/reduce.js';
-import { scope } from '../../engine/scope.js';
-import { backward } from '../../engine/tape.js';
-import { type Tensor, tensor } from '../../engine/tensor.js';
-import type { Parameter } from '../../models/parameters.js';
+import { scope } from '../../engine/tensor/scope.js';
+import { backward } from '../../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../../engine/tensor/tensor.js';
+import type { Parameter } from '../../models/blocks/parameters.js';
 import { expectClose } from '../check.js';
 import { readModelFixture, stream, weightByRule } from './rule.js';
 

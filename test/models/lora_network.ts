@@ -1,10 +1,10 @@
 /** The tiny reference networks with adapters on them: weights, adapters and inputs by the rule of golden.ts. */
 import type { Device, Tensor } from '../../engine/index.js';
-import { Lora, loraTargets } from '../../models/lora.js';
-import type { LoraComponent } from '../../models/lora_files.js';
-import { SD3Transformer2DModel } from '../../models/mmdit.js';
-import { Parameters } from '../../models/parameters.js';
-import { UNet2DConditionModel } from '../../models/unet.js';
+import { Parameters } from '../../models/blocks/parameters.js';
+import { Lora, loraTargets } from '../../models/lora/lora.js';
+import type { LoraComponent } from '../../models/lora/lora_files.js';
+import { SD3Transformer2DModel } from '../../models/networks/mmdit.js';
+import { UNet2DConditionModel } from '../../models/networks/unet.js';
 import { fillByRule, type Golden, goldenInput, readConfig, readGolden } from './golden.js';
 
 interface SD3Golden extends Golden {

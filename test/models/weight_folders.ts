@@ -2,13 +2,13 @@
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { beforeEach, expect } from 'vitest';
-import { toHalf } from '../../engine/dtype.js';
 import { type FileDType, type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
+import { toHalf } from '../../engine/tensor/dtype.js';
 import { exitCodeOf } from '../../grpo/cli/exit_codes.js';
-import { ModelFileError } from '../../models/errors.js';
-import { conv2d, layerNorm, linear } from '../../models/layers.js';
-import { Parameters } from '../../models/parameters.js';
-import { type LoadOptions, loadWeights } from '../../models/weights.js';
+import { conv2d, layerNorm, linear } from '../../models/blocks/layers.js';
+import { Parameters } from '../../models/blocks/parameters.js';
+import { ModelFileError } from '../../models/files/errors.js';
+import { type LoadOptions, loadWeights } from '../../models/files/weights.js';
 import { random, testDevice } from '../check.js';
 import { temporaryFolder } from '../temporary.js';
 

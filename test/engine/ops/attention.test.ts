@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import { attention } from '../../../engine/ops/attention.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import type { Tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import type { Tensor } from '../../../engine/tensor/tensor.js';
 import { type AttentionCase, attentionCases, inLayout, inputsOf, referenceOf, runOf } from '../../cases/attention.js';
 import {
   checkBatchInvariance,

@@ -1,8 +1,8 @@
 // Attention by subgroup matrices, emulated by shuffles; that Dawn accepts the kernel as a GPU runs it is in subgroup_matrix.test.ts.
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
-import { forwardFlops } from '../../../engine/flops.js';
-import { scope } from '../../../engine/scope.js';
+import { capture } from '../../../engine/device/capture.js';
+import { forwardFlops } from '../../../engine/device/flops.js';
+import { scope } from '../../../engine/tensor/scope.js';
 import type { DType } from '../../../kernels/kernel.js';
 import { type AttentionCase, inLayout, inputsOf, referenceOf, runOf } from '../../cases/attention.js';
 import {

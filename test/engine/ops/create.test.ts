@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import { arange, full, ones, zeros, zerosLike } from '../../../engine/ops/create.js';
 import { add } from '../../../engine/ops/elementwise.js';
-import { tensor } from '../../../engine/tensor.js';
+import { tensor } from '../../../engine/tensor/tensor.js';
 import { testDevice } from '../../check.js';
 
 const device = await testDevice();

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import * as ops from '../../../engine/ops/elementwise.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import { tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import { tensor } from '../../../engine/tensor/tensor.js';
 import { binaryCases, broadcastCases, unaryCases } from '../../cases/elementwise.js';
 import {
   checkBatchInvariance,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { addGated } from '../../../engine/ops/gate.js';
 import { transpose } from '../../../engine/ops/shape.js';
-import { scope } from '../../../engine/scope.js';
-import type { Tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import type { Tensor } from '../../../engine/tensor/tensor.js';
 import {
   checkBatchInvariance,
   checkForward,

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import { add } from '../../../engine/ops/elementwise.js';
 import { gaussianLogProb, gaussianMean, gaussianStep, packGaussianCoefficients } from '../../../engine/ops/gaussian.js';
 import { sum } from '../../../engine/ops/reduce.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import { type Tensor, tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import {
   checkBatchInvariance,
   checkForward,

@@ -1,8 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { assignRows, embedding, indexSelect } from '../../../engine/ops/index.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import { tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import { tensor } from '../../../engine/tensor/tensor.js';
 import {
   checkBatchInvariance,
   checkForward,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { contrastive, crossEntropy, mse } from '../../../engine/ops/loss.js';
-import { scope } from '../../../engine/scope.js';
-import { tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { tensor } from '../../../engine/tensor/tensor.js';
 import { checkForward, checkGradients, random, testDevice } from '../../check.js';
 import * as references from '../../references/loss.js';
 

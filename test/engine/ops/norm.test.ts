@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { groupNorm, layerNorm, rmsNorm } from '../../../engine/ops/norm.js';
 import { transpose } from '../../../engine/ops/shape.js';
-import { scope } from '../../../engine/scope.js';
-import type { Tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import type { Tensor } from '../../../engine/tensor/tensor.js';
 import { groupNormCases, layerNormCases } from '../../cases/norm.js';
 import {
   checkBatchInvariance,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import { normal, type RandomOptions, randomBits, uniform } from '../../../engine/ops/random.js';
-import { scope } from '../../../engine/scope.js';
-import { type Tensor, tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { testDevice } from '../../check.js';
 import { normalOf, philox, uniformOf, words } from '../../references/random.js';
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { dispatch } from '../../../engine/op.js';
 import * as ops from '../../../engine/ops/reduce.js';
 import { sumTo } from '../../../engine/ops/sum_to.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import { empty, type Tensor, tensor } from '../../../engine/tensor.js';
+import { dispatch } from '../../../engine/tensor/op.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import { empty, type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { planPass } from '../../../kernels/reduce.js';
 import { cumsumCases, type ReduceCase, reduceCases, reduceFunctions } from '../../cases/reduce.js';
 import {

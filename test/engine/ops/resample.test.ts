@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { avgPool2d, patchify, stridedDownsample, unpatchify, upsampleNearest } from '../../../engine/ops/resample.js';
-import { scope } from '../../../engine/scope.js';
-import type { Tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import type { Tensor } from '../../../engine/tensor/tensor.js';
 import { resampleCases } from '../../cases/resample.js';
 import { checkBatchInvariance, checkForward, checkGradients, random, testDevice, upload } from '../../check.js';
 

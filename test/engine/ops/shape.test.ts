@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { capture } from '../../../engine/capture.js';
+import { capture } from '../../../engine/device/capture.js';
 import { mul } from '../../../engine/ops/elementwise.js';
 import { sum } from '../../../engine/ops/reduce.js';
 import * as ops from '../../../engine/ops/shape.js';
-import { scope } from '../../../engine/scope.js';
-import { backward } from '../../../engine/tape.js';
-import { type Tensor, tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { backward } from '../../../engine/tensor/tape.js';
+import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { shapeCases } from '../../cases/shape.js';
 import { checkBatchInvariance, checkForward, checkGradients, random, testDevice, upload } from '../../check.js';
 import * as references from '../../references/shape.js';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { logSoftmax, softmax } from '../../../engine/ops/softmax.js';
-import { scope } from '../../../engine/scope.js';
-import { type Tensor, tensor } from '../../../engine/tensor.js';
+import { scope } from '../../../engine/tensor/scope.js';
+import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { softmaxCases } from '../../cases/softmax.js';
 import { checkBatchInvariance, checkForward, checkGradients, type Host, random, testDevice } from '../../check.js';
 import * as references from '../../references/reduce.js';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { httpReward } from '../../../grpo/rewards/http.js';
 import { RewardError } from '../../../grpo/rewards/reward.js';
-import { encodePng } from '../../../models/png.js';
+import { encodePng } from '../../../models/pictures/png.js';
 import { plainPicture } from './pictures.js';
 
 let answer: (body: string, response: ServerResponse) => void;

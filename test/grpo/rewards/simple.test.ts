@@ -7,7 +7,7 @@ import { color, colorfulnessOf } from '../../../grpo/rewards/color.js';
 import { compressibility, jpegCompressibility } from '../../../grpo/rewards/compressibility.js';
 import { encodeJpeg } from '../../../grpo/rewards/jpeg.js';
 import { packageRoot } from '../../../kernels/kernel.js';
-import { encodePng } from '../../../models/png.js';
+import { encodePng } from '../../../models/pictures/png.js';
 import { pictureByRule, plainPicture } from './pictures.js';
 
 interface JpegCase {

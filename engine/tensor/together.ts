@@ -1,0 +1,66 @@
+/** Tensors that lie in one buffer, one after the other, so that a single dispatch reaches all of them. */
+import type { Device } from '../device/device.js';
+import { Storage } from '../device/memory.js';
+import { check } from '../errors.js';
+import { assign } from '../ops/elementwise.js';
+import { type Shape, sizeOf } from './shape.js';
+import { Tensor, tensor } from './tensor.js';
+
+/** Bytes from the start of one part to a place where the next may start: any device can bind a part from there. */
+const alignment = 256;
+
+const placeAfter = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
+
+/**
+ * New f32 tensors of zeros in one buffer. They are tensors like others, and the buffer is freed with the last of them; but
+ * no dispatch can write one while it reads another. Null where the device can't bind so large a buffer.
+ */
+export function zerosTogether(device: Device, shapes: readonly Shape[]): Tensor[] | null {
+  check(shapes.length > 0, 'zerosTogether: expected at least one shape');
+  check(!device.recorder, 'zerosTogether: make the tensors outside the captured step');
+  const sizes = shapes.map((shape) => 4 * sizeOf(shape));
+  const bytes = sizes.reduce((sum, size) => sum + placeAfter(size), 0);
+  if (bytes > device.limits.maxStorageBufferBindingSize) return null;
+  // Not in the scope at hand: what lives on there are the parts.
+  const { result: whole } = device.collect(() => tensor(device, new Float32Array(bytes / 4)).storage);
+  let start = 0;
+  const parts = shapes.map((shape, i) => {
+    const part = Storage.partOf(whole, start, sizes[i]!, `part ${i} of ${shapes.length}`);
+    start += placeAfter(sizes[i]!);
+    return new Tensor(device, part, shape, 'f32');
+  });
+  device.keep(parts.map(({ storage }) => storage));
+  return parts;
+}
+
+/**
+ * Moves f32 tensors, with every view of them, into one buffer, where AdamW and EMA reach all of them at once. Steps that
+ * were captured with them before refuse to run. Leaves them where they are when the device can't bind so large a buffer.
+ */
+export function moveTogether(tensors: readonly Tensor[]): void {
+  const [first] = tensors;
+  check(first !== undefined, 'moveTogether: expected at least one tensor');
+  for (const each of tensors) {
+    check(each.dtype === 'f32' && !each.node, () => `moveTogether: expected leaves of f32, found ${each}`);
+    check(!each.storage.whole && each.offset === 0, () => `moveTogether: ${each} lies together with others already`);
+  }
+  const parts = first.device.collect(() =>
+    zerosTogether(
+      first.device,
+      tensors.map(({ shape }) => shape),
+    ),
+  ).result;
+  for (const [i, part] of (parts ?? []).entries()) {
+    assign(part, tensors[i]!);
+    first.device.move(tensors[i]!.storage, part.storage);
+  }
+}
+
+/** The buffer of parts that are all of those that were made together, in order, as one tensor [elements]; otherwise null. */
+export function wholeOf(parts: readonly Tensor[]): Tensor | null {
+  const [first] = parts;
+  const whole = first?.storage.whole;
+  if (!whole || whole.parts.length !== parts.length) return null;
+  const same = parts.every(({ storage }, i) => storage === whole.parts[i]);
+  return same ? new Tensor(first.device, whole, [whole.bytes / 4], 'f32') : null;
+}

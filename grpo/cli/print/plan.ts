@@ -1,0 +1,114 @@
+/** A plan as lines for a person. */
+import { formatBytes } from '../../../engine/errors.js';
+import type { GroupCalls } from '../../cost.js';
+import { formatConfig } from '../../finetune/config/file.js';
+import type { PlanReport } from '../../finetune/plan/plan.js';
+
+/** The resolved configuration as YAML, then what it means. */
+export function formatPlan(report: PlanReport): string {
+  const sections: readonly (readonly [string, readonly string[]])[] = [
+    ['funnel', funnelLines(report)],
+    ['cost', costLines(report)],
+    ['paper', paperLines(report)],
+    ['memory', memoryLines(report)],
+    ['time', timeLines(report)],
+  ];
+  const lines = sections.flatMap(([label, texts]) =>
+    texts.map((text, i) => `${(i === 0 ? label : '').padEnd(8)} ${text}`.trimEnd()),
+  );
+  return `${formatConfig(report.config)}\n${lines.join('\n')}`;
+}
+
+const row = (name: string, values: readonly string[]): string =>
+  `${name.padEnd(16)}${values.map((value) => value.padStart(12)).join('')}`;
+
+function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: PlanReport): string[] {
+  const { keep, prune_at: at, prune } = config.grpo;
+  const { steps } = config.sampler;
+  const when = at.length > 0 ? `at steps ${at.join(', ')} of ${steps}` : `after ${steps} steps`;
+  const counted: readonly (readonly [string, (calls: GroupCalls) => number])[] = [
+    ['network calls', ({ network }) => network],
+    ['previews', ({ previews }) => previews],
+    ['final pictures', ({ finals }) => finals],
+    ['trained steps', ({ trained }) => trained],
+  ];
+  return [
+    prune === 'none' ? `${keep[0]} of ${steps} steps, none pruned` : `${keep.join(' -> ')} ${when} (${prune})`,
+    row('', ['a group', 'full group', 'an update', 'the run']),
+    ...counted.map(([name, of]) => {
+      const values = [of(group), of(full), groups * of(group), updates * groups * of(group)];
+      return row(name, values.map(grouped));
+    }),
+    `${groups} groups an update, ${updates} updates, ${group.survivors} of ${full.survivors} trajectories trained`,
+  ];
+}
+
+function costLines({ config, update, callRatio }: PlanReport): string[] {
+  const trained = `a trained step is ${config.grpo.kl > 0 ? 'four calls: forward, backward twice, reference' : 'three calls: forward, backward twice'}`;
+  const pruned = config.grpo.prune !== 'none';
+  if (!update)
+    return pruned
+      ? [`${callRatio.toFixed(3)}x fewer network calls than the full group, training included; ${trained}`]
+      : [trained];
+  const { costs, total, baseline, ratio, source } = update;
+  const whence = source === 'given' ? 'given' : "counted, without the reward's network";
+  return [
+    `${flops(total)} an update${pruned ? `, ${flops(baseline)} for the full group: ${ratio.toFixed(3)}x less` : ''}`,
+    `${flops(costs.network)} a call, ${flops(costs.decode)} a decode (${whence}); ${trained}`,
+  ];
+}
+
+function paperLines({ paper }: PlanReport): string[] {
+  if (!paper) return [];
+  const { groups, costs, total, baseline, ratio } = paper;
+  const printed = 2 - total / baseline; // 1 + (1 - total / baseline)
+  return [
+    `${total.toFixed(2)} TFLOP by the count of its table 4; Flow-GRPO with 24: ${baseline.toFixed(2)}; ratio ${ratio.toFixed(3)}x`,
+    `${groups} groups, every step trained, ${costs.network} TFLOP a call, ${costs.decode} a decode. Its speed-ups are 1 + saving: ${printed.toFixed(2)}x`,
+  ];
+}
+
+function memoryLines({ memory, probe }: PlanReport): string[] {
+  const line = (part: string, bytes: number): string => `${part.padEnd(20)}${formatBytes(bytes).padStart(10)}`;
+  const kept = memory ?? [];
+  const together = kept.reduce((sum, { bytes }) => sum + bytes, 0);
+  return [
+    ...kept.map(({ part, bytes }) => line(part, bytes)),
+    ...(memory && !probe
+      ? [`${line('together', together)}  without activations and rewards (--probe measures them)`]
+      : []),
+    ...(probe
+      ? [
+          `${line('measured', probe.memory.model + probe.memory.training)}  on ${probe.device}, without rewards:`,
+          `${formatBytes(probe.memory.model)} the model, ${formatBytes(probe.memory.training)} training with its activations`,
+        ]
+      : []),
+  ];
+}
+
+function timeLines({ probe, updates, secondsPerUpdate }: PlanReport): string[] {
+  if (!probe || secondsPerUpdate === undefined) return [];
+  const { call, decode, trained } = probe.seconds;
+  const ms = (seconds: number): string => `${rounded(1000 * seconds)} ms`;
+  return [
+    `${duration(secondsPerUpdate)} an update, ${duration(updates * secondsPerUpdate)} for ${updates}, without rewards`,
+    `${ms(call)} a call, ${ms(decode)} a decode, ${ms(trained)} a trained step`,
+  ];
+}
+
+const grouped = (value: number): string => value.toLocaleString('en-US');
+
+/** Four significant digits; whole numbers from 1000 on. */
+const rounded = (value: number): string =>
+  value >= 1000 ? grouped(Math.round(value)) : String(Number(value.toPrecision(4)));
+
+/** Arithmetic given in TFLOP. */
+function flops(tera: number): string {
+  const [factor, unit] = tera >= 1 || tera === 0 ? [1, 'TFLOP'] : tera >= 1e-3 ? [1e3, 'GFLOP'] : [1e6, 'MFLOP'];
+  return `${rounded(factor * tera)} ${unit}`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toPrecision(3)} s`;
+  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}

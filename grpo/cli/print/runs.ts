@@ -1,0 +1,27 @@
+/** `winnow runs`: the runs below a folder, a line each. */
+import { basename } from 'node:path';
+import type { RunInfo } from '../../finetune/run/folder.js';
+import { formatSeconds } from '../reporter.js';
+import { summaryFigures } from './results.js';
+
+/** A table of runs, or a line that says there are none. */
+export function formatRuns(
+  out: string,
+  runs: readonly { readonly folder: string; readonly info: RunInfo }[],
+): string[] {
+  if (runs.length === 0) return [`no runs in ${out}`];
+  const rows = runs.map(({ folder, info: { status, updates, of, seconds, rewards, exit } }) => {
+    const figures = rewards?.reward && summaryFigures(rewards.reward);
+    const failure = status === 'failed' ? (exit?.reason.split('\n')[0] ?? '').slice(0, 80) : '';
+    const outcome = figures ? `${figures.before} -> ${figures.after}  (${figures.interval})` : failure;
+    return [basename(folder), status, `${updates}/${of}`, formatSeconds(seconds), outcome];
+  });
+  const table = [['run', 'status', 'updates', 'time', 'reward, interval of the difference'], ...rows];
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  return table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
+}

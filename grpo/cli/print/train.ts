@@ -1,0 +1,122 @@
+/** The lines of `winnow train`: its head, a table with a line an update, and the results. */
+import { basename } from 'node:path';
+import { version } from '../../../engine/version.js';
+import { fullGroup, groupCalls, groupPlanOf } from '../../cost.js';
+import type { RewardSummary, RunDirectory } from '../../finetune/run/folder.js';
+import type { UpdateRecord } from '../../finetune/run/metrics.js';
+import type { Session } from '../../finetune/session.js';
+import type { Progress } from '../../trainer.js';
+import { bar, formatSeconds } from '../reporter.js';
+import { formatCount, formatReward } from './numbers.js';
+import { resultTable, rewardLabel, shownRewards } from './results.js';
+
+/** The facts a run begins with. */
+export function headLines({ folder, info: run }: RunDirectory, { config, device, model, rewards }: Session): string[] {
+  const { info, features } = device;
+  const { lora, sampler, grpo, train } = config;
+  const count = `${formatCount(run.model.trainable)} trainable`;
+  const learns = lora ? `LoRA r${lora.rank} ${count}` : train.weights ? count : 'every weight learns';
+  const [height, width] = model.pictureSize;
+  const weighted = rewards.rewards.map(({ reward, weight }) => `${reward.name} (${weight})`).join(', ');
+  const plan = groupPlanOf(config);
+  const [calls, full] = [groupCalls(plan), groupCalls(fullGroup(plan))];
+  const how = {
+    none: 'no selection',
+    ovf: `at steps ${grpo.prune_at.join(', ')} of ${sampler.steps}`,
+    uniform: `at random, at ${grpo.prune_at.length > 0 ? `steps ${grpo.prune_at.join(', ')}` : 'the end'} of ${sampler.steps}`,
+    'ovf-after': 'by final rewards',
+  }[grpo.prune];
+  return [
+    `winnow ${version}  run ${basename(folder)} -> ${folder}`,
+    `device   ${info.description}${info.software ? ', software' : ''}   f16 ${yes(features.f16)}   subgroups ${yes(features.subgroupSize > 0)}`,
+    `model    ${config.model.path}, ${formatCount(run.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
+    `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
+  ];
+}
+
+const yes = (flag: boolean): string => (flag ? 'yes' : 'no');
+
+const columns = [9, 16, 17, 8, 6, 9, 10] as const;
+
+const row = (cells: readonly string[]): string =>
+  cells
+    .map((cell, i) => (i === 0 ? cell.padStart(columns[0]) : cell).padEnd((columns[i] ?? 0) + 2))
+    .join('')
+    .trimEnd();
+
+export const tableHead = (): string =>
+  row(['update', 'reward', 'spread all/kept', 'kl', 'clip', '|grad|', 's/update', 'sample/preview/train']);
+
+/** One update; `of` is how many there are to be. */
+export function tableRow(record: UpdateRecord, of: number): string {
+  const value = (name: string): number => record[name] ?? Number.NaN;
+  const phases = ['seconds/sample', 'seconds/reward', 'seconds/train'].map(value);
+  const sum = phases.reduce((total, phase) => total + phase, 0) || 1;
+  return row([
+    `${record.update}/${of}`,
+    `${formatReward(value('reward'))} ± ${formatReward(value('reward_std'))}`,
+    `${formatReward(value('spread/all'))} / ${formatReward(value('spread/kept'))}`,
+    value('kl').toFixed(4),
+    `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
+    value('grad_norm').toPrecision(2),
+    value('seconds').toFixed(1),
+    `${phases.map((phase) => ((100 * phase) / sum).toFixed(0)).join(' / ')} %`,
+  ]);
+}
+
+/** Held-out rewards after some updates; before the first, those of the model as it starts. */
+export function evaluationRow(
+  update: number,
+  of: number,
+  rewards: Readonly<Record<string, { readonly mean: number }>>,
+  weights: Readonly<Record<string, number>>,
+): string {
+  const means = shownRewards(rewards, weights).map(
+    ([name, { mean }]) => `${rewardLabel(name, weights)} ${formatReward(mean)}`,
+  );
+  return row([`${update}/${of}`, `held-out ${means.join('   ')}`]);
+}
+
+/** The live line of an update. */
+export function statusLine(
+  progress: Progress,
+  {
+    update,
+    of,
+    keep,
+    steps,
+    secondsLeft,
+  }: {
+    readonly update: number;
+    readonly of: number;
+    readonly keep: number;
+    readonly steps: number;
+    readonly secondsLeft: number | undefined;
+  },
+): string {
+  const what =
+    progress.phase === 'training'
+      ? `training  ${progress.rows} steps of trajectories`
+      : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${keep}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
+  const eta = secondsLeft === undefined ? '' : `  eta ${formatSeconds(secondsLeft)}`;
+  return `${`${update + 1}/${of}`.padStart(columns[0])}  [${what}]${eta}`;
+}
+
+/** `group 3/8`, or `groups 1-4/8` of those that are drawn together. */
+function groupText({ group, together, groups }: Extract<Progress, { phase: 'sampling' }>): string {
+  const last = group + together;
+  return together === 1 ? `group ${last}/${groups}` : `groups ${group + 1}-${last}/${groups}`;
+}
+
+/** The results: how long it took, and every reward before and after. */
+export function doneLines(
+  updates: number,
+  seconds: number,
+  rewards: Readonly<Record<string, RewardSummary>>,
+  weights: Readonly<Record<string, number>>,
+  deviation?: number,
+): string[] {
+  const done = `done     ${updates} ${updates === 1 ? 'update' : 'updates'}, ${seconds.toFixed(0)} s`;
+  const n = Object.values(rewards)[0]?.n;
+  return [n ? `${done}; ${n} held-out pictures before and after:` : done, ...resultTable(rewards, weights, deviation)];
+}

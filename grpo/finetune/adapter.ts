@@ -1,0 +1,61 @@
+/** Adapters of files and of checkpoints as the weights of a model that learns. */
+import { ModelFileError } from '../../models/files/errors.js';
+import { type LoraComponent, readLora } from '../../models/lora/lora_files.js';
+import type { PipelineKind } from '../../models/pipeline/pipeline.js';
+import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
+import type { RunConfig } from '../config.js';
+import { UsageError } from './errors.js';
+import type { LoadedModel } from './policy.js';
+import type { RunDirectory } from './run/folder.js';
+
+/** The part of a pipeline whose layers are adapted, as files name it. */
+export const componentOf = (kind: PipelineKind): LoraComponent => (kind === 'sd1' ? 'unet' : 'transformer');
+
+/**
+ * Overwrites the model's fresh adapter with a file's. Throws a UsageError where the model has none, a ModelFileError where the
+ * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference.
+ */
+export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<void> {
+  if (!lora) throw new UsageError(`${path}: every weight learns (lora: null), there is no adapter that could begin so`);
+  const file = await readLora(path, pipeline.network, { component: componentOf(pipeline.kind) });
+  const problems = [...file.values.keys()]
+    .filter((name) => !lora.modules.some((module) => module.name === name))
+    .map((name) => `${name} is adapted, expected only the layers that lora.targets names`);
+  for (const { name, down } of lora.modules) {
+    const found = file.values.get(name)?.rank;
+    if (found === undefined) problems.push(`${name} is not adapted, but lora.targets names it`);
+    else if (found !== down.shape[0])
+      problems.push(`${name} has rank ${found}, expected lora.rank, ${down.shape[0]}: --set lora.rank=${found}`);
+  }
+  if (problems.length > 0) throw new ModelFileError(path, problems);
+  const factor = file.alpha / file.rank / (lora.alpha / lora.rank);
+  for (const { name, down, up } of lora.modules) {
+    const values = file.values.get(name)!;
+    down.write(values.down);
+    up.write(values.up.map((value) => value * factor));
+  }
+}
+
+/** Which weights of a checkpoint: those that learn, or their moving averages. */
+export type Weights = 'adapter' | 'ema';
+
+/** Puts the weights of a checkpoint into a model that its configuration made. */
+export async function readWeights(model: LoadedModel, checkpoint: string, weights: Weights): Promise<void> {
+  const { config } = await readCheckpointInfo(checkpoint);
+  if (weights === 'ema' && config.train.ema === 0)
+    throw new CheckpointError(`${checkpoint}: the run has no moving averages: train.ema is 0`);
+  const state = { tensors: { [weights]: model.trainable }, counters: { updates: 0, steps: 0 } };
+  await readCheckpoint(checkpoint, state, config);
+}
+
+/** Puts a run's weights into the model of its configuration: those its own evaluations judge, averages where it has them. */
+export async function readRunWeights(
+  model: LoadedModel,
+  run: RunDirectory,
+  { train }: Pick<RunConfig, 'train'>,
+  step?: number,
+): Promise<string> {
+  const checkpoint = await run.findCheckpoint(step);
+  await readWeights(model, checkpoint, train.ema > 0 ? 'ema' : 'adapter');
+  return checkpoint;
+}

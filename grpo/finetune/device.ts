@@ -1,0 +1,75 @@
+/** Opening the device of a command, with the kernels that are the fastest on it. */
+import { cacheFolder } from '../../engine/cache_folder.js';
+import { writing } from '../../engine/files.js';
+import {
+  CheckError,
+  choicesOf,
+  Device,
+  type KernelChoices,
+  measureKernels,
+  parseKernels,
+  storedKernels,
+  storeKernels,
+} from '../../engine/index.js';
+import { UsageError } from './errors.js';
+
+export interface DeviceChoice {
+  /** Part of the adapter's name. */
+  readonly device?: string | undefined;
+  /** The kernels of a run that is gone on with: others would give other bits. */
+  readonly kernels?: KernelChoices | undefined;
+}
+
+/**
+ * Opens a device with the kernels that `WINNOW_KERNELS` names, else those of the run, else those measured on this adapter
+ * before. Where nothing was, a GPU is measured now, which takes a second; on software adapters, which compile slowly, the
+ * tables know what is fast. Throws a UsageError for kernels that are unknown.
+ */
+export async function openDevice({ device: name, kernels }: DeviceChoice = {}): Promise<Device> {
+  const device = await Device.create({ name, quiet: true });
+  try {
+    const named = process.env.WINNOW_KERNELS;
+    const stored = kernels ?? storedKernels(device.info);
+    if (named) device.useKernels(named === 'default' ? {} : choicesNamed(named, device));
+    else if (stored) device.useKernels(stored);
+    else if (!device.info.software && device.features.timestamps) await measureAtFirst(device);
+    return device;
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
+function choicesNamed(text: string, device: Device): KernelChoices {
+  try {
+    return parseKernels(text, device.features);
+  } catch (error) {
+    if (error instanceof CheckError) throw new UsageError(`WINNOW_KERNELS: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+async function measureAtFirst(device: Device): Promise<void> {
+  const trials = await measureKernels(device);
+  try {
+    storeKernels(device.info, choicesOf(trials));
+  } catch {
+    // Where nothing can be kept, it is measured again next time.
+  }
+}
+
+/** `winnow tune`: measures the kernels on this adapter anew and keeps the choice. Returns what to print. */
+export async function tune({ device: name }: Pick<DeviceChoice, 'device'>): Promise<string[]> {
+  const device = await Device.create({ name, quiet: true });
+  try {
+    const trials = await measureKernels(device);
+    const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));
+    const rows = trials.map(({ shapeClass, shape, milliseconds, chosen }) => {
+      const times = Object.entries(milliseconds).map(([kernel, ms]) => `${kernel} ${ms.toFixed(2)} ms`);
+      return `${shapeClass.padEnd(20)} ${shape.padEnd(24)} ${chosen.padEnd(28)} of ${times.join(', ')}`;
+    });
+    return [device.info.description, ...rows, `kept in ${path}`];
+  } finally {
+    device.close();
+  }
+}

@@ -1,0 +1,86 @@
+/** `winnow export`: what a run has learned, for other programs. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writing } from '../../../engine/files.js';
+import { Device, tensor } from '../../../engine/index.js';
+import { openSafetensors } from '../../../engine/safetensors.js';
+import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/lora_files.js';
+import { CheckpointError, readCheckpointInfo } from '../../checkpoint.js';
+import type { RunConfig } from '../../config.js';
+import { componentOf, type Weights } from '../adapter.js';
+import { UsageError } from '../errors.js';
+import { RunDirectory } from '../run/folder.js';
+import { exportModel } from './model_folder.js';
+
+export interface ExportOptions {
+  readonly format: SaveLoraOptions['format'];
+  /** The checkpoint after so many updates; default the last. */
+  readonly step?: number;
+  /** The moving averages instead of the weights. */
+  readonly ema?: boolean;
+  readonly dtype: 'f32' | 'f16';
+  /** A folder; default `export/<format>` in the run's. */
+  readonly out?: string;
+  readonly device?: string;
+}
+
+/**
+ * Writes the adapter and returns the path of its weights; of a run that trained the network's own, its model's folder. The
+ * model itself is not loaded.
+ */
+export async function exportRun(given: string, options: ExportOptions): Promise<string> {
+  const run = await RunDirectory.open(given);
+  const checkpoint = await run.findCheckpoint(options.step);
+  const { config } = await readCheckpointInfo(checkpoint);
+  if (options.ema && config.train.ema === 0)
+    throw new UsageError(`${run.folder} has no moving averages: train.ema is 0; export without --ema`);
+  const out = options.out ?? join(run.folder, 'export', options.format);
+  const component = componentOf(run.info.model.kind);
+  const weights = options.ema ? 'ema' : 'adapter';
+  const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
+  if (config.lora === null) {
+    if (options.format !== 'diffusers')
+      throw new UsageError(
+        `${run.folder} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
+      );
+    const file = join(checkpoint, `${weights}.safetensors`);
+    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
+  }
+  const device = await Device.create({ name: options.device, quiet: true });
+  try {
+    const lora = await readAdapter(device, checkpoint, weights, config.lora);
+    return await writing(out, async () => {
+      await mkdir(out, { recursive: true });
+      return saveLora(out, lora, { format: options.format, component, dtype });
+    });
+  } finally {
+    device.close();
+  }
+}
+
+const halves = /^(.+)\.lora_A\.weight$/;
+
+/** The adapter of a checkpoint, without its network. */
+async function readAdapter(
+  device: Device,
+  checkpoint: string,
+  weights: Weights,
+  { rank, alpha }: NonNullable<RunConfig['lora']>,
+): Promise<LoraWeights> {
+  const path = join(checkpoint, `${weights}.safetensors`);
+  try {
+    const file = await openSafetensors(path);
+    try {
+      const read = async (key: string) => tensor(device, (await file.read(key)) as Float32Array, file.entry(key).shape); // checkpoints are f32
+      const names = [...file.entries.keys()].flatMap((key) => halves.exec(key)?.[1] ?? []);
+      const modules = [];
+      for (const name of names)
+        modules.push({ name, down: await read(`${name}.lora_A.weight`), up: await read(`${name}.lora_B.weight`) });
+      return { modules, rank, alpha };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw new CheckpointError(`can't export ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

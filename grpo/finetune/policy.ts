@@ -1,0 +1,148 @@
+/** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
+import { CheckError, type Device, type Tensor } from '../../engine/index.js';
+import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
+import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
+import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline/pipeline.js';
+import type { RunConfig, StepKind } from '../config.js';
+import type { GenerativeModel } from '../model.js';
+import { ddimSchedule, flowMatchSchedule, shiftedLinearSchedule } from '../sampling/schedule.js';
+import type { NoiseSchedule } from '../sampling/transitions.js';
+
+/** A model folder that learns. */
+export interface LoadedModel extends GenerativeModel {
+  readonly folder: string;
+  readonly pipeline: Pipeline;
+  /** The adapter; null where the network's own weights learn. */
+  readonly lora: Lora | null;
+  /** Frees every weight. */
+  dispose(): void;
+}
+
+/**
+ * The noise levels that a folder's scheduler visits in `steps` steps. DanceGRPO's steps take its own levels: the folder's
+ * shift on even ones, without the tiny last step of the scheduler's.
+ */
+export function scheduleOf(
+  { kind, scheduler }: Pick<Pipeline, 'kind' | 'scheduler'>,
+  steps: number,
+  step?: StepKind,
+): NoiseSchedule {
+  if (kind === 'sd3') {
+    const make = step === 'dance' ? shiftedLinearSchedule : flowMatchSchedule;
+    return { kind: 'flow', levels: make(steps, Number(scheduler.shift ?? 1)) };
+  }
+  const { beta_start, beta_end, beta_schedule, steps_offset, set_alpha_to_one } = scheduler;
+  return {
+    kind: 'diffusion',
+    steps: ddimSchedule(steps, {
+      betaStart: Number(beta_start ?? 0.0001),
+      betaEnd: Number(beta_end ?? 0.02),
+      betaSchedule: beta_schedule === 'scaled_linear' ? 'scaled_linear' : 'linear',
+      stepsOffset: Number(steps_offset ?? 0),
+      setAlphaToOne: set_alpha_to_one !== false,
+    }),
+  };
+}
+
+/** The folder that `model.path` means: that of an embedded model by its name, or the path itself. */
+export function modelFolder(path: string): string {
+  const embedded = embeddedModels.find((name) => name === path);
+  return embedded ? embeddedFolder(embedded) : path;
+}
+
+/** What of the configuration concerns the model. */
+export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
+  readonly sampler?: Pick<RunConfig['sampler'], 'resolution'>;
+  readonly train?: Partial<Pick<RunConfig['train'], 'checkpointing' | 'weights'>>;
+};
+
+/** Loads a model folder and gives it a fresh adapter, or has its own weights learn. Throws a ModelFileError for files that do not fit. */
+export async function loadModel(
+  device: Device,
+  config: ModelConfig,
+  options: Pick<PipelineOptions, 'maxSequenceLength'> = {},
+): Promise<LoadedModel> {
+  const { model, lora: wanted, sampler, train } = config;
+  if (!wanted && !train?.weights && model.weights !== 'f32')
+    throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
+  const folder = modelFolder(model.path);
+  const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
+  try {
+    const model = frozenModel(pipeline, { ...sampler, ...train });
+    const lora = wanted && adapterOf(pipeline, wanted, config.seed);
+    return {
+      ...model,
+      folder,
+      pipeline,
+      lora,
+      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights),
+      ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
+      dispose: () => {
+        lora?.dispose();
+        pipeline.dispose();
+      },
+    };
+  } catch (error) {
+    pipeline.dispose();
+    throw error;
+  }
+}
+
+/** A pipeline as samplers see it. Nothing of it learns. */
+export function frozenModel(
+  pipeline: Pipeline,
+  { resolution, checkpointing = false }: { readonly resolution?: number; readonly checkpointing?: boolean } = {},
+): GenerativeModel {
+  const { device, kind, vae, latentChannels } = pipeline;
+  const side = latentSide(pipeline, resolution);
+  const forward = { checkpoint: checkpointing };
+  return {
+    device,
+    kind: kind === 'sd3' ? 'flow' : 'diffusion',
+    latentShape: [latentChannels, side, side],
+    pictureSize: [side * vae.factor, side * vae.factor],
+    schedule: (steps, step) => scheduleOf(pipeline, steps, step),
+    encode: (prompts) => pipeline.encode(prompts),
+    predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
+    decode: (latents) => vae.decode(vae.unscaled(latents)),
+    trainable: new Map(),
+  };
+}
+
+function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: number): number {
+  if (resolution === undefined) return latentSize;
+  if (resolution % factor !== 0)
+    throw new CheckError(
+      `sampler.resolution is ${resolution}, expected a multiple of ${factor}, as the decoder has it`,
+    );
+  return resolution / factor;
+}
+
+function adapterOf(
+  { network }: Pipeline,
+  { rank, alpha, targets }: NonNullable<RunConfig['lora']>,
+  seed: number,
+): Lora {
+  return Lora.inject(network, { targets: targetsNamed(targets, network.linears.keys()), rank, alpha, seed });
+}
+
+/** An adapter's tensors under PEFT's names. */
+export const adapterTensors = ({ modules }: Lora): Map<string, Tensor> =>
+  new Map(
+    modules.flatMap(({ name, down, up }): [string, Tensor][] => [
+      [`${name}.lora_A.weight`, down],
+      [`${name}.lora_B.weight`, up],
+    ]),
+  );
+
+/** The network's own weights that learn: all, or those that are named. They must be kept in f32, as vectors always are. */
+function networkTensors({ network }: Pipeline, names?: readonly string[]): Map<string, Tensor> {
+  for (const end of names ?? []) {
+    if (!network.all.some(({ name }) => isTarget(name, [end])))
+      throw new CheckError(`train.weights: none of the network's ${network.all.length} weights is named ${end}`);
+  }
+  const chosen = network.all.filter(({ name }) => !names || isTarget(name, names));
+  const half = chosen.find(({ tensor }) => tensor.dtype !== 'f32');
+  if (half) throw new CheckError(`train.weights: ${half.name} is kept in f16; training it needs model.weights f32`);
+  return new Map(chosen.map(({ name, tensor }): [string, Tensor] => [name, tensor.requireGrad()]));
+}

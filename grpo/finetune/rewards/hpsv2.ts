@@ -1,0 +1,44 @@
+/** Human Preference Score v2.1 (Wu et al. 2023), of its authors' checkpoint. */
+import { dirname, join } from 'node:path';
+import type { Device } from '../../../engine/index.js';
+import { asTransformersClip, readOpenClipConfig } from '../../../models/files/open_clip.js';
+import { loadWeightsFrom } from '../../../models/files/weights.js';
+import { CLIPModel } from '../../../models/networks/clip.js';
+import { imageProcessor } from '../../../models/pictures/image_processor.js';
+import { loadTokenizer } from '../../../models/text/tokenizer.js';
+import type { Reward } from '../../rewards/reward.js';
+import { openAnyWeights, weightFile } from './checkpoint_file.js';
+import { visionSizeOf } from './image_encoder.js';
+import { buildNetwork, ImageTextModel } from './image_text.js';
+
+/**
+ * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors,
+ * or a folder with one; beside it are the files of CLIP's tokenizer. As in its authors' package, pictures become floats
+ * first and are resized so (here as torchvision does since 0.17, antialiased).
+ */
+export async function hpsv2(device: Device, name: string, path: string): Promise<Reward> {
+  const pattern = /^HPS_v2.*\.(pt|safetensors)$/;
+  const file = await weightFile(path, pattern, 'HPS_v2.1_compressed.pt or HPS_v2.1_compressed.safetensors');
+  const folder = dirname(file);
+  const config = await readOpenClipConfig(folder);
+  const tokenizer = await loadTokenizer(folder);
+  const { network: clip, parameters } = buildNetwork(
+    device,
+    join(folder, 'open_clip_config.json'),
+    (own) => new CLIPModel(own, config),
+  );
+  const source = await openAnyWeights(file).catch((error: unknown) => {
+    parameters.dispose();
+    throw error;
+  });
+  try {
+    await loadWeightsFrom(asTransformersClip(source), parameters);
+  } finally {
+    await source.close();
+  }
+  const vision = visionSizeOf(config);
+  const { imageSize } = vision;
+  const process = imageProcessor({ size: imageSize, crop: [imageSize, imageSize], arithmetic: 'torch' });
+  const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
+  return { name, score: (images) => model.cosines(images), dispose: () => model.dispose() };
+}

@@ -1,0 +1,121 @@
+/** Networks that put pictures and texts into one space, as rewards use them: cosines of unit vectors, texts read once each. */
+import { join } from 'node:path';
+import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
+import { type Device, noGrad, scope } from '../../../engine/index.js';
+import { Parameters } from '../../../models/blocks/parameters.js';
+import { clipConfig, readConfig } from '../../../models/files/config_file.js';
+import { ModelFileError } from '../../../models/files/errors.js';
+import { clipKeys } from '../../../models/files/key_layouts.js';
+import { loadWeights } from '../../../models/files/weights.js';
+import { CLIPModel, clipTokens } from '../../../models/networks/clip.js';
+import { type ImageProcessor, readImageProcessor } from '../../../models/pictures/image_processor.js';
+import { loadTokenizer, type Tokenizer } from '../../../models/text/tokenizer.js';
+import type { RewardImage } from '../../rewards/reward.js';
+import { dot, ImageEncoder, unitRows, type VisionSize, visionSizeOf } from './image_encoder.js';
+
+/** What an image-text model is made of. */
+export interface ImageTextParts {
+  readonly clip: CLIPModel;
+  readonly parameters: Parameters;
+  readonly tokenizer: Tokenizer;
+  readonly process: ImageProcessor;
+  readonly vision: VisionSize;
+  /** Of the tokenizer, for messages. */
+  readonly folder: string;
+}
+
+/** A CLIP, and the texts it has read. */
+export class ImageTextModel {
+  private readonly texts = new Map<string, Float64Array>();
+
+  private constructor(
+    private readonly device: Device,
+    private readonly parts: ImageTextParts,
+    private readonly images: ImageEncoder,
+  ) {}
+
+  /** Owns the parts' weights from here on. Throws a ModelFileError where the tokenizer is that of another network. */
+  static async create(device: Device, parts: ImageTextParts): Promise<ImageTextModel> {
+    const { clip, parameters, tokenizer, process, vision, folder } = parts;
+    try {
+      const { ids } = tokenizer.encode('');
+      const vocabulary = clip.textConfig.vocab_size ?? 49408;
+      const largest = ids.reduce((a, b) => Math.max(a, b));
+      if (largest >= vocabulary)
+        throw new ModelFileError(folder, [
+          `the tokenizer has a token ${largest}, the network's vocabulary ${vocabulary}`,
+        ]);
+      const images = await ImageEncoder.create(device, (pixels) => clip.imageFeatures(pixels), process, vision);
+      return new ImageTextModel(device, parts, images);
+    } catch (error) {
+      parameters.dispose();
+      throw error;
+    }
+  }
+
+  /** The cosine of each picture with its prompt. */
+  async cosines(images: readonly RewardImage[]): Promise<number[]> {
+    await this.read(images.map(({ prompt }) => prompt));
+    const vectors = await this.images.unitVectors(images);
+    return images.map(({ prompt }, i) => dot(vectors[i]!, this.texts.get(prompt)!));
+  }
+
+  /** The factor of the cosines in the network's logits. */
+  async scale(): Promise<number> {
+    const { tensor } = this.parts.parameters.all.find(({ name }) => name === 'logit_scale')!;
+    return Math.exp(await tensor.item());
+  }
+
+  dispose(): void {
+    this.images.dispose();
+    this.parts.parameters.dispose();
+  }
+
+  private async read(prompts: readonly string[]): Promise<void> {
+    const { clip, tokenizer } = this.parts;
+    for (const prompt of new Set(prompts)) {
+      if (this.texts.has(prompt)) continue;
+      const { ids, cut } = tokenizer.encode(
+        prompt,
+        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings ?? 77),
+      );
+      if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
+      const features = scope(this.device, () =>
+        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
+      );
+      const [vector] = unitRows(await features.data(), 1, 1);
+      features.dispose();
+      this.texts.set(prompt, vector!);
+    }
+  }
+}
+
+/** Makes a network by a config; what it refuses becomes a ModelFileError of `path`, and nothing stays in memory. */
+export function buildNetwork<N>(device: Device, path: string, build: (parameters: Parameters) => N) {
+  const parameters = new Parameters(device, { storage: 'f16' });
+  try {
+    return { network: build(parameters), parameters };
+  } catch (error) {
+    parameters.dispose();
+    if (!(error instanceof CheckError) || error instanceof OutOfMemoryError) throw error;
+    throw new ModelFileError(path, [error.message], { cause: error });
+  }
+}
+
+/**
+ * Loads a folder in transformers' layout: config.json of a CLIPModel, model.safetensors, the tokenizer, and perhaps
+ * preprocessor_config.json. Throws a ModelFileError for files that are missing or do not fit.
+ */
+export async function loadImageText(device: Device, folder: string): Promise<ImageTextModel> {
+  const config = await readConfig(folder, clipConfig);
+  const vision = visionSizeOf(config);
+  const tokenizer = await loadTokenizer(folder);
+  const process = await readImageProcessor(folder, vision.imageSize);
+  const { network: clip, parameters } = buildNetwork(
+    device,
+    join(folder, 'config.json'),
+    (own) => new CLIPModel(own, config),
+  );
+  await loadWeights(folder, parameters, { keys: clipKeys });
+  return ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
+}

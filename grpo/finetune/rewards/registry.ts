@@ -1,0 +1,114 @@
+/** The rewards of a run, by the names in its configuration: built in, a user's module, or a server. */
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Device } from '../../../engine/index.js';
+import { type EmbeddedModel, embeddedFolder } from '../../../models/embedded/index.js';
+import { ModelFileError } from '../../../models/files/errors.js';
+import { encodePng } from '../../../models/pictures/png.js';
+import type { RewardConfig, RunConfig } from '../../config.js';
+import { brightness } from '../../rewards/brightness.js';
+import { color } from '../../rewards/color.js';
+import { compressibility, jpegCompressibility } from '../../rewards/compressibility.js';
+import { httpReward } from '../../rewards/http.js';
+import { moduleReward, type RewardFunction } from '../../rewards/module.js';
+import { CombinedReward, type Reward, type WeightedReward } from '../../rewards/reward.js';
+import { suggestion } from '../config/suggestion.js';
+import { UsageError } from '../errors.js';
+import { aesthetic } from './aesthetic.js';
+import { clipScore, pickScore } from './clip_score.js';
+import { hpsv2 } from './hpsv2.js';
+import { sceneChecker } from './scene_checker.js';
+
+type Loader = (device: Device, name: string, path: string | undefined) => Promise<Reward>;
+
+const plain =
+  (make: (name: string) => Reward): Loader =>
+  async (_, name, path) => {
+    if (path !== undefined) throw new UsageError(`reward.${name}.path: this reward reads no checkpoint`);
+    return make(name);
+  };
+
+const ofCheckpoint =
+  (load: (device: Device, name: string, path: string) => Promise<Reward>, what: string): Loader =>
+  async (device, name, path) => {
+    if (path === undefined) throw new UsageError(`reward.${name}.path is missing: expected ${what}`);
+    return load(device, name, path);
+  };
+
+/** A reward of a published kind whose folder ships. */
+const ofEmbedded =
+  (load: (device: Device, name: string, path: string) => Promise<Reward>, model: EmbeddedModel): Loader =>
+  (device, name, path = embeddedFolder(model)) =>
+    load(device, name, path);
+
+const builtIn: Readonly<Record<string, Loader>> = {
+  'scene-checker': plain(sceneChecker),
+  'scenes-pick': ofEmbedded(pickScore, 'scenes-pick'),
+  'scenes-hps': ofEmbedded(hpsv2, 'scenes-hps'),
+  'scenes-aesthetic': ofEmbedded(aesthetic, 'scenes-aesthetic'),
+  'scenes-clip': ofEmbedded(clipScore, 'scenes-clip'),
+  brightness: plain(brightness),
+  color: plain(color),
+  'jpeg-compressibility': plain(jpegCompressibility),
+  'png-compressibility': plain((name) => compressibility(name, encodePng)),
+  clip: ofCheckpoint(clipScore, 'the folder of a CLIP, such as openai/clip-vit-large-patch14'),
+  pickscore: ofCheckpoint(pickScore, 'the folder of PickScore_v1, with a tokenizer'),
+  hpsv2: ofCheckpoint(hpsv2, 'the folder of HPS_v2.1_compressed.pt, with the tokenizer of a CLIP'),
+  aesthetic: ofCheckpoint(aesthetic, 'the folder of CLIP ViT-L/14 with sac+logos+ava1-l14-linearMSE.pth'),
+};
+
+/** Names of the rewards that are built in. */
+export const rewardNames: readonly string[] = Object.keys(builtIn);
+
+/**
+ * Loads one reward; paths are from the working directory. Throws a UsageError for a name that is not known or lacks a
+ * path, a ModelFileError for files that can't be used.
+ */
+export async function loadReward(device: Device, name: string, config: Partial<RewardConfig> = {}): Promise<Reward> {
+  const { module, http, timeout_s: timeout, path } = config;
+  if (module !== undefined && http !== undefined)
+    throw new UsageError(`reward.${name}: has a module and an http address, expected one of them`);
+  const wait = timeout === undefined ? {} : { timeout };
+  if (module !== undefined) return moduleReward(name, await importReward(module), { source: module, ...wait });
+  if (http !== undefined) {
+    if (!/^https?:\/\//.test(http) || !URL.canParse(http))
+      throw new UsageError(`reward.${name}.http is "${http}", expected an address such as http://127.0.0.1:8900/score`);
+    return httpReward(name, { url: http, encode: encodePng, ...wait });
+  }
+  const load = Object.hasOwn(builtIn, name) ? builtIn[name] : undefined;
+  if (load) return load(device, name, path);
+  const lines = [
+    `reward.${name}: no reward is called so${suggestion(name, rewardNames)}`,
+    `  Built in: ${rewardNames.join(', ')}.`,
+    '  A reward of your own has a module or an http address.',
+  ];
+  throw new UsageError(lines.join('\n'));
+}
+
+/** The rewards that a run is trained on, weighted; when one can't be loaded, those before it are freed. */
+export async function loadRewards(device: Device, { reward, grpo }: RunConfig): Promise<CombinedReward> {
+  const loaded: WeightedReward[] = [];
+  try {
+    for (const [name, config] of Object.entries(reward))
+      loaded.push({ reward: await loadReward(device, name, config), weight: config.weight });
+  } catch (error) {
+    for (const each of loaded) each.reward.dispose?.();
+    throw error;
+  }
+  return new CombinedReward(loaded, { combine: grpo.combine, eps: grpo.advantage_eps });
+}
+
+/** The default export of a user's module. */
+async function importReward(path: string): Promise<RewardFunction> {
+  let found: { readonly default?: unknown };
+  try {
+    found = await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    throw new ModelFileError(path, [`can't be imported: ${(error as Error).message}`], { cause: error });
+  }
+  if (typeof found.default !== 'function') {
+    const what = found.default === undefined ? 'no default export' : `a default export of type ${typeof found.default}`;
+    throw new ModelFileError(path, [`${what}, expected a function (images) => scores`]);
+  }
+  return found.default as RewardFunction; // what it returns is checked at each call
+}

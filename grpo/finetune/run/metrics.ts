@@ -1,0 +1,101 @@
+/** What a run writes of its updates and evaluations: flat objects, with TRL's names where it has one. */
+import { type Estimate, type Evaluation, estimateDifference, estimateMean } from '../../evaluate.js';
+import type { OptimizerReport, UpdateReport } from '../../trainer.js';
+import type { RewardSummary, RunRecord } from './folder.js';
+
+export interface UpdateRecord extends RunRecord {
+  readonly [name: string]: number;
+}
+
+/** One line of metrics.jsonl. `seconds` is the update's wall clock; averages over optimizer steps are by their rows. */
+export function updateRecord(
+  { update, reward, parts, all, kept, zeroSpread, steps, counts, seconds: phases }: UpdateReport,
+  { seconds, lr }: { readonly seconds: number; readonly lr: number },
+): UpdateRecord {
+  const rows = steps.reduce((sum, step) => sum + step.rows, 0);
+  const mean = (value: (step: OptimizerReport) => number): number =>
+    steps.reduce((sum, step) => sum + value(step) * (rows > 0 ? step.rows / rows : 1 / steps.length), 0);
+  return {
+    update: update + 1,
+    reward: reward.mean,
+    reward_std: reward.std,
+    ...Object.fromEntries(Object.entries(parts).map(([name, value]) => [`rewards/${name}/mean`, value])),
+    'spread/all': all.std,
+    'spread/kept': kept.std,
+    frac_reward_zero_std: zeroSpread,
+    policy_loss: mean(({ policyLoss }) => policyLoss),
+    kl: mean(({ kl }) => kl),
+    approx_kl: mean(({ approxKL }) => approxKL),
+    'clip_ratio/region_mean': mean(({ clipFraction }) => clipFraction),
+    'clip_ratio/high_mean': mean(({ clipFractionHigh }) => clipFractionHigh),
+    'clip_ratio/low_mean': mean(({ clipFractionLow }) => clipFractionLow),
+    'ratio/mean': mean(({ ratioMean }) => ratioMean),
+    'ratio/max_deviation': Math.max(0, ...steps.map(({ ratioDeviation }) => ratioDeviation)),
+    grad_norm: mean(({ gradNorm }) => gradNorm),
+    learning_rate: lr,
+    calls: counts.calls,
+    decodes: counts.decodes,
+    survivors: counts.survivors,
+    trained: counts.trained,
+    seconds,
+    'seconds/sample': phases.sample,
+    'seconds/reward': phases.reward,
+    'seconds/train': phases.train,
+  };
+}
+
+/** The lines of groups.jsonl: what each selection saw and kept, by the samples' numbers in the group, and final rewards. */
+export const groupRecords = ({ update, groups, advantages }: UpdateReport): RunRecord[] =>
+  groups.map(({ prompt, selections, survivors, finals, parts, calls, decodes }, g) => ({
+    update: update + 1,
+    group: g,
+    ...prompt.meta,
+    prompt: prompt.prompt,
+    selections: selections.map(({ step, samples, rewards, kept }) => ({ step, samples, rewards, kept })),
+    survivors: survivors.map(({ sample }) => sample),
+    rewards: survivors.map(({ reward }) => reward),
+    advantages: advantages[g],
+    finals,
+    parts,
+    calls,
+    decodes,
+  }));
+
+/** One line of evaluations.jsonl. */
+export interface EvaluationRecord extends RunRecord {
+  readonly seed: number;
+  readonly rewards: Readonly<Record<string, Estimate>>;
+  /** Of each picture, in the order of the jobs. */
+  readonly scores: Evaluation;
+}
+
+/** Scores of an evaluation with their weighted sum in front, as `reward`. `weights` are those that are trained on. */
+export function withTotal(scores: Evaluation, weights: Readonly<Record<string, number>>): Evaluation {
+  const trained = Object.entries(weights).filter(([, weight]) => weight !== 0);
+  const count = Object.values(scores)[0]?.length ?? 0;
+  const total = Array.from({ length: count }, (_, i) =>
+    trained.reduce((sum, [name, weight]) => sum + weight * scores[name]![i]!, 0),
+  );
+  return { [totalName]: total, ...scores };
+}
+
+/** What the weighted sum of the rewards is called. */
+export const totalName = 'reward';
+
+export const evaluationRecord = (update: number, seed: number, scores: Evaluation): EvaluationRecord => ({
+  update,
+  seed,
+  rewards: Object.fromEntries(Object.entries(scores).map(([name, values]) => [name, estimateMean(values)])),
+  scores,
+});
+
+/** Each reward before and after, on pictures of the same prompts and noise. */
+export const compareEvaluations = (before: Evaluation, after: Evaluation): Record<string, RewardSummary> =>
+  Object.fromEntries(
+    Object.entries(after).flatMap(([name, values]) => {
+      const base = before[name];
+      if (base?.length !== values.length) return [];
+      const { low, high, count } = estimateDifference(base, values);
+      return [[name, { before: estimateMean(base).mean, after: estimateMean(values).mean, low, high, n: count }]];
+    }),
+  );

@@ -1,0 +1,78 @@
+/** From latents to the pictures that rewards see. */
+import { assignRows, capture, indexSelect, noGrad, type Step, type Tensor, zeros } from '../../engine/index.js';
+import type { GenerativeModel, Prompt } from '../model.js';
+import type { RewardImage } from '../rewards/reward.js';
+import { equalParts, type Parts, placesOf } from './batches.js';
+
+/** A picture that was sampled. */
+export interface Picture extends RewardImage {
+  /** Whether every value the decoder gave was finite. Bytes of those that were not are 0. */
+  readonly finite: boolean;
+}
+
+/** Pictures decoded at once: a decoder at full size needs some 0.5 GB for one of 512 x 512, of 64 x 64 latents. */
+export const decodedAtOnce = ([, height, width]: GenerativeModel['latentShape']): number =>
+  Math.max(1, Math.floor(4096 / (height * width)));
+
+/** Decodes batches of `count` latents, in parts that are captured once. */
+export class PictureDecoder {
+  private constructor(
+    /** [count, ...]: what pictures() decodes. The caller writes it. */
+    readonly latents: Tensor,
+    private readonly parts: Parts,
+    private readonly places: Tensor,
+    private readonly decoded: Tensor,
+    private readonly step: Step<void>,
+  ) {}
+
+  /** A decoder of `count` latents, `most` of them at once. */
+  static async create(
+    model: GenerativeModel,
+    count: number,
+    most = decodedAtOnce(model.latentShape),
+  ): Promise<PictureDecoder> {
+    const { device, latentShape, pictureSize, decode } = model;
+    const parts = equalParts(count, most);
+    const latents = zeros(device, [count, ...latentShape]);
+    const places = zeros(device, [parts.size], 'u32');
+    const decoded = zeros(device, [count, 3, ...pictureSize]);
+    const step = await capture(device, () =>
+      noGrad(() => assignRows(decoded, places, decode(indexSelect(latents, places)))),
+    );
+    return new PictureDecoder(latents, parts, places, decoded, step);
+  }
+
+  /** The pictures of the latents, one for each of the prompts. */
+  async pictures(prompts: readonly Prompt[]): Promise<Picture[]> {
+    const { parts, places, decoded, step } = this;
+    for (const start of parts.starts) {
+      places.write(placesOf(start, parts));
+      step.run();
+    }
+    const values = await decoded.data();
+    const [, , height, width] = decoded.dims(4);
+    const plane = height * width;
+    return prompts.map((prompt, i) => {
+      const { rgb, finite } = toBytes(values.subarray(3 * plane * i, 3 * plane * (i + 1)), plane);
+      return { rgb, width, height, ...prompt, finite };
+    });
+  }
+
+  dispose(): void {
+    for (const thing of [this.step, this.latents, this.places, this.decoded]) thing.dispose();
+  }
+}
+
+/** Three planes of values in [-1, 1] as interleaved bytes, rounded (halves to even) and clamped as Flow-GRPO does. */
+function toBytes(values: ArrayLike<number>, plane: number): { rgb: Uint8Array; finite: boolean } {
+  const rgb = new Uint8ClampedArray(3 * plane);
+  let finite = true;
+  for (let c = 0; c < 3; c++) {
+    for (let i = 0; i < plane; i++) {
+      const value = values[c * plane + i]!;
+      if (!Number.isFinite(value)) finite = false;
+      rgb[3 * i + c] = 255 * ((value + 1) / 2);
+    }
+  }
+  return { rgb: new Uint8Array(rgb.buffer), finite };
+}

@@ -1,0 +1,192 @@
+/**
+ * Sampling outside of training, by deterministic steps (Euler's of a flow, DDIM's of a diffusion model) or by those of a
+ * rollout, with classifier-free guidance. A policy is a function from latents, timestep and condition to the network's
+ * prediction.
+ */
+import { check } from '../../engine/errors.js';
+import {
+  add,
+  assign,
+  capture,
+  concat,
+  type Device,
+  type GaussianCoefficients,
+  gaussianColumns,
+  gaussianNext,
+  mul,
+  noGrad,
+  normal,
+  packGaussianCoefficients,
+  type Step,
+  scope,
+  split,
+  sub,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../../engine/index.js';
+import type { DiffusionStep, FlowSchedule } from './schedule.js';
+import { ddimCoefficients, eulerCoefficients } from './step.js';
+
+/** The network's prediction for latents [N, C, H, W] at timesteps [N] or [1], under a condition of tensors [N, ...]. */
+export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
+
+/** One step of a sampler. */
+export interface SamplingStep {
+  /** What the network is fed. */
+  readonly timestep: number;
+  /** The distribution of the next latents; of a deterministic step their value, with a deviation of 0. */
+  readonly step: GaussianCoefficients;
+}
+
+/** Euler's steps along a flow's schedule. */
+export function flowSteps({ sigmas, timesteps }: FlowSchedule): SamplingStep[] {
+  return timesteps.map((timestep, i) => ({
+    timestep,
+    step: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
+  }));
+}
+
+/** DDIM's steps without noise. */
+export function ddimSteps(steps: readonly DiffusionStep[]): SamplingStep[] {
+  return steps.map(({ timestep, alpha, alphaNext }) => ({
+    timestep,
+    step: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
+  }));
+}
+
+/** Initial latents [seeds, ...shape]: sample i is a function of seeds[i] alone, whatever the others. */
+export function initialLatents(device: Device, seeds: readonly number[], shape: readonly number[]): Tensor {
+  return scope(device, () => {
+    const keys = tensor(device, keysOf(seeds), [seeds.length, 2], 'u32');
+    return normal(keys, tensor(device, [0], [1], 'u32'), [seeds.length, ...shape]);
+  });
+}
+
+/** What a sample's noise is a function of, besides a counter: 0 for the initial latents, i + 1 for step i. */
+const keysOf = (seeds: readonly number[]): number[] => seeds.flatMap((seed) => [seed, 0]);
+
+/**
+ * The prediction under guidance: u + g (c - u), with both halves in one batch, the unconditional first. (Ho and Salimans
+ * 2022.) A guidance of 1 asks the network only under the condition.
+ */
+export function guided(
+  policy: Policy,
+  latents: Tensor,
+  timestep: Tensor,
+  condition: readonly Tensor[],
+  guidance?: Guidance,
+): Tensor {
+  if (!guidance || guidance.scale === 1) return policy(latents, timestep, condition);
+  const [unconditional, conditional] = bothHalves(policy, latents, timestep, condition, guidance);
+  return add(unconditional, mul(sub(conditional, unconditional), guidance.scale));
+}
+
+function bothHalves(
+  policy: Policy,
+  latents: Tensor,
+  timestep: Tensor,
+  condition: readonly Tensor[],
+  { unconditional, detached }: Guidance,
+): [unconditional: Tensor, conditional: Tensor] {
+  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first keeps nothing.
+  if (detached) {
+    return [noGrad(() => policy(latents, timestep, unconditional)), policy(latents, timestep, condition)];
+  }
+  const samples = latents.shape[0]!;
+  const both = condition.map((part, i) => concat([unconditional[i]!, part], 0));
+  const times = timestep.shape[0] === 1 ? timestep : concat([timestep, timestep], 0);
+  const [first, second] = split(policy(concat([latents, latents], 0), times, both), [samples, samples], 0);
+  return [first!, second!];
+}
+
+export interface Guidance {
+  readonly scale: number;
+  /** What the condition is for the empty prompt, of the same shapes. */
+  readonly unconditional: readonly Tensor[];
+  /** No gradient flows through the unconditional half (Flow-GRPO), which then costs a pass without a backward. Default false. */
+  readonly detached?: boolean;
+}
+
+/** What a call of the sampler may be given besides latents and steps. */
+export interface SampleOptions {
+  /** Instead of the condition before. */
+  readonly condition?: readonly Tensor[];
+  /** One a sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
+  readonly seeds?: readonly number[];
+  /** Called after each step, with the number of those done. Given one, every step is waited for. */
+  readonly onStep?: (step: number) => void;
+}
+
+/** A sampler of one batch size: its step is captured once and replayed for every step of every batch. */
+export class Sampler {
+  private constructor(
+    private readonly latents: Tensor,
+    private readonly timestep: Tensor,
+    private readonly coefficients: Tensor,
+    private readonly keys: Tensor,
+    private readonly counter: Tensor,
+    private readonly condition: readonly Tensor[],
+    private readonly step: Step<void>,
+  ) {}
+
+  /** Captures a step. `condition` (and the guidance's) must be tensors made outside; sample() writes over the first. */
+  static async create(
+    device: Device,
+    policy: Policy,
+    shape: readonly number[],
+    condition: readonly Tensor[],
+    guidance?: Guidance,
+  ): Promise<Sampler> {
+    const samples = shape[0]!;
+    const latents = zeros(device, shape);
+    const timestep = tensor(device, [0]);
+    const coefficients = zeros(device, [samples, gaussianColumns]);
+    const keys = zeros(device, [samples, 2], 'u32');
+    const counter = zeros(device, [1], 'u32');
+    const step = await capture(device, () =>
+      noGrad(() => {
+        const prediction = guided(policy, latents, timestep, condition, guidance);
+        // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
+        const noise = normal(keys, counter, shape);
+        assign(latents, gaussianNext(latents, prediction, noise, coefficients));
+      }),
+    );
+    return new Sampler(latents, timestep, coefficients, keys, counter, condition, step);
+  }
+
+  /** Runs all steps from the given latents; the result is the sampler's own tensor, overwritten by the next call. */
+  async sample(
+    initial: Tensor,
+    steps: readonly SamplingStep[],
+    { condition, seeds, onStep }: SampleOptions = {},
+  ): Promise<Tensor> {
+    const samples = this.latents.shape[0]!;
+    check(steps.length > 0, 'sample: expected at least one step');
+    check(
+      seeds ? seeds.length === samples : steps.every(({ step }) => step.std === 0),
+      () => `sample: steps with noise need ${samples} seeds, found ${seeds?.length ?? 'none'}`,
+    );
+    assign(this.latents, initial);
+    condition?.forEach((part, i) => {
+      assign(this.condition[i]!, part);
+    });
+    if (seeds) this.keys.write(keysOf(seeds));
+    for (const [i, { timestep, step }] of steps.entries()) {
+      this.timestep.write([timestep]);
+      this.counter.write([i + 1]);
+      this.coefficients.write(packGaussianCoefficients(Array(samples).fill(step)));
+      this.step.run();
+      if (onStep) {
+        await this.latents.device.sync();
+        onStep(i + 1);
+      }
+    }
+    return this.latents;
+  }
+
+  dispose(): void {
+    for (const thing of [this.step, this.latents, this.timestep, this.coefficients, this.keys, this.counter])
+      thing.dispose();
+  }
+}

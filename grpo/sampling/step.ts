@@ -1,0 +1,109 @@
+/**
+ * Coefficients of one sampling step, in double precision, for engine/ops/gaussian.ts.
+ *
+ * Flows: x = (1 - s) data + s noise, the network's v = noise - data, and s falls from 1 to 0. The predicted noise is
+ * x + (1 - s) v, the predicted data x - s v. Papers that run time forward have the opposite v.
+ */
+import { check } from '../../engine/errors.js';
+import type { GaussianCoefficients } from '../../engine/ops/gaussian.js';
+
+/** A transition with the log density of a normal distribution; std 0 makes it deterministic. */
+function normal(x: number, v: number, std: number): GaussianCoefficients {
+  check(std >= 0 && Number.isFinite(std), `step: the standard deviation is ${std}`);
+  if (std === 0) return { x, v, std, scale: 0, offset: 0 };
+  return { x, v, std, scale: 1 / (2 * std * std), offset: -Math.log(std) - 0.5 * Math.log(2 * Math.PI) };
+}
+
+/** The noise levels of a flow step, 1 >= sigma > sigmaNext >= 0. */
+export interface FlowStep {
+  readonly sigma: number;
+  readonly sigmaNext: number;
+}
+
+function checkFlow({ sigma, sigmaNext }: FlowStep): void {
+  check(
+    sigma <= 1 && sigma > sigmaNext && sigmaNext >= 0,
+    `step: expected 1 >= sigma > sigmaNext >= 0, found ${sigma} and ${sigmaNext}`,
+  );
+}
+
+/** Euler's step of the ordinary differential equation: x + (sigmaNext - sigma) v. */
+export function eulerCoefficients(step: FlowStep): GaussianCoefficients {
+  checkFlow(step);
+  return normal(1, step.sigmaNext - step.sigma, 0);
+}
+
+/**
+ * An Euler-Maruyama step of the flow's SDE with diffusion coefficient c, which keeps its marginals: with d < 0 the step,
+ * mean = x + d [v + c^2 / (2 s) (x + (1 - s) v)], std = c sqrt(-d).
+ * (Flow-GRPO, Liu et al. 2025; DanceGRPO, Xue et al. 2025.)
+ */
+export function sdeCoefficients(step: FlowStep, c: number): GaussianCoefficients {
+  checkFlow(step);
+  const { sigma, sigmaNext } = step;
+  const d = sigmaNext - sigma;
+  const score = (c * c) / (2 * sigma);
+  return normal(1 + d * score, d * (1 + score * (1 - sigma)), c * Math.sqrt(-d));
+}
+
+/**
+ * Flow-GRPO's step: c = noiseLevel sqrt(s / (1 - s)). At s = 1, where that is infinite, 1 - s is taken at `sigmaMax`, the
+ * schedule's second sigma.
+ */
+export function flowSdeCoefficients(
+  step: FlowStep & { readonly sigmaMax: number; readonly noiseLevel: number },
+): GaussianCoefficients {
+  const { sigma, sigmaMax, noiseLevel } = step;
+  const bounded = sigma === 1 ? sigmaMax : sigma;
+  check(bounded < 1, `step: sigmaMax must be below 1, found ${sigmaMax}`);
+  return sdeCoefficients(step, noiseLevel * Math.sqrt(sigma / (1 - bounded)));
+}
+
+/** DanceGRPO's step: the SDE with the constant c = eta. */
+export const danceCoefficients = (step: FlowStep & { readonly eta: number }): GaussianCoefficients =>
+  sdeCoefficients(step, step.eta);
+
+/**
+ * Coefficients-preserving sampling (Flow-GRPO's later sampler): the noise of level s' is made of the predicted and of fresh
+ * noise, std = s' sin(pi noiseLevel / 2), mean = (1 - s') (x - s v) + s' cos(pi noiseLevel / 2) (x + (1 - s) v).
+ * Its log probability is -mean((next - mean)^2), without constants and without 1 / (2 std^2).
+ */
+export function cpsCoefficients(step: FlowStep & { readonly noiseLevel: number }): GaussianCoefficients {
+  checkFlow(step);
+  const { sigma, sigmaNext, noiseLevel } = step;
+  const angle = (Math.PI / 2) * noiseLevel;
+  const std = sigmaNext * Math.sin(angle);
+  const kept = sigmaNext * Math.cos(angle);
+  const x = 1 - sigmaNext + kept;
+  const v = kept * (1 - sigma) - (1 - sigmaNext) * sigma;
+  return { x, v, std, scale: std > 0 ? 1 : 0, offset: 0 };
+}
+
+/**
+ * DDIM's step (Song et al. 2021, eq. 12 and 16) for a network that predicts the noise e (here v), with alpha and alphaNext the
+ * products of 1 - beta up to this and to the next timestep:
+ * std = eta sqrt((1 - alphaNext) / (1 - alpha) (1 - alpha / alphaNext)),
+ * mean = sqrt(alphaNext) (x - sqrt(1 - alpha) e) / sqrt(alpha) + sqrt(1 - alphaNext - std^2) e.
+ */
+export function ddimCoefficients(step: {
+  readonly alpha: number;
+  readonly alphaNext: number;
+  readonly eta: number;
+}): GaussianCoefficients {
+  const { alpha, alphaNext, eta } = step;
+  check(
+    alpha > 0 && alpha < alphaNext && alphaNext <= 1,
+    `step: expected 0 < alpha < alphaNext <= 1, found ${alpha} and ${alphaNext}`,
+  );
+  check(eta >= 0 && eta <= 1, `step: eta must lie between 0 and 1, found ${eta}`);
+  const variance = ((1 - alphaNext) / (1 - alpha)) * (1 - alpha / alphaNext) * eta * eta;
+  const x = Math.sqrt(alphaNext / alpha);
+  return normal(x, Math.sqrt(1 - alphaNext - variance) - x * Math.sqrt(1 - alpha), Math.sqrt(variance));
+}
+
+/** The flow's prediction of the clean sample: x - sigma v. */
+export const flowPreviewCoefficients = (sigma: number): GaussianCoefficients => normal(1, -sigma, 0);
+
+/** The prediction of the clean sample from predicted noise: (x - sqrt(1 - alpha) e) / sqrt(alpha). */
+export const ddimPreviewCoefficients = (alpha: number): GaussianCoefficients =>
+  normal(1 / Math.sqrt(alpha), -Math.sqrt((1 - alpha) / alpha), 0);

@@ -1,0 +1,86 @@
+/** The steps of a rollout: for each, what the network is fed, the transition taken, and the preview of the clean sample. */
+import { check } from '../../engine/errors.js';
+import type { GaussianCoefficients } from '../../engine/index.js';
+import type { StepKind } from '../config.js';
+import { ddimSteps, flowSteps, type SamplingStep } from './sampler.js';
+import type { DiffusionStep, FlowSchedule } from './schedule.js';
+import {
+  cpsCoefficients,
+  danceCoefficients,
+  ddimCoefficients,
+  ddimPreviewCoefficients,
+  flowPreviewCoefficients,
+  flowSdeCoefficients,
+} from './step.js';
+
+/** The noise levels that a sampler visits. */
+export type NoiseSchedule =
+  | { readonly kind: 'flow'; readonly levels: FlowSchedule }
+  | { readonly kind: 'diffusion'; readonly steps: readonly DiffusionStep[] };
+
+/** One step of a rollout. */
+export interface Transition extends SamplingStep {
+  /** The clean sample that the prediction of this step implies: one deterministic step to the end. */
+  readonly preview: GaussianCoefficients;
+  /** sigma - sigmaNext of a flow, 1 for diffusion: what Flow-GRPO's divergence leaves out. */
+  readonly interval: number;
+}
+
+export interface TransitionOptions {
+  /** Default: flow-sde for flows, ddim for diffusion. */
+  readonly kind?: StepKind | undefined;
+  /** a of flow-sde and cps, c of dance, eta of ddim. */
+  readonly noise: number;
+  /**
+   * Whether the last step is drawn like the others. Otherwise it is deterministic, so that no noise is left in the picture
+   * that is scored: DanceGRPO decodes x - sigma v of the last step, later Flow-GRPO ends without noise. Default false.
+   */
+  readonly stochasticEnd?: boolean;
+}
+
+/** The stochastic steps along a schedule. Throws for a kind of step that the schedule can't take. */
+export function transitionsOf(schedule: NoiseSchedule, options: TransitionOptions): Transition[] {
+  const { noise, stochasticEnd = false } = options;
+  const steps = ((): Transition[] => {
+    const refusal = (): string => `sampler: steps of kind ${options.kind} are not for a ${schedule.kind} model`;
+    if (schedule.kind === 'flow') {
+      const { kind = 'flow-sde' } = options;
+      check(kind !== 'ddim', refusal);
+      return flowTransitions(schedule.levels, kind, noise);
+    }
+    check((options.kind ?? 'ddim') === 'ddim', refusal);
+    return ddimTransitions(schedule.steps, noise);
+  })();
+  if (stochasticEnd) return steps;
+  return [...steps.slice(0, -1), { ...steps.at(-1)!, step: odeStepsOf(schedule).at(-1)!.step }];
+}
+
+/** The deterministic steps along a schedule. */
+export const odeStepsOf = (schedule: NoiseSchedule): SamplingStep[] =>
+  schedule.kind === 'flow' ? flowSteps(schedule.levels) : ddimSteps(schedule.steps);
+
+function flowTransitions(
+  { sigmas, timesteps }: FlowSchedule,
+  kind: Exclude<StepKind, 'ddim'>,
+  noise: number,
+): Transition[] {
+  const sigmaMax = sigmas[1]!;
+  return timesteps.map((timestep, i) => {
+    const level = { sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! };
+    const step = {
+      'flow-sde': () => flowSdeCoefficients({ ...level, sigmaMax, noiseLevel: noise }),
+      dance: () => danceCoefficients({ ...level, eta: noise }),
+      cps: () => cpsCoefficients({ ...level, noiseLevel: noise }),
+    }[kind]();
+    const interval = level.sigma - level.sigmaNext;
+    return { timestep, step, preview: flowPreviewCoefficients(level.sigma), interval };
+  });
+}
+
+const ddimTransitions = (steps: readonly DiffusionStep[], eta: number): Transition[] =>
+  steps.map(({ timestep, alpha, alphaNext }) => ({
+    timestep,
+    step: ddimCoefficients({ alpha, alphaNext, eta }),
+    preview: ddimPreviewCoefficients(alpha),
+    interval: 1,
+  }));

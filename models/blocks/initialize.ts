@@ -1,0 +1,35 @@
+/** Initial weights of a network that is trained from nothing. */
+import { Initializer } from '../../engine/index.js';
+import { scope } from '../../engine/tensor/scope.js';
+import type { Parameters } from './parameters.js';
+
+export interface InitializeOptions {
+  /** Names whose weights begin at zero, so that the branch they end begins as nothing. */
+  readonly zero?: RegExp;
+  /** Names drawn from a normal with deviation 0.02: tables of embeddings and positions. */
+  readonly embedding?: RegExp;
+}
+
+/**
+ * Writes the initial values of every declared weight: matrices and convolutions uniform within 1 / sqrt(fan in), as
+ * PyTorch's layers begin, gains one, biases zero. The same seed gives the same values, in order of declaration.
+ */
+export async function initializeParameters(
+  parameters: Parameters,
+  seed: number,
+  options: InitializeOptions = {},
+): Promise<void> {
+  const { device, all } = parameters;
+  const init = new Initializer(device, seed);
+  for (const { name, shape, tensor } of all) {
+    const drawn = scope(device, () => {
+      if (options.zero?.test(name)) return init.constant(shape, 0);
+      if (options.embedding?.test(name)) return init.normal(shape, 0.02);
+      if (shape.length < 2) return init.constant(shape, name.endsWith('weight') ? 1 : 0);
+      const fanIn = shape.slice(1).reduce((product, n) => product * n, 1);
+      return init.uniform(shape, 1 / Math.sqrt(fanIn));
+    });
+    tensor.write(await drawn.data());
+    drawn.dispose();
+  }
+}

@@ -1,0 +1,144 @@
+/** Where a component's folder keeps its weights: one safetensors file, or several behind an index; perhaps in variants. */
+import { open, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CheckError } from '../../engine/errors.js';
+import { writeWhole } from '../../engine/files.js';
+import { openSafetensors, type SafetensorsFile } from '../../engine/safetensors.js';
+import { ModelFileError } from './errors.js';
+
+/** The files that hold a component's weights. */
+export interface WeightFiles {
+  /** The file, or the index of the shards: the one to name in messages. */
+  readonly path: string;
+  /** Each file with the tensors to take from it; null: all that it has. */
+  readonly shards: ReadonlyMap<string, readonly string[] | null>;
+  /** `fp16` in `model.fp16.safetensors`; undefined for plain names. */
+  readonly variant: string | undefined;
+}
+
+const fileName = /^(diffusion_pytorch_model|model)(?:\.(\w+))?\.safetensors$/;
+const indexName = /^(diffusion_pytorch_model|model)\.safetensors\.index(?:\.(\w+))?\.json$/;
+
+/**
+ * Finds the weights in `folder`, in the layouts of diffusers and transformers. A folder may lack the wanted variant; then
+ * the plain files serve, and where there are none the only variant. Throws a ModelFileError when nothing can be loaded.
+ */
+export async function findWeights(
+  folder: string,
+  { variant }: { readonly variant?: string | undefined } = {},
+): Promise<WeightFiles> {
+  const names = (await readable(folder, () => readdir(folder))).sort();
+  const found = [fileName, indexName].flatMap((pattern) =>
+    names.flatMap((name) => {
+      const match = pattern.exec(name);
+      return match ? [{ name, variant: match[2], index: pattern === indexName }] : [];
+    }),
+  );
+  const variants = [...new Set(found.map((each) => each.variant))];
+  const wanted = [variant, undefined, ...(variants.length === 1 ? variants : [])];
+  const chosen = wanted.map((each) => found.find((file) => file.variant === each)).find((file) => file);
+  if (!chosen) throw new ModelFileError(folder, [absence(names, variants)]);
+  const path = join(folder, chosen.name);
+  return {
+    path,
+    shards: chosen.index ? await readIndex(folder, path) : new Map([[path, null]]),
+    variant: chosen.variant,
+  };
+}
+
+function absence(names: readonly string[], variants: readonly (string | undefined)[]): string {
+  const expected = 'expected diffusion_pytorch_model.safetensors or model.safetensors, or their index';
+  if (variants.length > 0) return `only variants of the weights (${variants.join(', ')}): say which one`;
+  const others = names.filter((name) => /\.(bin|pt|ckpt|msgpack|onnx|safetensors)$/.test(name));
+  return others.length > 0
+    ? `no weights that can be read: found ${others.slice(0, 3).join(', ')}, ${expected}`
+    : `no weights: ${expected}`;
+}
+
+/** Which file holds each tensor. A file is named without a folder: what an index reaches is beside it. */
+async function readIndex(folder: string, path: string): Promise<Map<string, string[]>> {
+  const index = await readJson(path);
+  const map = index.weight_map;
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
+    throw new ModelFileError(path, [`weight_map is ${shown(map)}, expected an object of file names by tensor`]);
+  }
+  const shards = new Map<string, string[]>();
+  const problems: string[] = [];
+  for (const [name, file] of Object.entries(map)) {
+    if (typeof file !== 'string') problems.push(`weight_map.${name} is ${shown(file)}, expected a file name`);
+    else if (!/^[^/\\:]+\.safetensors$/.test(file)) {
+      problems.push(`weight_map.${name} is ${shown(file)}, expected a .safetensors file of the same folder`);
+    } else {
+      const shard = join(folder, file);
+      shards.set(shard, [...(shards.get(shard) ?? []), name]);
+    }
+  }
+  if (problems.length > 0) throw new ModelFileError(path, problems);
+  return shards;
+}
+
+/** A JSON file's object. Throws a ModelFileError when it is absent, not JSON, or not an object. */
+export async function readJson(path: string): Promise<Record<string, unknown>> {
+  const text = await readable(path, () => readFile(path, 'utf8'));
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ModelFileError(path, [`not JSON: ${(error as Error).message}`], { cause: error });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ModelFileError(path, [`expected a JSON object, found ${shown(value)}`]);
+  }
+  return value as Record<string, unknown>; // an object and no list, as checked above
+}
+
+/** A value as it stands in JSON, cut where it is long. */
+export function shown(value: unknown): string {
+  const text = value === undefined ? 'missing' : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** Opens a safetensors file; what is wrong with it becomes a ModelFileError. The caller closes it. */
+export async function openWeights(path: string): Promise<SafetensorsFile> {
+  const start = await readable(path, () => firstBytes(path, 40));
+  if (start.toString('latin1').startsWith('version https://git-lfs')) {
+    const cause = 'a pointer of git-lfs, expected the file it stands for: run `git lfs pull` in its repository';
+    throw new ModelFileError(path, [cause]);
+  }
+  return readable(path, () => openSafetensors(path));
+}
+
+async function firstBytes(path: string, count: number): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(count), 0, count, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+const systemErrors: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'not a folder',
+  EISDIR: 'a folder, expected a file',
+  EACCES: 'no permission to read it',
+};
+
+/** Runs `read`; what the system or the safetensors reader says against `path` becomes a ModelFileError. */
+export async function readable<R>(path: string, read: () => Promise<R>): Promise<R> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof ModelFileError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code) throw new ModelFileError(path, [systemErrors[code] ?? message], { cause: error });
+    if (!(error instanceof CheckError)) throw error;
+    const problem = message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
+    throw new ModelFileError(path, [problem], { cause: error });
+  }
+}
+
+/** Writes a JSON file as diffusers and transformers do, indented. */
+export const writeJson = (path: string, value: unknown): Promise<void> =>
+  writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);

@@ -1,0 +1,273 @@
+/** AutoencoderKL: images to latents and back (Kingma and Welling 2014; Rombach et al. 2022), as in diffusers. */
+
+import { check } from '../../engine/errors.js';
+import {
+  add,
+  type Conv2d,
+  clamp,
+  exp,
+  type GroupNorm,
+  mul,
+  split,
+  type Tensor,
+  upsampleConv2d,
+} from '../../engine/index.js';
+import { formatShape } from '../../engine/tensor/shape.js';
+import { type ForwardOptions, runBlock } from '../blocks/block.js';
+import { ImageAttention } from '../blocks/image_attention.js';
+import { conv2d, groupNorm } from '../blocks/layers.js';
+import type { Parameters } from '../blocks/parameters.js';
+import { ResnetBlock } from '../blocks/resnet.js';
+import { checkConfig, checkVariant, isCount, withDefaults } from '../files/config.js';
+
+/** config.json of an AutoencoderKL. Absent keys and null stand for diffusers' defaults, given here. */
+export interface AutoencoderKLConfig {
+  /** Channels of the image. Default 3. */
+  readonly in_channels?: number | null;
+  /** Channels of the decoded image. Default 3. */
+  readonly out_channels?: number | null;
+  /** Channels of each level, from the finest. Default [64]. */
+  readonly block_out_channels?: readonly number[] | null;
+  /** 'DownEncoderBlock2D' for each level. */
+  readonly down_block_types?: readonly string[] | null;
+  /** 'UpDecoderBlock2D' for each level. */
+  readonly up_block_types?: readonly string[] | null;
+  /** Residual blocks of a level of the encoder; the decoder has one more. Default 1. */
+  readonly layers_per_block?: number | null;
+  /** Default 4. */
+  readonly latent_channels?: number | null;
+  /** Groups of every group norm. Default 32. */
+  readonly norm_num_groups?: number | null;
+  /** Whether the middle of encoder and decoder has attention. Default true. */
+  readonly mid_block_add_attention?: boolean | null;
+  /** A 1x1 convolution behind the encoder. Default true. */
+  readonly use_quant_conv?: boolean | null;
+  /** A 1x1 convolution in front of the decoder. Default true. */
+  readonly use_post_quant_conv?: boolean | null;
+  /** What latents are multiplied by for the diffusion model. Default 0.18215. */
+  readonly scaling_factor?: number | null;
+  /** What is subtracted from latents before. Default 0. */
+  readonly shift_factor?: number | null;
+}
+
+const network = 'AutoencoderKL';
+
+/** Keys of which one value is implemented, diffusers' default. */
+const variant = { act_fn: 'silu', latents_mean: null, latents_std: null } as const;
+
+/** The config with its defaults, checked. */
+function resolve(config: AutoencoderKLConfig) {
+  checkVariant(network, config, variant);
+  const full = withDefaults(network, config, {
+    in_channels: 3,
+    out_channels: 3,
+    layers_per_block: 1,
+    latent_channels: 4,
+    norm_num_groups: 32,
+    mid_block_add_attention: true,
+    use_quant_conv: true,
+    use_post_quant_conv: true,
+    scaling_factor: 0.18215,
+    shift_factor: 0,
+  });
+  const channels = config.block_out_channels ?? [64];
+  const groups = full.norm_num_groups;
+  const divides = channels.length > 0 && channels.every((n) => isCount(n) && n % groups === 0);
+  checkConfig(divides, network, 'block_out_channels', channels, `multiples of norm_num_groups ${groups}`);
+  for (const [key, type] of [
+    ['down_block_types', 'DownEncoderBlock2D'],
+    ['up_block_types', 'UpDecoderBlock2D'],
+  ] as const) {
+    const types = config[key] ?? channels.map(() => type);
+    const known = types.length === channels.length && types.every((found) => found === type);
+    checkConfig(known, network, key, types, `${channels.length} times ${type}`);
+  }
+  const { scaling_factor: scale, shift_factor: shift } = full;
+  checkConfig(Number.isFinite(scale) && scale !== 0, network, 'scaling_factor', scale, 'a number other than 0');
+  checkConfig(Number.isFinite(shift), network, 'shift_factor', shift, 'a number');
+  return {
+    imageChannels: full.in_channels,
+    outChannels: full.out_channels,
+    channels,
+    layers: full.layers_per_block,
+    latentChannels: full.latent_channels,
+    groups,
+    midAttention: full.mid_block_add_attention,
+    quantConv: full.use_quant_conv,
+    postQuantConv: full.use_post_quant_conv,
+    scale,
+    shift,
+  };
+}
+
+type Config = ReturnType<typeof resolve>;
+
+/** Residual block, attention, residual block. */
+function midBlocks(parameters: Parameters, channels: number, { groups, midAttention }: Config) {
+  const norm = { groups, eps: 1e-6 };
+  const resnet = (i: number): ResnetBlock => new ResnetBlock(parameters.at('resnets').at(i), channels, channels, norm);
+  const attention = midAttention ? [new ImageAttention(parameters.at('attentions.0'), channels, norm)] : [];
+  return [resnet(0), ...attention, resnet(1)];
+}
+
+/** The residual blocks of one level, and the convolution at the change of resolution that follows them. */
+interface Level {
+  readonly layers: readonly ResnetBlock[];
+  readonly sampler: Conv2d | undefined;
+}
+
+function levelOf(
+  scope: Parameters,
+  { from, to, layers, groups }: { from: number; to: number; layers: number; groups: number },
+  sampler: Conv2d | undefined,
+): Level {
+  const resnet = (_: unknown, j: number): ResnetBlock =>
+    new ResnetBlock(scope.at('resnets').at(j), j === 0 ? from : to, to, { groups, eps: 1e-6 });
+  return { layers: Array.from({ length: layers }, resnet), sampler };
+}
+
+class Encoder {
+  private readonly convIn: Conv2d;
+  private readonly down: readonly Level[];
+  private readonly mid: readonly (ResnetBlock | ImageAttention)[];
+  private readonly normOut: GroupNorm;
+  private readonly convOut: Conv2d;
+
+  constructor(parameters: Parameters, config: Config) {
+    const { channels, layers, groups } = config;
+    const coarsest = channels.at(-1)!;
+    this.convIn = conv2d(parameters, 'conv_in', config.imageChannels, channels[0]!, 3, { padding: 1 });
+    this.down = channels.map((to, i) => {
+      const scope = parameters.at('down_blocks').at(i);
+      // Zeros below and to the right only.
+      const options = { stride: 2, padding: [0, 1, 0, 1] } as const;
+      const sampler = i < channels.length - 1 ? conv2d(scope, 'downsamplers.0.conv', to, to, 3, options) : undefined;
+      return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers, groups }, sampler);
+    });
+    this.mid = midBlocks(parameters.at('mid_block'), coarsest, config);
+    this.normOut = groupNorm(parameters, 'conv_norm_out', coarsest, { groups, eps: 1e-6 });
+    this.convOut = conv2d(parameters, 'conv_out', coarsest, 2 * config.latentChannels, 3, { padding: 1 });
+  }
+
+  forward(image: Tensor, options: ForwardOptions): Tensor {
+    let x = this.convIn.forward(image);
+    for (const { layers, sampler } of this.down) {
+      for (const layer of layers) x = runBlock(layer, [x], options);
+      x = sampler?.forward(x) ?? x;
+    }
+    for (const block of this.mid) x = runBlock(block, [x], options);
+    return this.convOut.forward(this.normOut.forward(x, { silu: true }));
+  }
+}
+
+class Decoder {
+  private readonly convIn: Conv2d;
+  private readonly mid: readonly (ResnetBlock | ImageAttention)[];
+  private readonly up: readonly Level[];
+  private readonly normOut: GroupNorm;
+  private readonly convOut: Conv2d;
+
+  constructor(parameters: Parameters, config: Config) {
+    const { groups } = config;
+    const channels = config.channels.toReversed();
+    this.convIn = conv2d(parameters, 'conv_in', config.latentChannels, channels[0]!, 3, { padding: 1 });
+    this.mid = midBlocks(parameters.at('mid_block'), channels[0]!, config);
+    this.up = channels.map((to, i) => {
+      const scope = parameters.at('up_blocks').at(i);
+      const last = i === channels.length - 1;
+      const sampler = last ? undefined : conv2d(scope, 'upsamplers.0.conv', to, to, 3, { padding: 1 });
+      return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers: config.layers + 1, groups }, sampler);
+    });
+    this.normOut = groupNorm(parameters, 'conv_norm_out', channels.at(-1)!, { groups, eps: 1e-6 });
+    this.convOut = conv2d(parameters, 'conv_out', channels.at(-1)!, config.outChannels, 3, { padding: 1 });
+  }
+
+  forward(latents: Tensor, options: ForwardOptions): Tensor {
+    let x = this.convIn.forward(latents);
+    for (const block of this.mid) x = runBlock(block, [x], options);
+    for (const { layers, sampler } of this.up) {
+      for (const layer of layers) x = runBlock(layer, [x], options);
+      if (sampler) x = upsampleConv2d(x, sampler.weight, sampler.bias);
+    }
+    return this.convOut.forward(this.normOut.forward(x, { silu: true }));
+  }
+}
+
+/** Encodes images to the moments of a Gaussian over latents, and decodes latents. */
+export class AutoencoderKL {
+  private readonly config: Config;
+  private readonly encoder: Encoder;
+  private readonly decoder: Decoder;
+  private readonly quantConv: Conv2d | undefined;
+  private readonly postQuantConv: Conv2d | undefined;
+
+  /** Declares the weights under diffusers' names. Throws for a config that asks for another network, by its key. */
+  constructor(parameters: Parameters, config: AutoencoderKLConfig) {
+    this.config = resolve(config);
+    const { latentChannels, quantConv, postQuantConv } = this.config;
+    const moments = 2 * latentChannels;
+    this.encoder = new Encoder(parameters.at('encoder'), this.config);
+    this.decoder = new Decoder(parameters.at('decoder'), this.config);
+    this.quantConv = quantConv ? conv2d(parameters, 'quant_conv', moments, moments, 1) : undefined;
+    this.postQuantConv = postQuantConv
+      ? conv2d(parameters, 'post_quant_conv', latentChannels, latentChannels, 1)
+      : undefined;
+  }
+
+  /** Pixels of the image for one pixel of the latents, in each direction: 8 in Stable Diffusion. */
+  get factor(): number {
+    return 2 ** (this.config.channels.length - 1);
+  }
+
+  /**
+   * The moments [N, 2 latent_channels, H / factor, W / factor] of images [N, in_channels, H, W] with values in [-1, 1]:
+   * see sampleLatents. Sizes must be multiples of the factor.
+   */
+  encode(image: Tensor, options: ForwardOptions = {}): Tensor {
+    const { imageChannels } = this.config;
+    const [, found, height, width] = image.dims(4);
+    check(
+      found === imageChannels && height % this.factor === 0 && width % this.factor === 0,
+      () =>
+        `${network}: expected images [N, ${imageChannels}, H, W] with sides of multiples of ${this.factor}, found ${image}`,
+    );
+    const moments = this.encoder.forward(image, options);
+    return this.quantConv?.forward(moments) ?? moments;
+  }
+
+  /** Images [N, out_channels, factor h, factor w], about in [-1, 1], of latents [N, latent_channels, h, w] without scaling. */
+  decode(latents: Tensor, options: ForwardOptions = {}): Tensor {
+    const { latentChannels } = this.config;
+    check(
+      latents.rank === 4 && latents.shape[1] === latentChannels,
+      () => `${network}: expected latents [N, ${latentChannels}, h, w], found ${formatShape(latents.shape)}`,
+    );
+    return this.decoder.forward(this.postQuantConv?.forward(latents) ?? latents, options);
+  }
+
+  /** Latents as the diffusion model sees them: (z - shift_factor) scaling_factor. */
+  scaled(z: Tensor): Tensor {
+    const { scale, shift } = this.config;
+    return mul(shift === 0 ? z : add(z, -shift), scale);
+  }
+
+  /** The inverse of scaled(): z / scaling_factor + shift_factor, which decode() expects. */
+  unscaled(latents: Tensor): Tensor {
+    const { scale, shift } = this.config;
+    const z = mul(latents, 1 / scale);
+    return shift === 0 ? z : add(z, shift);
+  }
+}
+
+/** Mean and logarithm of the variance, clamped to [-30, 20], out of moments [N, 2 C, h, w]: [N, C, h, w] each. */
+export function splitMoments(moments: Tensor): { readonly mean: Tensor; readonly logVariance: Tensor } {
+  const channels = moments.dims(4)[1] / 2;
+  const [mean, logVariance] = split(moments, [channels, channels], 1);
+  return { mean: mean!, logVariance: clamp(logVariance!, -30, 20) };
+}
+
+/** A sample of the Gaussian that moments [N, 2 C, h, w] describe: mean + exp(logVariance / 2) noise; noise is [N, C, h, w]. */
+export function sampleLatents(moments: Tensor, noise: Tensor): Tensor {
+  const { mean, logVariance } = splitMoments(moments);
+  return add(mean, mul(exp(mul(logVariance, 0.5)), noise));
+}

@@ -1,0 +1,24 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Device } from '../../../engine/device/device.js';
+import { measurePeaks } from '../../../engine/tuning/peak.js';
+import { loadKernel } from '../../../kernels/kernel.js';
+import { peakFmaSize, planPeakFma } from '../../../kernels/peak.js';
+
+let device: Device;
+beforeAll(async () => {
+  device = await Device.create();
+});
+afterAll(() => device?.close());
+
+test('the counted operations are those in the text of the kernel', () => {
+  const inText = loadKernel('peak_fma', {}).code.match(/= fma\(/g)!.length;
+  expect(planPeakFma(3).flops).toBe(3 * 2 * inText * peakFmaSize);
+});
+
+test('the peaks are positive, and measuring them leaves no memory behind', async () => {
+  const before = device.memory();
+  const { fma, copy } = await measurePeaks(device);
+  expect(fma).toBeGreaterThan(0);
+  expect(copy).toBeGreaterThan(0);
+  expect(device.memory().liveBytes).toBe(before.liveBytes);
+});

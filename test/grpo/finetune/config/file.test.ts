@@ -1,0 +1,286 @@
+/** Configurations: defaults, places of errors, suggestions, --set, and the presets. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { defaultNoise, defaults } from '../../../../grpo/config.js';
+import {
+  formatConfig,
+  loadConfig,
+  parseConfig,
+  presetNames,
+  readPreset,
+} from '../../../../grpo/finetune/config/file.js';
+import { suggestion } from '../../../../grpo/finetune/config/suggestion.js';
+import { UsageError } from '../../../../grpo/finetune/errors.js';
+import { temporaryFolder } from '../../../temporary.js';
+
+const folder = temporaryFolder();
+
+const least = `model: { path: scenes-flow }
+prompts: { train: scenes, test: scenes }
+reward: { brightness: {} }
+sampler: { kind: flow-sde }
+`;
+
+const parse = (text: string, ...sets: string[]) => parseConfig({ name: 'my.yaml', text }, sets);
+
+/** The lines of problems of a configuration that is refused, spaces made one. */
+function problems(text: string, ...sets: string[]): string[] {
+  try {
+    parse(text, ...sets);
+  } catch (error) {
+    expect(error).toBeInstanceOf(UsageError);
+    return (error as Error).message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().replace(/ {2,}/g, ' '));
+  }
+  return [];
+}
+
+describe('a configuration', () => {
+  test('has the defaults of grpo/config.ts for all that it does not say', () => {
+    const { model, lora, prompts, reward, sampler, ...rest } = parse(least);
+    const { model: weights, lora: adapter, reward: weight, sampler: steps, ...others } = defaults;
+    expect(rest).toEqual(others);
+    expect(model).toEqual({ path: 'scenes-flow', ...weights });
+    expect(lora).toEqual({ ...adapter, alpha: 16 });
+    expect(reward).toEqual({ brightness: weight });
+    expect(sampler).toEqual({ ...steps, kind: 'flow-sde', noise: 0.7, eval_steps: 10 });
+    expect(prompts).toEqual({ train: 'scenes', test: 'scenes' });
+  });
+
+  test('has defaults that depend on other keys', () => {
+    for (const [kind, noise] of Object.entries(defaultNoise))
+      expect(parse(least, `sampler.kind=${kind}`).sampler.noise).toBe(noise);
+    expect(parse(least, 'lora.rank=4').lora!.alpha).toBe(8);
+    expect(parse(least, 'lora.rank=4', 'lora.alpha=1').lora!.alpha).toBe(1);
+    expect(parse(least, 'sampler.steps=12').sampler.eval_steps).toBe(12);
+  });
+
+  test('written out with every default is read back the same', () => {
+    for (const sets of [[], ['lora=null', 'model.weights=f32', 'sampler.eval_guidance=2.5', 'seed=4294967295']]) {
+      const config = parse(least, ...sets);
+      const text = formatConfig(config);
+      expect(parse(text)).toEqual(config);
+      expect(text).toContain('keep: [ 24, 16, 12 ]');
+      expect(text).toContain('clip: 0.0001');
+    }
+  });
+});
+
+describe('errors say where', () => {
+  test('unknown keys, wrong values and counts that do not fit', () => {
+    const text = `${least}grpo:
+  clp: 1e-5
+  prune_at: [5, 12]
+train: { updates: 10, lr: fast, betas: [0.9] }
+`;
+    expect(problems(text)).toEqual([
+      'my.yaml:6:3 grpo.clp unknown key (did you mean "clip"?)',
+      'my.yaml:8:27 train.lr expected a number, found "fast"',
+      'my.yaml:8:40 train.betas expected two decays, such as [0.9, 0.999], found [0.9]',
+    ]);
+    expect(problems(text.replace('clp', 'clip').replace('lr: fast, betas: [0.9]', 'lr: 1'))).toEqual([
+      'my.yaml:7:13 grpo.prune_at expected steps below sampler.steps (0 to 9), found [5, 12]',
+    ]);
+  });
+
+  test('a key in the wrong section, and one like nothing', () => {
+    expect(problems(`${least}lr: 1\nzebra: 1\n`)).toEqual([
+      'my.yaml:5:1 lr unknown key (did you mean "train.lr"?)',
+      'my.yaml:6:1 zebra unknown key',
+    ]);
+    expect(problems(`${least}grpo: { steps: 10 }`)).toEqual([
+      'my.yaml:5:9 grpo.steps unknown key (did you mean "sampler.steps"?)',
+    ]);
+    expect(problems(least.replace('{}', '{ wieght: 2 }'))).toEqual([
+      'my.yaml:3:25 reward.brightness.wieght unknown key (did you mean "weight"?)',
+    ]);
+  });
+
+  test('rewards that are not built in and bring nothing of their own, trained on or reported', () => {
+    const [trained] = problems(least.replace('brightness', 'brightnes'));
+    expect(trained).toMatch(
+      /^my\.yaml:3:11 reward\.brightnes no reward is called brightnes \(did you mean "brightness"\?\); built in: scene-checker, /,
+    );
+    const [reported] = problems(`${least}eval: { rewards: [color, mine] }\n`);
+    expect(reported).toMatch(/^my\.yaml:5:26 eval\.rewards\.1 no reward is called mine; built in: /);
+    expect(problems(least, 'reward.mine.module=./mine.mjs', 'eval.rewards=[mine, scenes-clip]')).toEqual([]);
+  });
+
+  test('missing keys, at the section they belong to', () => {
+    expect(problems('model: {}\nreward: { brightness: {} }\nsampler: { kind: ddim }\n')).toEqual([
+      'my.yaml:1:1 prompts missing; expected keys with values',
+      'my.yaml:1:8 model.path missing; expected a model folder, or the name of an embedded model',
+    ]);
+    expect(problems('')[0]).toBe('my.yaml:1:1 model missing; expected keys with values');
+    expect(problems(least.replace('kind: flow-sde', ''))).toEqual([
+      'my.yaml:4:10 sampler.noise missing; its default depends on sampler.kind, which is missing too',
+    ]);
+  });
+
+  test('values outside their range, as they were written', () => {
+    const wrong: Readonly<Record<string, string>> = {
+      'grpo.clip=1': 'grpo.clip expected a number above 0 and below 1, found 1',
+      'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2, found 1',
+      'grpo.prune=best': 'grpo.prune expected one of ovf, uniform, none, ovf-after, found "best"',
+      'train.lr=.nan': 'train.lr expected a number, found NaN',
+      'train.lr=-1': 'train.lr expected a number of at least 0, found -1',
+      'grpo.groups_per_update=1.5': 'grpo.groups_per_update expected a whole number, found 1.5',
+      'train.ema=1': 'train.ema expected a decay of at least 0 and below 1, found 1',
+      'sampler.same_latent=yes': 'sampler.same_latent expected true or false, found "yes"',
+      'sampler.eval_noise=-0.5': 'sampler.eval_noise expected a number of at least 0, found -0.5',
+      'seed=-1': 'seed expected a whole number of at least 0 and at most 4294967295, found -1',
+      'reward.mine={http: "ftp://x"}': 'reward.mine.http expected an address, http:// or https://, found "ftp://x"',
+      'reward=[brightness]':
+        'reward expected rewards by name, each with its keys: { brightness: {} }, found ["brightness"]',
+      'lora.targets=3': 'lora.targets expected attention, blocks, the end of a layer name, or a list of those, found 3',
+      'grpo=null': 'grpo expected keys with values, found null',
+    };
+    for (const [set, message] of Object.entries(wrong))
+      expect(problems(least, set)).toEqual([`--set ${set} ${message}`]);
+  });
+
+  test('what is not YAML, or says a key twice', () => {
+    expect(problems('model: [')[0]).toMatch(/^my\.yaml:1:9 /);
+    expect(problems(`${least}seed: 1\nseed: 2\n`)[0]).toMatch(/^my\.yaml:6:1 .*unique/);
+    expect(problems(`${least}seed: !!binary aa\n`).length).toBeGreaterThan(0);
+    const bomb = Array.from(
+      { length: 9 },
+      (_, i) =>
+        `a${i}: &a${i} [${Array(9)
+          .fill(i ? `*a${i - 1}` : 'x')
+          .join(', ')}]`,
+    );
+    expect(() => parse(bomb.join('\n'))).toThrow(/my\.yaml: Excessive alias count/);
+    expect(problems('- 1\n- 2\n')[0]).toMatch(/my\.yaml:1:1 .*expected keys with values, found \[1,2\]/);
+  });
+});
+
+describe('keys that are wrong together', () => {
+  const cases: readonly (readonly [string[], string])[] = [
+    [['grpo.keep=[48, 24]'], 'grpo.prune_at 2 checkpoints need 3 counts in grpo.keep (start, then one each); found 2'],
+    [['grpo.prune_at=[5]'], 'grpo.prune_at 1 checkpoint needs 2 counts in grpo.keep (start, then one each); found 3'],
+    [['grpo.prune_at=[7, 5]'], 'grpo.prune_at expected rising steps, found [7, 5]'],
+    [['grpo.keep=[24, 24, 12]'], 'grpo.keep expected falling counts, found [24, 24, 12]'],
+    [['grpo.keep=[24]', 'grpo.prune_at=[]'], 'grpo.keep prune: ovf needs two counts or more, found [24]'],
+    [
+      ['grpo.prune=none', 'grpo.prune_at=[]'],
+      'grpo.keep prune: none keeps the whole group: expected one count, found [24, 16, 12]',
+    ],
+    [['grpo.prune=none', 'grpo.keep=[24]'], 'grpo.prune_at prune: none has no checkpoints: expected [], found [5, 7]'],
+    [
+      ['grpo.prune=ovf-after', 'grpo.prune_at=[]'],
+      'grpo.keep prune: ovf-after needs two counts (drawn, then kept), found [24, 16, 12]',
+    ],
+    [
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
+      'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+    ],
+    [['lora=null'], 'model.weights training every weight (lora: null) needs f32'],
+    [
+      ['train.weights=[conv_out.bias]'],
+      "train.weights with an adapter the network's own weights stay as they are; expected lora: null",
+    ],
+    [['sampler.kind=ddim', 'sampler.noise=1.5'], 'sampler.noise eta of ddim is at most 1, found 1.5'],
+    [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
+    [
+      ['reward.mine={module: ./a.mjs, http: "http://x"}'],
+      'reward.mine expected a module or an http server, found both',
+    ],
+    [
+      ['sampler.steps=1', 'grpo.prune_at=[0]', 'grpo.keep=[24, 12]'],
+      'sampler.steps expected 2 steps or more: the last is not trained (grpo.train_last_step)',
+    ],
+  ];
+  for (const [sets, message] of cases)
+    test(sets.join(' '), () => {
+      const found = problems(least, ...sets);
+      expect(found).toHaveLength(1);
+      expect(found[0]!.endsWith(message), found[0]).toBe(true);
+    });
+
+  test('the methods that are meant to be are accepted', () => {
+    for (const sets of [
+      ['grpo.prune=none', 'grpo.keep=[24]', 'grpo.prune_at=[]'],
+      ['grpo.prune=ovf-after', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+      ['grpo.prune=uniform'],
+      ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+    ])
+      expect(problems(least, ...sets)).toEqual([]);
+  });
+});
+
+describe('--set', () => {
+  test('changes, adds and removes keys, the last winning', () => {
+    const config = parse(least, 'grpo.keep=[48,24,12]', 'grpo.clip=1e-5', 'grpo.clip=1e-3', 'reward.color.weight=-0.5');
+    expect(config.grpo).toMatchObject({ keep: [48, 24, 12], clip: 1e-3, prune_at: [5, 7] });
+    expect(Object.keys(config.reward)).toEqual(['brightness', 'color']);
+    expect(config.reward.color!.weight).toBe(-0.5);
+    expect(parse(`${least}lora: null\n`, 'lora.rank=2').lora!.rank).toBe(2);
+    expect(parse(least, 'model.path=a=b').model.path).toBe('a=b');
+  });
+
+  test('refuses what is no key or no value', () => {
+    for (const set of ['grpo.keep', '=3', 'grpo..clip=1'])
+      expect(() => parse(least, set)).toThrow('expected key=value');
+    expect(() => parse(least, 'grpo.keep=[1')).toThrow('--set grpo.keep=[1');
+    expect(problems(least, 'grpo.clp=1')).toEqual(['--set grpo.clp=1 grpo.clp unknown key (did you mean "clip"?)']);
+    expect(problems(least, 'grpo.clip=2', 'grpo.clip=3')[0]).toMatch(/^--set grpo\.clip=3 .*found 3$/);
+    expect(problems(least, '__proto__.x=1')).toEqual(['--set __proto__.x=1 __proto__ unknown key']);
+  });
+});
+
+describe('where a configuration comes from', () => {
+  test('a file, a folder of a run, a preset, or none', async () => {
+    const path = join(folder, 'config.yaml');
+    await writeFile(path, `${least}seed: 7\n`);
+    expect((await loadConfig(path)).seed).toBe(7);
+    expect((await loadConfig(folder, ['seed=8'])).seed).toBe(8);
+    expect((await loadConfig('sd14')).sampler.steps).toBe(50);
+    expect((await loadConfig()).model.path).toBe('scenes-flow');
+  });
+
+  test('what is not there is refused', async () => {
+    await expect(loadConfig('nowhere/my.yaml')).rejects.toThrow('no file nowhere/my.yaml');
+    await expect(loadConfig('sd35m-flsh')).rejects.toThrow(
+      'no preset sd35m-flsh (did you mean "sd35m-flash"?); there are',
+    );
+    const path = join(folder, 'latin.yaml');
+    await writeFile(path, Buffer.from([0x61, 0xe9, 0x3a]));
+    await expect(loadConfig(path)).rejects.toThrow('latin.yaml: not UTF-8');
+  });
+});
+
+describe('presets', () => {
+  const expected: Readonly<Record<string, readonly [steps: number, keep: number[], at: number[], prune: string]>> = {
+    sd35m: [10, [48, 24, 12], [5, 7], 'ovf'],
+    'sd35m-flash': [10, [24, 16, 12], [5, 7], 'ovf'],
+    sd14: [50, [48, 32, 8], [30, 40], 'ovf'],
+    'flow-grpo': [10, [24], [], 'none'],
+    'dance-grpo': [50, [16], [], 'none'],
+    'scenes-flow': [10, [24, 16, 12], [5, 7], 'ovf'],
+    'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
+  };
+
+  test('are those that are expected', () => expect(presetNames()).toEqual(Object.keys(expected).sort()));
+
+  for (const [name, [steps, keep, at, prune]] of Object.entries(expected)) {
+    test(`${name} is valid, begins with its name, has its numbers, and is read back as written out`, async () => {
+      const source = await readPreset(name);
+      expect(source.text.startsWith(`# ${name}: `)).toBe(true);
+      const config = parseConfig(source);
+      const { sampler, grpo } = config;
+      expect([sampler.steps, grpo.keep, grpo.prune_at, grpo.prune]).toEqual([steps, keep, at, prune]);
+      expect(parse(formatConfig(config))).toEqual(config);
+    });
+  }
+});
+
+test('suggestions are near in letters, also swapped ones, and not forced', () => {
+  expect(suggestion('Clip', ['clip', 'kl'])).toBe(' (did you mean "clip"?)');
+  expect(suggestion('pruen_at', ['prune', 'prune_at'])).toBe(' (did you mean "prune_at"?)');
+  expect(suggestion('x', ['clip'])).toBe('');
+  expect(suggestion('x', [])).toBe('');
+});

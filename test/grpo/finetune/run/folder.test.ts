@@ -1,0 +1,140 @@
+/** Folders of runs: what stands in them, taking back, lists, and disks that refuse. */
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { FileError } from '../../../../engine/errors.js';
+import { writeWhole } from '../../../../engine/files.js';
+import { formatRuns } from '../../../../grpo/cli/print/runs.js';
+import { loadConfig } from '../../../../grpo/finetune/config/file.js';
+import { UsageError } from '../../../../grpo/finetune/errors.js';
+import {
+  findRun,
+  hashConfig,
+  isBusy,
+  listRuns,
+  newRunFolder,
+  RunDirectory,
+  type RunInfo,
+} from '../../../../grpo/finetune/run/folder.js';
+import { temporaryFolder } from '../../../temporary.js';
+
+const out = temporaryFolder();
+const config = await loadConfig('scenes-flow');
+
+const info = (changes: Partial<RunInfo> = {}): RunInfo => ({
+  format: 1,
+  status: 'running',
+  versions: { winnow: '1', node: '20' },
+  platform: 'linux x64',
+  adapter: 'a',
+  configHash: hashConfig(config),
+  model: { path: 'm', kind: 'sd3', parameters: 10, trainable: 2 },
+  process: { pid: process.pid, host: hostname() },
+  started: '2026-01-01T00:00:00Z',
+  changed: '2026-01-01T00:00:00Z',
+  updates: 0,
+  of: 40,
+  seconds: 0,
+  totals: { calls: 0, decodes: 0, trained: 0 },
+  ...changes,
+});
+
+test('a new run has its configuration, which reads back as it was', async () => {
+  const folder = join(out, 'new');
+  const run = await RunDirectory.create(folder, config, info());
+  expect((await readdir(folder)).sort()).toEqual(['checkpoints', 'config.yaml', 'run.json', 'samples']);
+  expect(await loadConfig(folder)).toEqual(config);
+  await run.change({ updates: 3 });
+  const again = await RunDirectory.open(folder);
+  expect(again.info).toMatchObject({ updates: 3, of: 40, configHash: hashConfig(config) });
+  expect(run.checkpoint(20)).toBe(join(folder, 'checkpoints', '000020'));
+  expect(run.sample(20)).toBe(join(folder, 'samples', '000020.png'));
+  expect(run.beforeAfter).toBe(join(folder, 'samples', 'before_after.png'));
+  await expect(RunDirectory.create(folder, config, info())).rejects.toThrow(UsageError);
+});
+
+test('records of updates that will be done again are dropped, also half a line', async () => {
+  const run = await RunDirectory.create(join(out, 'rewound'), config, info());
+  await run.append('metrics', [{ update: 1 }, { update: 2 }]);
+  await run.append('metrics', [{ update: 3 }]);
+  await run.append('groups', [{ update: 2 }, { update: 3 }]);
+  await writeFile(run.sample(2), '');
+  await writeFile(run.sample(3), '');
+  await writeFile(join(run.folder, 'metrics.jsonl'), '{"update": 3, "rew', { flag: 'a' });
+  await run.rewind(2);
+  expect(await readFile(join(run.folder, 'metrics.jsonl'), 'utf8')).toBe('{"update":1}\n{"update":2}\n');
+  expect(await run.read('groups')).toEqual([{ update: 2 }]);
+  expect(await run.read('evaluations')).toEqual([]);
+  expect(await readdir(join(run.folder, 'samples'))).toEqual(['000002.png']);
+});
+
+test('checkpoints are found by their number of updates', async () => {
+  const run = await RunDirectory.create(join(out, 'checked'), config, info());
+  await expect(run.findCheckpoint()).rejects.toThrow('expected a checkpoint, found none');
+  for (const n of [20, 40]) await mkdir(run.checkpoint(n));
+  await mkdir(`${run.checkpoint(60)}.12.part`);
+  expect(await run.findCheckpoint()).toBe(run.checkpoint(40));
+  expect(await run.findCheckpoint(20)).toBe(run.checkpoint(20));
+  await expect(run.findCheckpoint(30)).rejects.toThrow('expected one after 30 updates, found 20, 40');
+});
+
+test('runs are listed by their start; one whose process is gone has failed', async () => {
+  const folder = join(out, 'list');
+  const gone = { pid: 2 ** 22 + 1, host: hostname() }; // above Linux's largest
+  const rewards = { reward: { before: 0.4, after: 0.6, low: 0.1, high: 0.3, n: 64 } };
+  await RunDirectory.create(join(folder, 'b'), config, info({ started: '2026-01-02', process: gone }));
+  await RunDirectory.create(join(folder, 'a'), config, info({ started: '2026-01-03', status: 'done', rewards }));
+  await RunDirectory.create(join(folder, 'c'), config, info({ started: '2026-01-01' }));
+  await mkdir(join(folder, 'other'));
+  const runs = await listRuns(folder);
+  expect(runs.map(({ folder: each, info: { status } }) => `${each.at(-1)} ${status}`)).toEqual([
+    'c running',
+    'b failed',
+    'a done',
+  ]);
+  expect(formatRuns(folder, runs)).toEqual([
+    'run  status   updates  time  reward, interval of the difference',
+    'c    running  0/40     0 s',
+    'b    failed   0/40     0 s   its process has ended without a word',
+    'a    done     0/40     0 s   0.400 -> 0.600  (0.100 to 0.300)',
+  ]);
+  expect(formatRuns('nowhere', await listRuns(join(out, 'nowhere')))).toEqual(['no runs in nowhere']);
+  expect(isBusy(info({ process: gone }))).toBe(false);
+  expect(isBusy(info({ process: { pid: process.ppid, host: hostname() } }))).toBe(true);
+});
+
+test('names of new runs have date, configuration and seed, and are never taken twice', async () => {
+  const now = new Date(2026, 10, 3, 9, 5);
+  const first = await newRunFolder(out, 'scenes-flow', 42, now);
+  expect(first).toBe(join(out, '2026-11-03_09-05_scenes-flow_s42'));
+  await mkdir(first);
+  expect(await newRunFolder(out, 'scenes-flow', 42, now)).toBe(`${first}_2`);
+});
+
+test('a folder without run.json, or with a broken one, is no run', async () => {
+  expect(await findRun(join(out, 'nothing'))).toBeUndefined();
+  await expect(RunDirectory.open(join(out, 'nothing'))).rejects.toThrow('no run: expected a folder with run.json');
+  await mkdir(join(out, 'broken'));
+  await writeFile(join(out, 'broken', 'run.json'), '{"format": 7}');
+  await expect(RunDirectory.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format 7, expected 1/);
+});
+
+test.runIf(process.platform === 'linux')(
+  'a full disk is an error with path and reason; what was there stays',
+  async () => {
+    const run = await RunDirectory.create(join(out, 'full'), config, info());
+    await symlink('/dev/full', join(run.folder, 'metrics.jsonl'));
+    await symlink('/dev/full', join(run.folder, 'log.txt'));
+    const message = (name: string) => `can't write ${join(run.folder, name)}: no space left on the disk (ENOSPC)`;
+    await expect(run.append('metrics', [{ update: 1 }])).rejects.toThrow(new FileError(message('metrics.jsonl')));
+    expect(() => run.log('a line')).toThrow(message('log.txt'));
+
+    const path = join(run.folder, 'whole.txt');
+    await writeWhole(path, 'old');
+    await symlink('/dev/full', `${path}.${process.pid}.part`);
+    await expect(writeWhole(path, 'new')).rejects.toThrow('no space left on the disk');
+    expect(await readFile(path, 'utf8')).toBe('old');
+    expect((await readdir(run.folder)).filter((name) => name.endsWith('.part'))).toEqual([]);
+  },
+);
