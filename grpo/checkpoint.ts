@@ -9,7 +9,8 @@ import { replaceFile, syncFolder } from '../engine/files.js';
 import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
 import { formatShape, sameShape } from '../engine/tensor/shape.js';
-import { defaults, type RunConfig } from './config.js';
+import type { RunConfig } from './config.js';
+import { defaultOf } from './config_entries.js';
 
 /** What the next update depends on. */
 export interface TrainingState {
@@ -170,9 +171,6 @@ export function configDifferences(saved: unknown, given: unknown, key = ''): Con
   const meant = saved === undefined ? defaultOf(key) : saved;
   return JSON.stringify(meant) === JSON.stringify(given) ? [] : [{ key, saved, given }];
 }
-
-const defaultOf = (key: string): unknown =>
-  key.split('.').reduce<unknown>((part, name) => (isObject(part) ? part[name] : undefined), defaults);
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

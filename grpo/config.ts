@@ -1,212 +1,251 @@
-/** The configuration of a run: one interface, every field with its unit and its default. Keys are those of the YAML file. */
+/**
+ * The configuration of a run: one entry a key, with its type, range, default and meaning. The typed configuration, the YAML
+ * files, `--set`, the schema for editors and the table in grpo/README.md all come from these entries. Keys are those of the
+ * files. The defaults of `lora.alpha`, `sampler.kind`, `sampler.noise` and `sampler.eval_steps` depend on other keys and are
+ * filled in later (finetune/config).
+ */
+import { z } from 'zod';
+
+// Each schema's error is what was expected; finetune/config/file.ts says what was found, and where.
+const number = () => z.number({ error: 'a number' });
+const above = (least: number) => number().gt(least, { error: `a number above ${least}` });
+const atLeast = (least: number) => number().min(least, { error: `a number of at least ${least}` });
+const between = (low: number, high: number, error: string) => number().gt(low, { error }).max(high, { error });
+const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => {
+  const error = `a whole number of at least ${least}${most < Number.MAX_SAFE_INTEGER ? ` and at most ${most}` : ''}`;
+  return z.int({ error: 'a whole number' }).min(least, { error }).max(most, { error });
+};
+const decay = () => {
+  const error = 'a decay of at least 0 and below 1';
+  return number().min(0, { error }).lt(1, { error });
+};
+const seed = () => whole(0, 0xffffffff);
+const text = (error: string) => z.string({ error }).min(1, { error });
+const flag = () => z.boolean({ error: 'true or false' });
+const list = <T extends z.ZodType>(item: T, error: string) => z.array(item, { error });
+const oneOf = <const T extends readonly string[]>(names: T) => z.enum(names, { error: `one of ${names.join(', ')}` });
+const section = <T extends z.ZodRawShape>(shape: T) =>
+  z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? 'unknown key' : 'keys with values') });
 
 /** How the group is thinned while it is sampled, or afterwards. */
-export type Prune = 'ovf' | 'uniform' | 'none' | 'ovf-after';
+export const prunings = ['ovf', 'uniform', 'none', 'ovf-after'] as const;
+export type Prune = (typeof prunings)[number];
 
 /** One step's distribution: Flow-GRPO's or DanceGRPO's flow SDE, coefficients-preserving sampling, or DDIM with eta. */
-export type StepKind = 'flow-sde' | 'dance' | 'cps' | 'ddim';
+export const stepKinds = ['flow-sde', 'dance', 'cps', 'ddim'] as const;
+export type StepKind = (typeof stepKinds)[number];
 
 /** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
-export type KLForm = 'flow-grpo' | 'gaussian' | 'velocity';
-
-export interface RewardConfig {
-  /** Factor of the reward in the sum. Default 1. */
-  weight: number;
-  /** A user's ES module, default export (images) => scores. */
-  module?: string;
-  /** A server that is sent PNGs and answers with scores. */
-  http?: string;
-  /** Seconds until a server or module counts as failed. Default 60. */
-  timeout_s: number;
-  /** Folder of a checkpoint, for clip, pickscore, hpsv2 and aesthetic. */
-  path?: string;
-}
-
-export interface RunConfig {
-  model: {
-    /** A model folder in diffusers' layout, or the name of an embedded model: scenes-flow, scenes-diffusion. */
-    path: string;
-    /** How frozen matrices are kept on the GPU. Default f16. */
-    weights: 'f32' | 'f16';
-  };
-  /** Low-rank adapter; null trains the network's own weights, all or those of `train.weights` (then `grpo.kl` must be 0). */
-  lora: {
-    /** Default 8. */
-    rank: number;
-    /** The adapter's factor is alpha / rank. Default 2 rank. */
-    alpha: number;
-    /**
-     * `attention`: every attention projection (of SD3: of the joint attention); `blocks`: every linear layer of the
-     * transformer blocks; or names of layers, by their ends. Default attention.
-     */
-    targets: string | string[];
-  } | null;
-  prompts: {
-    /** A file, .txt (one a line) or .jsonl ({"prompt": ..., ...meta}), or `scenes`: captions drawn from the scenes' grammar. */
-    train: string;
-    /** Held-out prompts for evaluation, the same forms. */
-    test: string;
-  };
-  /** Rewards by name. Names without module or http are built in. */
-  reward: Record<string, RewardConfig>;
-  sampler: {
-    /** Denoising steps of a rollout, T. Default 10. */
-    steps: number;
-    /** Classifier-free guidance in rollout and training. Default 1: none. */
-    guidance: number;
-    /** Default by the kind of model: flow-sde or ddim. */
-    kind?: StepKind;
-    /** a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1. */
-    noise: number;
-    /** Pixels; default: the model's own. */
-    resolution?: number;
-    /** Steps of an evaluation. Default: those of a rollout. */
-    eval_steps: number;
-    /**
-     * Noise of an evaluation's steps, of the rollout's kind. Default 0, deterministic steps, as Flow-GRPO evaluates; with the
-     * rollout's own noise it judges the very policy that is trained, as DDPO and DanceGRPO follow theirs.
-     */
-    eval_noise: number;
-    /** Guidance of an evaluation. Default: the rollout's. */
-    eval_guidance?: number;
-    /**
-     * Samples in one network call at most: bounds memory, changes no result. Whole groups that fit are drawn together. Default: a
-     * group, or where latents are small as many samples as have 16,384 pixels of them: 256 of 8 x 8.
-     */
-    batch?: number;
-    /** Whether the unconditional half of the guidance gets no gradient, as in Flow-GRPO. Default true. */
-    detach_unconditional: boolean;
-    /** One initial latent for a whole group, as in DanceGRPO. Default false. */
-    same_latent: boolean;
-  };
-  grpo: {
-    /** Size of the group, then survivors after each checkpoint: [G] without pruning. Default [24, 16, 12]: Flash. */
-    keep: number[];
-    /**
-     * 0-based steps of the checkpoints, one fewer than `keep`. Empty for ovf-after, and for uniform where final rewards
-     * could have decided. Default [5, 7].
-     */
-    prune_at: number[];
-    /** Default ovf. */
-    prune: Prune;
-    /** Prompts an update, each sampled as a group. Default 8. */
-    groups_per_update: number;
-    /** The clip range of the ratio, to either side of 1. Default 1e-4: the log probability is a mean over elements. */
-    clip: number;
-    /** Weight of the divergence from the reference policy (adapter off); 0 saves its forward. Default 0. */
-    kl: number;
-    /** Default flow-grpo. */
-    kl_form: KLForm;
-    /** Advantages are clamped to plus and minus this. Default 5. */
-    advantage_max: number;
-    /** Added to the deviation. Default 1e-4. */
-    advantage_eps: number;
-    /** Deviation of all final rewards of the update instead of the group's. Default false. */
-    global_std: boolean;
-    /** Weighted sum of raw rewards, or each normalised in its group first. Default sum. */
-    combine: 'sum' | 'normalised';
-    /** Share of the trainable steps used in an update, first ones unless shuffled. Default 1. */
-    timestep_fraction: number;
-    /** Draw the trained steps at random for each trajectory instead of the first ones. Default false. */
-    shuffle_timesteps: boolean;
-    /** Whether the last step, whose noise is tiny, is trained too. Default false. */
-    train_last_step: boolean;
-    /** Optimizer steps over one rollout; the first is exactly on-policy. Default 1. */
-    updates_per_rollout: number;
-  };
-  train: {
-    /** Rollouts, each followed by `grpo.updates_per_rollout` optimizer steps. Default 100. */
-    updates: number;
-    /**
-     * Where `lora` is null, the weights that learn, by the ends of their names: biases and gains alone are few, and few groups
-     * teach them more surely than many weights (BitFit: Ben Zaken et al. 2022). Default all, which needs `model.weights` f32.
-     */
-    weights?: string[];
-    /** AdamW's learning rate. Default 3e-4, for an adapter; 1e-5 is usual for all weights. */
-    lr: number;
-    /** Default 1e-4. */
-    weight_decay: number;
-    /** AdamW's decay of both moments. Default [0.9, 0.999]. */
-    betas: [number, number];
-    /**
-     * Added to the root of AdamW's second moment. Far above a gradient's elements (1e-6 are usual here) the step follows their
-     * size, as SGD's with momentum does, instead of their sign. Default 1e-8.
-     */
-    eps: number;
-    /** The gradient's norm at most. Default 1. */
-    grad_norm: number;
-    /** Trajectory-steps in one forward and backward: memory, not the result. Default 4. */
-    micro_batch: number;
-    /** Decay of the weights' moving average; 0 for none. Default 0. */
-    ema: number;
-    /** Recompute blocks in the backward instead of keeping their activations. Default false. */
-    checkpointing: boolean;
-  };
-  save: {
-    /** Updates between checkpoints; the last is always written. Default 20. */
-    every: number;
-    /** How many stay on disk. Default 5. */
-    keep: number;
-  };
-  sample: {
-    /** Updates between sample grids; 0 for before and after alone. Default 0. */
-    every: number;
-    /** A file of prompts; default: the first test prompts. */
-    prompts?: string;
-    /** Of the noise; each makes a picture of every prompt. Default [1, 2, 3, 4]. */
-    seeds: number[];
-  };
-  eval: {
-    /** Updates between evaluations; 0 for before and after alone. Default 0. */
-    every: number;
-    /** Held-out pictures. Default 64. */
-    n: number;
-    /** Rewards reported besides those that are trained on. Default none. */
-    rewards: string[];
-  };
-  /** Of weights, noise and the order of prompts, 32 bits. Default 42. */
-  seed: number;
-}
-
-/** The default of every key that has one. Model, prompts and rewards have none: a run must name them. */
-export const defaults = {
-  model: { weights: 'f16' },
-  lora: { rank: 8, targets: 'attention' },
-  reward: { weight: 1, timeout_s: 60 },
-  sampler: { steps: 10, guidance: 1, eval_noise: 0, detach_unconditional: true, same_latent: false },
-  grpo: {
-    keep: [24, 16, 12],
-    prune_at: [5, 7],
-    prune: 'ovf',
-    groups_per_update: 8,
-    clip: 1e-4,
-    kl: 0,
-    kl_form: 'flow-grpo',
-    advantage_max: 5,
-    advantage_eps: 1e-4,
-    global_std: false,
-    combine: 'sum',
-    timestep_fraction: 1,
-    shuffle_timesteps: false,
-    train_last_step: false,
-    updates_per_rollout: 1,
-  },
-  train: {
-    updates: 100,
-    lr: 3e-4,
-    weight_decay: 1e-4,
-    betas: [0.9, 0.999],
-    eps: 1e-8,
-    grad_norm: 1,
-    micro_batch: 4,
-    ema: 0,
-    checkpointing: false,
-  },
-  save: { every: 20, keep: 5 },
-  sample: { every: 0, seeds: [1, 2, 3, 4] },
-  eval: { every: 0, n: 64, rewards: [] },
-  seed: 42,
-} as const;
+export const klForms = ['flow-grpo', 'gaussian', 'velocity'] as const;
+export type KLForm = (typeof klForms)[number];
 
 /** The default of `sampler.noise`, by the kind of step. */
 export const defaultNoise: Readonly<Record<StepKind, number>> = { 'flow-sde': 0.7, cps: 0.8, dance: 0.3, ddim: 1 };
+
+const model = section({
+  path: text('a model folder, or the name of an embedded model').describe(
+    "A model folder in diffusers' layout, or the name of an embedded model: scenes-flow, scenes-diffusion.",
+  ),
+  weights: oneOf(['f32', 'f16']).default('f16').describe('How frozen matrices are kept on the GPU. Sums are f32.'),
+});
+
+const lora = section({
+  rank: whole(1).default(8).describe("Rank of the adapter's matrices."),
+  alpha: above(0).optional().describe("The adapter's factor is alpha / rank. Default: 2 rank."),
+  targets: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
+      error: 'attention, blocks, the end of a layer name, or a list of those',
+    })
+    .default('attention')
+    .describe(
+      'attention: every attention projection (of SD3: of the joint attention). blocks: every linear layer of the transformer blocks. Or names of layers, by their ends.',
+    ),
+});
+
+const prompts = section({
+  train: text('a file of prompts, or scenes').describe(
+    'A file, .txt (one a line) or .jsonl ({"prompt": ..., ...meta}), or scenes: captions drawn from the grammar of the scenes.',
+  ),
+  test: text('a file of prompts, or scenes').describe('Held-out prompts for evaluation, in the same forms.'),
+});
+
+const reward = section({
+  weight: number().default(1).describe('Factor of the reward in the sum.'),
+  module: text('the path of an ES module')
+    .optional()
+    .describe("A user's ES module, default export (images) => scores."),
+  http: z
+    .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
+    .optional()
+    .describe('A server that is sent PNGs and answers with scores.'),
+  timeout_s: above(0).default(60).describe('Seconds until a server or a module counts as failed.'),
+  path: text('the path of a folder').optional().describe('The folder of a checkpoint, where the reward reads one.'),
+});
+
+const sampler = section({
+  steps: whole(1, 1000).default(10).describe('Denoising steps of a rollout, T.'),
+  guidance: atLeast(0).default(1).describe('Classifier-free guidance in rollout and training; 1 is none.'),
+  kind: oneOf(stepKinds)
+    .optional()
+    .describe(
+      "Distribution of a step: Flow-GRPO's or DanceGRPO's SDE or CPS for flows, ddim for diffusion. Default: flow-sde or ddim.",
+    ),
+  noise: above(0)
+    .optional()
+    .describe('a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1.'),
+  resolution: whole(8).optional().describe("Side of a picture in pixels. Default: the model's own."),
+  batch: whole(1)
+    .optional()
+    .describe(
+      'Samples in one network call at most: bounds memory, changes no result. Whole groups that fit are drawn together. Default: a group, or as many samples as have 16,384 pixels of latents.',
+    ),
+  eval_steps: whole(1, 1000).optional().describe('Steps of an evaluation. Default: those of a rollout.'),
+  eval_guidance: atLeast(0).optional().describe("Guidance of an evaluation. Default: the rollout's."),
+  eval_noise: atLeast(0)
+    .default(0)
+    .describe(
+      "Noise of an evaluation's steps, of the rollout's kind. 0: deterministic steps, as Flow-GRPO evaluates; the rollout's own noise judges the very policy that is trained, as DDPO and DanceGRPO do.",
+    ),
+  detach_unconditional: flag()
+    .default(true)
+    .describe('The unconditional half of the guidance gets no gradient, as in Flow-GRPO.'),
+  same_latent: flag().default(false).describe('One initial latent for a whole group, as in DanceGRPO.'),
+});
+
+const grpo = section({
+  keep: list(whole(2), 'counts, such as [24, 16, 12]')
+    .default([24, 16, 12])
+    .describe('Size of the group, then survivors of each selection: [G] without pruning.'),
+  prune_at: list(whole(0), 'steps, such as [5, 7]')
+    .default([5, 7])
+    .describe(
+      '0-based steps of the selections, one fewer than keep. Empty for ovf-after, and for uniform where final rewards could have decided.',
+    ),
+  prune: oneOf(prunings)
+    .default('ovf')
+    .describe(
+      'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards.',
+    ),
+  groups_per_update: whole(1).default(8).describe('Prompts an update, each sampled as a group.'),
+  clip: between(0, 0.999, 'a number above 0 and below 1')
+    .default(1e-4)
+    .describe('Clip range of the ratio, to either side of 1; small, as the log probability is a mean over elements.'),
+  kl: atLeast(0)
+    .default(0)
+    .describe('Weight of the divergence from the reference policy (the adapter off); 0 saves its forward.'),
+  kl_form: oneOf(klForms)
+    .default('flow-grpo')
+    .describe(
+      'Form of the divergence: flow-grpo, the true gaussian one, or velocity: squared difference of predictions.',
+    ),
+  advantage_max: above(0).default(5).describe('Advantages are clamped to plus and minus this.'),
+  advantage_eps: atLeast(0).default(1e-4).describe('Added to the deviation that rewards are divided by.'),
+  global_std: flag().default(false).describe("Deviation of all final rewards of the update instead of the group's."),
+  combine: oneOf(['sum', 'normalised'])
+    .default('sum')
+    .describe('Weighted sum of raw rewards, or each normalised in its group first.'),
+  timestep_fraction: between(0, 1, 'a share above 0 and up to 1')
+    .default(1)
+    .describe('Share of the trainable steps used in an update, the first ones unless shuffled.'),
+  shuffle_timesteps: flag()
+    .default(false)
+    .describe('Draw the trained steps at random for each trajectory instead of taking the first ones.'),
+  train_last_step: flag().default(false).describe('Train the last step too, whose noise is tiny.'),
+  updates_per_rollout: whole(1)
+    .default(1)
+    .describe('Optimizer steps over one rollout; the first is exactly on-policy.'),
+});
+
+const train = section({
+  updates: whole(0).default(100).describe('Rollouts, each followed by grpo.updates_per_rollout optimizer steps.'),
+  weights: z
+    .array(z.string().min(1))
+    .min(1)
+    .nullish()
+    .describe(
+      'Where lora is null, the weights that learn, by the ends of their names: biases and gains alone are few, and few groups teach them more surely (BitFit: Ben Zaken et al. 2022). Default: all, which needs model.weights f32.',
+    ),
+  lr: atLeast(0).default(3e-4).describe("AdamW's learning rate; 3e-4 suits an adapter, 1e-5 all weights."),
+  weight_decay: atLeast(0).default(1e-4).describe("AdamW's weight decay."),
+  betas: z
+    .tuple([decay(), decay()], { error: 'two decays, such as [0.9, 0.999]' })
+    .default([0.9, 0.999])
+    .describe("AdamW's decay of both moments."),
+  eps: above(0)
+    .default(1e-8)
+    .describe(
+      "Added to the root of AdamW's second moment. Far above a gradient's elements (1e-6 are usual here) the step follows their size, as SGD's does, instead of their sign.",
+    ),
+  grad_norm: above(0).default(1).describe("The gradient's norm at most."),
+  micro_batch: whole(1).default(4).describe('Trajectory-steps in one forward and backward: memory, not the result.'),
+  ema: decay().default(0).describe("Decay of the weights' moving average, which is evaluated and saved; 0 for none."),
+  checkpointing: flag()
+    .default(false)
+    .describe('Recompute blocks in the backward instead of keeping their activations.'),
+});
+
+const save = section({
+  every: whole(1).default(20).describe('Updates between checkpoints; the last is always written.'),
+  keep: whole(1).default(5).describe('How many checkpoints stay on disk.'),
+});
+
+const sample = section({
+  every: whole(0).default(0).describe('Updates between sample grids; 0 for before and after alone.'),
+  prompts: text('a file of prompts').optional().describe('A file of prompts. Default: the first test prompts.'),
+  seeds: list(seed(), 'seeds, such as [1, 2]')
+    .default([1, 2, 3, 4])
+    .describe('Seeds of the noise; each makes a picture of every prompt.'),
+});
+
+const evaluation = section({
+  every: whole(0).default(0).describe('Updates between evaluations; 0 for before and after alone.'),
+  n: whole(1).default(64).describe('Held-out pictures.'),
+  rewards: list(text('the name of a reward'), 'names of rewards')
+    .default([])
+    .describe('Rewards reported besides those that are trained on.'),
+});
+
+/** The keys of a run as a file has them. */
+export const configSchema = section({
+  model: model.describe('The model that learns.'),
+  lora: lora
+    .nullable()
+    .prefault({})
+    .describe(
+      "Low-rank adapter; null trains the network's own weights, all or those of train.weights (then grpo.kl must be 0).",
+    ),
+  prompts: prompts.describe('What is drawn.'),
+  reward: z
+    .record(z.string(), reward.describe('The keys of one reward.'), {
+      error: 'rewards by name, each with its keys: { brightness: {} }',
+    })
+    .describe('Rewards by name. Names without module or http are built in.'),
+  sampler: sampler.prefault({}).describe('How trajectories are drawn.'),
+  grpo: grpo.prefault({}).describe('Groups, selections and the loss.'),
+  train: train.prefault({}).describe('The optimizer.'),
+  save: save.prefault({}).describe('Checkpoints.'),
+  sample: sample.prefault({}).describe('Pictures to look at.'),
+  eval: evaluation.prefault({}).describe('Held-out pictures and their rewards.'),
+  seed: seed().default(42).describe('Seed of weights, noise and the order of prompts, 32 bits.'),
+});
+
+/** What a file says, with the defaults that depend on no other key. */
+export type ParsedConfig = z.output<typeof configSchema>;
+
+/** A reward's section. */
+export type RewardConfig = z.output<typeof reward>;
+
+/** A configuration with every default filled in. `sampler.kind` stays open where the model decides. */
+export interface RunConfig extends Omit<ParsedConfig, 'lora' | 'sampler'> {
+  lora: (z.output<typeof lora> & { alpha: number }) | null;
+  sampler: z.output<typeof sampler> & { noise: number; eval_steps: number };
+}
+
+/** The defaults of the sections that may be left out whole, but for those that depend on other keys. */
+export const defaults = {
+  lora: lora.parse({}),
+  reward: reward.parse({}),
+  sampler: sampler.parse({}),
+  grpo: grpo.parse({}),
+  train: train.parse({}),
+};

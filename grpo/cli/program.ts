@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { version } from '../../engine/version.js';
 import type { AtomicCosts } from '../cost.js';
 import { loadConfig, presetNames, readPreset, usualPreset } from '../finetune/config/file.js';
+import { commentedConfig, jsonSchema } from '../finetune/config/format.js';
 import { tune } from '../finetune/device.js';
 import { type PlanOptions, plan } from '../finetune/plan/plan.js';
 import { collect, positive, wholeNumber } from './arguments.js';
@@ -89,7 +90,14 @@ function makeProgram(finish: (code: ExitCode) => void): Command {
     .description('print a commented configuration to begin with: winnow init scenes-flow > my.yaml')
     .argument('<preset>', presetNames().join(', '))
     .action(async (preset: string) => {
-      process.stdout.write((await readPreset(preset)).text);
+      process.stdout.write(commentedConfig(await readPreset(preset)));
+      finish(exitCodes.done);
+    });
+  program
+    .command('schema')
+    .description('print the JSON schema of configurations, by which editors complete and check them')
+    .action(async () => {
+      process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
       finish(exitCodes.done);
     });
   program

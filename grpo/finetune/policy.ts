@@ -75,7 +75,7 @@ export async function loadModel(
       folder,
       pipeline,
       lora,
-      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights),
+      trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights ?? undefined),
       ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
       dispose: () => {
         lora?.dispose();

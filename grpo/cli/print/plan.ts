@@ -1,7 +1,7 @@
 /** A plan as lines for a person. */
 import { formatBytes } from '../../../engine/errors.js';
 import type { GroupCalls } from '../../cost.js';
-import { formatConfig } from '../../finetune/config/file.js';
+import { formatConfig } from '../../finetune/config/format.js';
 import type { PlanReport } from '../../finetune/plan/plan.js';
 
 /** The resolved configuration as YAML, then what it means. */

@@ -19,7 +19,7 @@ import { FileError } from '../../../engine/errors.js';
 import { exists, refused, writeWhole, writing } from '../../../engine/files.js';
 import { checkpointName, listCheckpoints } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
-import { formatConfig } from '../config/file.js';
+import { formatConfig } from '../config/format.js';
 import { UsageError } from '../errors.js';
 
 /** A reward on held-out prompts before and after, for lists of runs. */

@@ -2,14 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { defaultNoise, defaults } from '../../../../grpo/config.js';
-import {
-  formatConfig,
-  loadConfig,
-  parseConfig,
-  presetNames,
-  readPreset,
-} from '../../../../grpo/finetune/config/file.js';
+import { defaultNoise } from '../../../../grpo/config.js';
+import { configEntries, defaultOf } from '../../../../grpo/config_entries.js';
+import { loadConfig, presetNames, readPreset } from '../../../../grpo/finetune/config/file.js';
+import { commentedConfig, formatConfig, jsonSchema } from '../../../../grpo/finetune/config/format.js';
+import { parseConfig } from '../../../../grpo/finetune/config/parse.js';
 import { suggestion } from '../../../../grpo/finetune/config/suggestion.js';
 import { UsageError } from '../../../../grpo/finetune/errors.js';
 import { temporaryFolder } from '../../../temporary.js';
@@ -39,15 +36,55 @@ function problems(text: string, ...sets: string[]): string[] {
 }
 
 describe('a configuration', () => {
-  test('has the defaults of grpo/config.ts for all that it does not say', () => {
-    const { model, lora, prompts, reward, sampler, ...rest } = parse(least);
-    const { model: weights, lora: adapter, reward: weight, sampler: steps, ...others } = defaults;
-    expect(rest).toEqual(others);
-    expect(model).toEqual({ path: 'scenes-flow', ...weights });
-    expect(lora).toEqual({ ...adapter, alpha: 16 });
-    expect(reward).toEqual({ brightness: weight });
-    expect(sampler).toEqual({ ...steps, kind: 'flow-sde', noise: 0.7, eval_steps: 10 });
-    expect(prompts).toEqual({ train: 'scenes', test: 'scenes' });
+  test('has its defaults for all that it does not say', () => {
+    expect(parse(least)).toEqual({
+      model: { path: 'scenes-flow', weights: 'f16' },
+      lora: { rank: 8, alpha: 16, targets: 'attention' },
+      prompts: { train: 'scenes', test: 'scenes' },
+      reward: { brightness: { weight: 1, timeout_s: 60 } },
+      sampler: {
+        steps: 10,
+        guidance: 1,
+        kind: 'flow-sde',
+        noise: 0.7,
+        eval_steps: 10,
+        eval_noise: 0,
+        detach_unconditional: true,
+        same_latent: false,
+      },
+      grpo: {
+        keep: [24, 16, 12],
+        prune_at: [5, 7],
+        prune: 'ovf',
+        groups_per_update: 8,
+        clip: 1e-4,
+        kl: 0,
+        kl_form: 'flow-grpo',
+        advantage_max: 5,
+        advantage_eps: 1e-4,
+        global_std: false,
+        combine: 'sum',
+        timestep_fraction: 1,
+        shuffle_timesteps: false,
+        train_last_step: false,
+        updates_per_rollout: 1,
+      },
+      train: {
+        updates: 100,
+        lr: 3e-4,
+        weight_decay: 1e-4,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        grad_norm: 1,
+        micro_batch: 4,
+        ema: 0,
+        checkpointing: false,
+      },
+      save: { every: 20, keep: 5 },
+      sample: { every: 0, seeds: [1, 2, 3, 4] },
+      eval: { every: 0, n: 64, rewards: [] },
+      seed: 42,
+    });
   });
 
   test('has defaults that depend on other keys', () => {
@@ -274,8 +311,37 @@ describe('presets', () => {
       const { sampler, grpo } = config;
       expect([sampler.steps, grpo.keep, grpo.prune_at, grpo.prune]).toEqual([steps, keep, at, prune]);
       expect(parse(formatConfig(config))).toEqual(config);
+      expect(parse(commentedConfig(source))).toEqual(config);
     });
   }
+});
+
+describe('what is written of the entries', () => {
+  test('a commented configuration has every key under its meaning, and no line that is too long', async () => {
+    const text = commentedConfig(await readPreset('scenes-flow'));
+    for (const { path, doc } of configEntries) {
+      expect(doc, path.join('.')).not.toBe('');
+      if (path.at(-1) === '*') continue;
+      if (!path.includes('*')) expect(text).toMatch(new RegExp(`^ *(# )?${path.at(-1)}:`, 'm'));
+      expect(text.replace(/\n *#/g, '')).toContain(doc);
+    }
+    expect(text).toContain('# yaml-language-server: $schema=winnow.schema.json');
+    const comments = text.split('\n').filter((line) => /^ *#/.test(line));
+    expect(Math.max(...comments.slice(3).map((line) => line.length))).toBeLessThanOrEqual(110);
+  });
+
+  test('the schema for editors has types, ranges, defaults and meanings, and refuses unknown keys', () => {
+    const { properties } = jsonSchema() as { properties: Record<string, { properties: Record<string, object> }> };
+    expect(properties.grpo!.properties.clip).toMatchObject({ type: 'number', default: 1e-4, exclusiveMinimum: 0 });
+    expect(properties.grpo!.properties.clip).toHaveProperty('description');
+    expect(properties.sampler).toMatchObject({ additionalProperties: false });
+  });
+
+  test('a key has one default, also where a checkpoint of old does not have the key', () => {
+    expect(defaultOf('train.eps')).toBe(1e-8);
+    expect(defaultOf('sampler.noise')).toBeUndefined();
+    expect(defaultOf('lora.rank')).toBe(8);
+  });
 });
 
 test('suggestions are near in letters, also swapped ones, and not forced', () => {
