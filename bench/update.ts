@@ -24,7 +24,7 @@ export interface UpdateProfile {
  */
 export async function profileUpdate(): Promise<UpdateProfile> {
   const config = await loadConfig(usualPreset, []);
-  const session = await openSession(config, { warn: () => {} });
+  const session = await openSession(config);
   const { device, prompts } = session;
   const trainer = await Trainer.create(session.model, session.rewards, config);
   try {

@@ -1,7 +1,5 @@
 /** What a long command says: facts on stdout, progress and warnings on stderr, a live line and bold labels on a terminal alone. */
-
-import { InterruptedError } from '../finetune/errors.js';
-import { exitCodes } from './exit_codes.js';
+import type { Line } from '../finetune/report/run.js';
 
 export interface ReporterOptions {
   /** One JSON object a line on stdout and nothing else there. */
@@ -11,8 +9,6 @@ export interface ReporterOptions {
 }
 
 export class Reporter {
-  /** Sees every line but the live one, without control codes: a log. */
-  log: ((line: string) => void) | undefined;
   private isLive = false;
 
   constructor(private readonly options: ReporterOptions = {}) {}
@@ -20,6 +16,18 @@ export class Reporter {
   /** Whether a live line can be shown: stderr is a terminal, and nobody asked for quiet. */
   get live(): boolean {
     return process.stderr.isTTY === true && !this.options.quiet && !this.options.json;
+  }
+
+  /** A line of a run. */
+  line({ text, level }: Line): void {
+    const print = {
+      fact: this.fact,
+      result: this.result,
+      progress: this.progress,
+      hint: this.hint,
+      warning: this.warn,
+    };
+    print[level].call(this, text);
   }
 
   /** A fact that --quiet leaves out. */
@@ -65,7 +73,6 @@ export class Reporter {
   }
 
   private print(stream: NodeJS.WriteStream, line: string, shown: boolean): void {
-    this.log?.(line);
     if (!shown) return;
     this.clear();
     const decorated = stream.isTTY === true && !process.env.NO_COLOR;
@@ -73,48 +80,7 @@ export class Reporter {
   }
 }
 
-/** `###########-------` */
-export function bar(share: number, width = 18): string {
-  const full = Math.round(Math.min(1, Math.max(0, share)) * width);
-  return '#'.repeat(full) + '-'.repeat(width - full);
-}
-
-/** Seconds as a person reads them: `36 s`, `12 min`, `3.5 h`. */
-export function formatSeconds(seconds: number): string {
-  if (seconds < 100) return `${seconds.toFixed(0)} s`;
-  return seconds < 6000 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
-/** An interruption that a command may end by in good order. */
-export interface Interruption {
-  /** Aborted by the first SIGINT or SIGTERM, with an InterruptedError. */
-  readonly signal: AbortSignal;
-  /** Signals end the process again, as they do without this. */
-  release(): void;
-}
-
-/** Milliseconds within which a signal is the same one again: npm hands on a Ctrl-C that the terminal sends to both. */
-const echo = 500;
-
-/** Has the first signal ask for an end, and the second end the process at once. */
-export function catchInterrupts(onFirst: () => void): Interruption {
-  const controller = new AbortController();
-  let first = 0;
-  const interrupt = (given: NodeJS.Signals): void => {
-    const signal = given === 'SIGTERM' ? 'SIGTERM' : 'SIGINT';
-    if (!controller.signal.aborted) {
-      first = performance.now();
-      onFirst();
-      controller.abort(new InterruptedError(signal));
-    } else if (performance.now() - first > echo) {
-      process.exit(signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated);
-    }
-  };
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
-  return {
-    signal: controller.signal,
-    release: () => {
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
-    },
-  };
-}
+/** A line on stderr. */
+export const warn = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};

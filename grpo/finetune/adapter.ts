@@ -6,7 +6,7 @@ import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoi
 import type { RunConfig } from '../config.js';
 import { UsageError } from './errors.js';
 import type { LoadedModel } from './policy.js';
-import type { RunDirectory } from './run/folder.js';
+import type { RunFolder } from './run/folder.js';
 
 /** The part of a pipeline whose layers are adapted, as files name it. */
 export const componentOf = (kind: PipelineKind): LoraComponent => (kind === 'sd1' ? 'unet' : 'transformer');
@@ -51,7 +51,7 @@ export async function readWeights(model: LoadedModel, checkpoint: string, weight
 /** Puts a run's weights into the model of its configuration: those its own evaluations judge, averages where it has them. */
 export async function readRunWeights(
   model: LoadedModel,
-  run: RunDirectory,
+  run: RunFolder,
   { train }: Pick<RunConfig, 'train'>,
   step?: number,
 ): Promise<string> {

@@ -6,6 +6,7 @@ import {
   choicesOf,
   Device,
   type KernelChoices,
+  type KernelTrial,
   measureKernels,
   parseKernels,
   storedKernels,
@@ -58,17 +59,21 @@ async function measureAtFirst(device: Device): Promise<void> {
   }
 }
 
-/** `winnow tune`: measures the kernels on this adapter anew and keeps the choice. Returns what to print. */
-export async function tune({ device: name }: Pick<DeviceChoice, 'device'>): Promise<string[]> {
+/** Which kernels were measured to be the fastest, and where that is kept. */
+export interface Tuning {
+  /** The adapter with its driver. */
+  readonly adapter: string;
+  readonly trials: readonly KernelTrial[];
+  readonly path: string;
+}
+
+/** Measures the kernels on an adapter anew and keeps the choice, which openDevice() takes from now on. */
+export async function tune({ device: name }: Pick<DeviceChoice, 'device'> = {}): Promise<Tuning> {
   const device = await Device.create({ name, quiet: true });
   try {
     const trials = await measureKernels(device);
     const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));
-    const rows = trials.map(({ shapeClass, shape, milliseconds, chosen }) => {
-      const times = Object.entries(milliseconds).map(([kernel, ms]) => `${kernel} ${ms.toFixed(2)} ms`);
-      return `${shapeClass.padEnd(20)} ${shape.padEnd(24)} ${chosen.padEnd(28)} of ${times.join(', ')}`;
-    });
-    return [device.info.description, ...rows, `kept in ${path}`];
+    return { adapter: device.info.description, trials, path };
   } finally {
     device.close();
   }

@@ -57,7 +57,7 @@ export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
 };
 
 /** Loads a model folder and gives it a fresh adapter, or has its own weights learn. Throws a ModelFileError for files that do not fit. */
-export async function loadModel(
+export async function loadPolicy(
   device: Device,
   config: ModelConfig,
   options: Pick<PipelineOptions, 'maxSequenceLength'> = {},

@@ -1,12 +1,12 @@
-/** What the commands of a run work with: its configuration, model, prompts and rewards, all checked before anything is done. */
+/** What a run works with: its configuration, model, prompts and rewards, all checked before anything is done. */
 import { type Device, scope } from '../../engine/index.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
-import { CombinedReward, type RewardImage } from '../rewards/reward.js';
+import { CombinedReward, type Reward, type RewardImage } from '../rewards/reward.js';
 import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './errors.js';
-import { type LoadedModel, loadModel } from './policy.js';
+import { type LoadedModel, loadPolicy } from './policy.js';
 import { readPromptFile, readPrompts } from './prompts.js';
 import { loadReward, loadRewards } from './rewards/registry.js';
 import { totalName } from './run/metrics.js';
@@ -24,6 +24,8 @@ export interface Session {
   readonly rewards: CombinedReward;
   /** What evaluations score: that, and the rewards that are only reported. */
   readonly reported: CombinedReward;
+  /** What a person should know before it is used: prompts that the model does not read to their end. */
+  readonly warnings: readonly string[];
   close(): void;
 }
 
@@ -36,36 +38,63 @@ export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string,
 
 /**
  * Reads the prompts, opens the device, loads model and rewards, and has each reward score a picture, so that a wrong file, a
- * server that is down or a prompt that a reward can't read is found before there is anything to lose. Tells `warn` of prompts
- * that the model can't read to their end.
+ * server that is down or a prompt that a reward can't read is found before there is anything to lose.
  */
-export async function openSession(
-  config: RunConfig,
-  { warn, ...choice }: DeviceChoice & { readonly warn: (line: string) => void },
-): Promise<Session> {
-  if (totalName in config.reward || config.eval.rewards.includes(totalName))
-    throw new UsageError(`reward.${totalName}: this name is taken by the weighted sum of the rewards`);
-  const test = await readPrompts(config.prompts.test, 'test');
-  const { prompts: file } = config.sample;
-  const prompts = {
+export async function openSession(config: RunConfig, choice: DeviceChoice = {}): Promise<Session> {
+  checkRewardNames(config);
+  const prompts = await promptsOf(config, {
     train: await readPrompts(config.prompts.train, 'train'),
-    test,
-    samples: file === undefined ? test.slice(0, gridPrompts) : await readPromptFile(file),
-  };
+    test: await readPrompts(config.prompts.test, 'test'),
+  });
   const device = await openDevice(choice);
   try {
-    const model = await preparing(() => loadModel(device, config));
-    // Its prompts are names or numbers of classes, which only the model knows.
-    if (model.pipeline.kind === 'dit') await preparing(async () => checkClasses(model, Object.values(prompts).flat()));
-    warnOfCuts(model.pipeline, Object.values(prompts).flat(), warn);
+    const model = await preparing(() => loadPolicy(device, config));
     const rewards = await preparing(() => loadRewards(device, config));
-    const reported = await preparing(() => withReported(device, rewards, config));
-    await reported.score(greyPictures(model, [prompts.train[0]!, test[0]!]));
-    return { config, device, model, prompts, rewards, reported, close: () => device.close() };
+    const session = await joinSession({ config, device, model, prompts, rewards });
+    return { ...session, close: () => device.close() };
   } catch (error) {
     device.close();
     throw error;
   }
+}
+
+/** A session of what is at hand already. What close() frees is what was loaded here: rewards that are only reported. */
+export async function joinSession(
+  given: Pick<Session, 'config' | 'device' | 'model' | 'prompts' | 'rewards'>,
+): Promise<Session> {
+  const { config, device, model, prompts, rewards } = given;
+  checkRewardNames(config);
+  const all = Object.values(prompts).flat();
+  // The prompts of a DiT are names or numbers of classes, which only the model knows.
+  if (model.pipeline.kind === 'dit') await preparing(async () => checkClasses(model, all));
+  const loaded: Reward[] = [];
+  const close = (): void => {
+    for (const reward of loaded) reward.dispose?.();
+  };
+  try {
+    const known = new Set(rewards.rewards.map(({ reward }) => reward.name));
+    for (const name of new Set(config.eval.rewards))
+      if (!known.has(name)) loaded.push(await preparing(() => loadReward(device, name)));
+    const reported = new CombinedReward([...rewards.rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))]);
+    await reported.score(greyPictures(model, [prompts.train[0]!, prompts.test[0]!]));
+    return { ...given, reported, warnings: cutPrompts(model.pipeline, all), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Prompts to train on and held-out ones, with those of sample grids: of a file, or the first held-out ones. */
+export async function promptsOf(
+  { sample: { prompts: file } }: Pick<RunConfig, 'sample'>,
+  { train, test }: Pick<Session['prompts'], 'train' | 'test'>,
+): Promise<Session['prompts']> {
+  return { train, test, samples: file === undefined ? test.slice(0, gridPrompts) : await readPromptFile(file) };
+}
+
+function checkRewardNames({ reward, eval: { rewards } }: RunConfig): void {
+  if (totalName in reward || rewards.includes(totalName))
+    throw new UsageError(`reward.${totalName}: this name is taken by the weighted sum of the rewards`);
 }
 
 function checkClasses(model: LoadedModel, prompts: readonly Prompt[]): void {
@@ -76,26 +105,14 @@ function checkClasses(model: LoadedModel, prompts: readonly Prompt[]): void {
 
 const cutsShown = 3;
 
-/** Tells of prompts that are longer than what a model reads of them, each once. */
-export function warnOfCuts(
-  { cut }: Pick<Pipeline, 'cut'>,
-  prompts: readonly Prompt[],
-  warn: (line: string) => void,
-): void {
+/** Sentences on prompts that are longer than what a model reads of them, each once. */
+export function cutPrompts({ cut }: Pick<Pipeline, 'cut'>, prompts: readonly Prompt[]): string[] {
   const long = [...new Set(prompts.map(({ prompt }) => prompt))].filter((prompt) => cut(prompt) !== '');
-  for (const prompt of long.slice(0, cutsShown))
-    warn(`the model does not read the end of the prompt "${prompt.slice(0, 40)}...": «${cut(prompt)}»`);
-  if (long.length > cutsShown) warn(`and of ${long.length - cutsShown} other prompts, which are too long as well`);
-}
-
-/** The rewards of a run with those that its evaluations report besides. */
-async function withReported(device: Device, rewards: CombinedReward, config: RunConfig): Promise<CombinedReward> {
-  const known = new Set(rewards.rewards.map(({ reward }) => reward.name));
-  const all = [...rewards.rewards];
-  for (const name of new Set(config.eval.rewards)) {
-    if (!known.has(name)) all.push({ reward: await loadReward(device, name), weight: 0 });
-  }
-  return new CombinedReward(all);
+  const shown = long
+    .slice(0, cutsShown)
+    .map((prompt) => `the model does not read the end of the prompt "${prompt.slice(0, 40)}...": «${cut(prompt)}»`);
+  const others = long.length - cutsShown;
+  return others > 0 ? [...shown, `and of ${others} other prompts, which are too long as well`] : shown;
 }
 
 function greyPictures({ pictureSize: [height, width] }: LoadedModel, prompts: readonly Prompt[]): RewardImage[] {

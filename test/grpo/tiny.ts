@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Device } from '../../engine/device/device.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
 import { defaults, type RunConfig } from '../../grpo/config.js';
-import { type LoadedModel, loadModel, type ModelConfig } from '../../grpo/finetune/policy.js';
+import { type LoadedModel, loadPolicy, type ModelConfig } from '../../grpo/finetune/policy.js';
 import type { Prompt } from '../../grpo/model.js';
 import { CombinedReward, type CombineOptions } from '../../grpo/rewards/reward.js';
 import type { TrainerConfig } from '../../grpo/trainer.js';
@@ -16,7 +16,7 @@ export const tinyFolder = (name: string): string => join(packageRoot(), 'test', 
 /** A tiny model folder with a fresh adapter. */
 export const loadTiny = (device: Device, name: string, config: Partial<ModelConfig> = {}): Promise<LoadedModel> => {
   const lora = { rank: 2, alpha: 4, targets: 'attention' };
-  return loadModel(
+  return loadPolicy(
     device,
     { model: { path: tinyFolder(name), weights: 'f16' }, lora, seed: 1, ...config },
     { maxSequenceLength: 5 },

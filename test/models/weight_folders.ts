@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { beforeEach, expect } from 'vitest';
 import { type FileDType, type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
 import { toHalf } from '../../engine/tensor/dtype.js';
-import { exitCodeOf } from '../../grpo/cli/exit_codes.js';
+import { exitCodeOf } from '../../grpo/finetune/exit_codes.js';
 import { conv2d, layerNorm, linear } from '../../models/blocks/layers.js';
 import { Parameters } from '../../models/blocks/parameters.js';
 import { ModelFileError } from '../../models/files/errors.js';

@@ -1,119 +1,21 @@
-/** `winnow pretrain`: the small models that ship, trained on scenes from random weights. */
-import { mkdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { exists, writeWhole } from '../../../engine/files.js';
-import type { Device } from '../../../engine/index.js';
-import { openDevice } from '../../finetune/device.js';
-import { UsageError } from '../../finetune/errors.js';
-import { type Outcome, recipes } from '../../finetune/pretrain/recipes.js';
+/** `winnow pretrain`: the small models that ship, from random weights. */
+import type { Command } from 'commander';
+import { type PretrainOptions, pretrain, pretrainable } from '../../finetune/pretrain/pretrain.js';
+import { wholeNumber } from '../arguments.js';
+import * as shared from '../options.js';
 
-export interface PretrainOptions {
-  /** Optimizer steps and pictures a step; each model has its usual ones. */
-  readonly steps?: number;
-  readonly batch?: number;
-  readonly seed: number;
-  /** The folder of the model; of `all`, of the models' folders. While one is trained, its checkpoint lies there too. */
-  readonly out: string;
-  /** Go on from the checkpoint. */
-  readonly resume?: boolean;
-  readonly device?: string;
-}
-
-/** Models that can be pretrained, each after those that it is made of. */
-export const pretrainable = Object.keys(recipes);
-
-const everySteps = 50; // a line of progress
-const checkpointEvery = 200;
-
-/** Trains one model, or all, and saves their folders. Returns the lines that say what came out. */
-export async function pretrain(model: string, options: PretrainOptions): Promise<string[]> {
-  if (model !== 'all' && !recipes[model]) {
-    throw new UsageError(`pretrain: ${model} is not known; expected all, ${pretrainable.join(', ')}`);
-  }
-  const device = await openDevice({ device: options.device });
-  const interruption = new AbortController();
-  const interrupt = (): void => interruption.abort();
-  process.once('SIGINT', interrupt);
-  try {
-    const run = model === 'all' ? pretrainAll : pretrainOne;
-    return await run(device, model, options, interruption.signal);
-  } finally {
-    process.off('SIGINT', interrupt);
-    device.close();
-  }
-}
-
-/** Each model in turn; those that are done are passed over, one that was interrupted goes on. */
-async function pretrainAll(
-  device: Device,
-  _: string,
-  options: PretrainOptions,
-  signal: AbortSignal,
-): Promise<string[]> {
-  if (options.steps !== undefined || options.batch !== undefined)
-    throw new UsageError('pretrain all: --steps and --batch are for one model; all have their own');
-  const { out } = options;
-  await mkdir(out, { recursive: true });
-  const report = join(out, 'pretrain.json');
-  const done = (await exists(report)) ? (JSON.parse(await readFile(report, 'utf8')) as Record<string, string[]>) : {};
-  for (const model of pretrainable) {
-    if (done[model]) continue;
-    const folder = join(out, model);
-    const resume = await exists(checkpointOf(folder));
-    const lines = await pretrainOne(device, model, { ...options, out: folder, resume }, signal);
-    if (signal.aborted) return [...Object.values(done).flat(), ...lines];
-    done[model] = lines;
-    await writeWhole(report, `${JSON.stringify(done, null, 2)}\n`);
-    process.stderr.write(`${lines.join('\n')}\n`);
-  }
-  return Object.values(done).flat();
-}
-
-const checkpointOf = (folder: string): string => join(folder, 'checkpoint.safetensors');
-
-async function pretrainOne(
-  device: Device,
-  model: string,
-  { steps, batch, seed, out, resume = false }: PretrainOptions,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const recipe = recipes[model]!;
-  await mkdir(out, { recursive: true });
-  const start = performance.now();
-  const total = steps ?? recipe.steps;
-  const path = checkpointOf(out);
-  process.stderr.write(`${model}: ${total} steps\n`);
-  const { done, lines }: Outcome = await recipe.run({
-    device,
-    out,
-    from: dirname(out),
-    training: {
-      steps: total,
-      batch: batch ?? recipe.batch,
-      seed,
-      onStep: progress(total),
-      checkpoint: { path, resume, every: checkpointEvery },
-      signal,
-    },
-  });
-  if (done < total) return [`stopped after step ${done} of ${total}; go on with --resume (${path})`];
-  const seconds = ((performance.now() - start) / 1000).toFixed(0);
-  return [`done  ${out}  ${seconds} s  ${lines[0]}`, ...lines.slice(1)];
-}
-
-/** Prints the mean loss of the last steps and the time that is left. */
-function progress(steps: number): (step: number, loss: number) => void {
-  let first: { readonly step: number; readonly time: number } | undefined;
-  let losses: number[] = [];
-  return (step, loss) => {
-    first ??= { step, time: performance.now() }; // what comes before the first step is no measure of the others
-    losses.push(loss);
-    if (step % everySteps !== 0 && step !== steps) return;
-    const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
-    const each = (performance.now() - first.time) / 1000 / Math.max(1, step - first.step);
-    process.stderr.write(
-      `step ${step}/${steps}  loss ${mean.toFixed(5)}  ${(each * (steps - step)).toFixed(0)} s left\n`,
-    );
-    losses = [];
-  };
+export function addPretrain(program: Command): void {
+  program
+    .command('pretrain')
+    .description('train the small models that ship, or one of them, on scenes, from random weights')
+    .argument('<model>', `all, or one of ${pretrainable.join(', ')}; those that it is made of lie beside its folder`)
+    .option('--steps <count>', "optimizer steps (default: the model's own)", wholeNumber(1))
+    .option('--seed <number>', 'seed of weights, scenes and noise', wholeNumber(0), 1)
+    .option('--batch <count>', "pictures a step (default: the model's own)", wholeNumber(1))
+    .option('--resume', 'go on from the checkpoint in the folder')
+    .requiredOption('--out <folder>', "the model folder to write; of all, the folder of the models' folders")
+    .option(...shared.device)
+    .action(async (model: string, options: PretrainOptions) => {
+      for (const line of await pretrain(model, options)) process.stdout.write(`${line}\n`);
+    });
 }

@@ -1,65 +1,92 @@
 /** `winnow sample`: pictures from prompts, by a model folder, a configuration or a run. */
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { writeWhole } from '../../../engine/files.js';
-import type { Device } from '../../../engine/index.js';
-import { loadLora } from '../../../models/lora/lora_files.js';
 import { captionedGrid, rowsOf, squareGrid } from '../../../models/pictures/grid.js';
-import { encodePng, type Picture } from '../../../models/pictures/png.js';
-import { loadPipeline, type Pipeline } from '../../../models/pipeline/pipeline.js';
-import { defaultNoise } from '../../config.js';
-import { PictureSampler, type PictureSamplerOptions } from '../../evaluate.js';
-import { componentOf, initAdapter, readRunWeights } from '../../finetune/adapter.js';
-import { loadConfig } from '../../finetune/config/file.js';
-import { openDevice } from '../../finetune/device.js';
-import { preparing, UsageError } from '../../finetune/errors.js';
-import { evaluationSampling } from '../../finetune/held_out.js';
-import { frozenModel, loadModel, modelFolder } from '../../finetune/policy.js';
+import { encodePng } from '../../../models/pictures/png.js';
+import { UsageError } from '../../finetune/errors.js';
+import { loadModel, type SampleOptions as SamplingOptions } from '../../finetune/model.js';
 import { readPromptFile } from '../../finetune/prompts.js';
-import { findRun, RunDirectory } from '../../finetune/run/folder.js';
-import { warnOfCuts } from '../../finetune/session.js';
-import type { GenerativeModel } from '../../model.js';
-import type { TransitionOptions } from '../../sampling/transitions.js';
-import { DivergedError } from '../../trainer.js';
+import { cutPrompts } from '../../finetune/session.js';
+import { collect, positive, wholeNumber } from '../arguments.js';
+import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
 
-export interface SampleOptions {
+interface SampleOptions {
   readonly prompt?: readonly string[];
   /** A file of prompts. */
   readonly prompts?: string;
-  /** Pictures for each prompt. */
   readonly n: number;
-  /** Picture i of all has seed + i. */
   readonly seed: number;
-  /** Default: those of the run's evaluations, or 28. */
   readonly steps?: number;
-  /** Default: that of the run's evaluations, or by the kind of model. */
   readonly guidance?: number;
-  /** Deterministic steps, whatever the run's evaluations take. */
   readonly ode?: boolean;
-  /** Steps with noise: a rollout's of the run, or by the kind of model. */
   readonly sde?: boolean;
-  /** Pictures computed at once. */
   readonly batch: number;
-  /** A file or folder of LoRA weights. */
   readonly lora?: string;
-  /** Of a run: the checkpoint after so many updates; default the last. */
   readonly step?: number;
-  /** Of a run: the model without what the run has learned. */
   readonly base?: boolean;
-  /** Where single pictures go. */
   readonly out: string;
-  /** One file with all pictures instead. */
   readonly grid?: string;
   readonly device?: string;
 }
 
-const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
-const usualSteps = 28;
+export function addSample(program: Command): void {
+  program
+    .command('sample')
+    .description(
+      "make pictures from prompts with a model folder in diffusers' layout, or with what a run has made of it",
+    )
+    .argument('<model>', 'a folder (Stable Diffusion 1.x, 3.x, or a DiT), an embedded model, a configuration or a run')
+    .option('--prompt <text>', 'a prompt; may be given again', collect)
+    .option('--prompts <file>', 'a file of prompts, .txt or .jsonl')
+    .option('--n <count>', 'pictures for each prompt', wholeNumber(1), 1)
+    .option('--seed <number>', 'seed of the first picture; each next has one more', wholeNumber(0), 0)
+    .option('--steps <count>', "sampling steps (default: 28, or those of the run's evaluations)", wholeNumber(1))
+    .option(
+      '--guidance <scale>',
+      "classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT, or that of the run's evaluations)",
+      positive,
+    )
+    .option('--ode', 'deterministic steps (default, but for a run whose evaluations have sampler.eval_noise)')
+    .option('--sde', "steps with noise, as in rollouts: the run's, or flow-sde with 0.7 and DDIM with eta 1")
+    .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
+    .option('--lora <file>', 'an adapter: a file or folder of PEFT or diffusers')
+    .option(...shared.step)
+    .option('--base', 'of a run: the model as it was before')
+    .option('--out <folder>', 'where the pictures go, 0000.png and on', 'samples')
+    .option('--grid <file>', 'write one PNG with all pictures instead')
+    .option(...shared.device)
+    .action(async (model: string, options: SampleOptions) => {
+      for (const path of await sample(model, options)) process.stdout.write(`${path}\n`);
+    });
+}
 
-/** One picture to make. */
-export interface Job {
-  readonly prompt: string;
-  readonly seed: number;
+/** Makes the pictures; returns the paths written. */
+async function sample(given: string, options: SampleOptions): Promise<string[]> {
+  const { ode, sde, lora, n, grid, out } = options;
+  if (ode && sde) throw new UsageError('sample: --ode and --sde exclude each other');
+  const prompts = await promptsOf(options);
+  const reporter = new Reporter();
+  const model = await loadModel(given, { ...options, adapter: lora, lora: undefined });
+  try {
+    const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
+    for (const warning of cutPrompts(model.pipeline, asked)) reporter.warn(warning);
+    const onStep = progress(reporter, prompts.length * n);
+    const pictures = await model.sample(prompts, { ...options, stochastic: ode ? false : sde, onStep });
+    if (grid) {
+      const drawn = captionedGrid(rowsOf(prompts, pictures), squareGrid(prompts.length, n));
+      const seeds = pictures.map(({ seed }) => seed).join(' ');
+      await writeWhole(grid, encodePng(drawn, { ...pictures[0]!.how, prompts: prompts.join('\n'), seeds }));
+      return [grid];
+    }
+    const paths = pictures.map((_, i) => join(out, `${String(i).padStart(4, '0')}.png`));
+    for (const [i, path] of paths.entries()) await pictures[i]!.save(path);
+    return paths;
+  } finally {
+    reporter.clear();
+    model.close();
+  }
 }
 
 async function promptsOf({ prompt = [], prompts }: SampleOptions): Promise<string[]> {
@@ -69,119 +96,11 @@ async function promptsOf({ prompt = [], prompts }: SampleOptions): Promise<strin
   return all;
 }
 
-/** How pictures are drawn, but for the memory it takes. */
-type Sampling = Omit<PictureSamplerOptions, 'batch'>;
-
-/** A model that is ready to draw. */
-interface Drawer {
-  readonly model: GenerativeModel;
-  readonly pipeline: Pipeline;
-  /** How it usually draws. */
-  readonly usual: Sampling;
-  /** Its steps with noise. */
-  readonly rollout: TransitionOptions;
-}
-
-/** Loads what the command line names: a run, a configuration, or a model folder. */
-async function loadDrawer(device: Device, given: string, options: SampleOptions): Promise<Drawer> {
-  const { lora, step, base } = options;
-  const folder = await findRun(given);
-  if (folder === undefined && (step !== undefined || base))
-    throw new UsageError(`${given} is no run: --step and --base are for runs`);
-  if (folder !== undefined && lora !== undefined) throw new UsageError(`${folder} is a run: it has its own adapter`);
-  if (folder !== undefined || /\.ya?ml$/.test(given)) {
-    const config = await loadConfig(folder ?? given);
-    const model = await loadModel(device, config);
-    if (folder !== undefined && !base) await readRunWeights(model, await RunDirectory.open(folder), config, step);
-    if (lora !== undefined) await initAdapter(model, lora);
-    return { model, pipeline: model.pipeline, usual: evaluationSampling(config), rollout: config.sampler };
-  }
-  const pipeline = await loadPipeline(device, modelFolder(given));
-  if (lora !== undefined) await loadLora(lora, pipeline.network, { component: componentOf(pipeline.kind) });
-  const kind = pipeline.kind === 'sd3' ? 'flow-sde' : 'ddim';
-  return {
-    model: frozenModel(pipeline),
-    pipeline,
-    usual: { steps: usualSteps, guidance: usualGuidance[pipeline.kind] },
-    rollout: { kind, noise: defaultNoise[kind] },
-  };
-}
-
 /** Shows how far the work is: one live line on a terminal, a line a batch otherwise. */
-function progress(reporter: Reporter, total: number): NonNullable<DrawOptions['onStep']> {
+function progress(reporter: Reporter, total: number): NonNullable<SamplingOptions['onStep']> {
   return (done, step, steps) => {
     const line = `sampling  picture ${Math.min(done + 1, total)}/${total}  step ${step}/${steps}`;
     if (step === steps) reporter.progress(line);
     else reporter.status(line);
   };
-}
-
-/** Makes the pictures; returns the paths written. */
-export async function sample(given: string, options: SampleOptions): Promise<string[]> {
-  if (options.ode && options.sde) throw new UsageError('sample: --ode and --sde exclude each other');
-  const prompts = await promptsOf(options);
-  const jobs = prompts.flatMap((prompt, p) =>
-    Array.from({ length: options.n }, (_, i): Job => ({ prompt, seed: options.seed + p * options.n + i })),
-  );
-  const reporter = new Reporter();
-  const device = await openDevice(options);
-  try {
-    const { model, pipeline, usual, rollout } = await preparing(() => loadDrawer(device, given, options));
-    const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
-    warnOfCuts(pipeline, asked, (line) => reporter.warn(line));
-    const { steps = usual.steps, guidance = usual.guidance, batch, ode, sde } = options;
-    const stochastic = ode ? undefined : sde ? rollout : usual.stochastic;
-    const onStep = progress(reporter, jobs.length);
-    const pictures = await drawWith(model, jobs, { steps, guidance, stochastic, batch, onStep });
-    const how = { steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
-    const common = { model: given, ...how };
-    if (options.grid) {
-      const grid = captionedGrid(rowsOf(prompts, pictures), squareGrid(prompts.length, options.n));
-      const text = { ...common, prompts: prompts.join('\n'), seeds: jobs.map(({ seed }) => seed).join(' ') };
-      await writeWhole(options.grid, encodePng(grid, text));
-      return [options.grid];
-    }
-    const paths: string[] = [];
-    for (const [i, { prompt, seed }] of jobs.entries()) {
-      const path = join(options.out, `${String(i).padStart(4, '0')}.png`);
-      await writeWhole(path, encodePng(pictures[i]!, { ...common, prompt, seed: String(seed) }));
-      paths.push(path);
-    }
-    return paths;
-  } finally {
-    reporter.clear();
-    device.close();
-  }
-}
-
-export interface DrawOptions {
-  readonly steps: number;
-  /** Default by the kind of model. */
-  readonly guidance?: number;
-  /** Pictures computed at once. */
-  readonly batch: number;
-  /** Called after each step of a batch, with the pictures done before it. */
-  readonly onStep?: (done: number, step: number, steps: number) => void;
-}
-
-/** Makes pictures by a pipeline; each depends on its prompt and seed alone. */
-export async function draw(pipeline: Pipeline, jobs: readonly Job[], options: DrawOptions): Promise<Picture[]> {
-  return drawWith(frozenModel(pipeline), jobs, { guidance: usualGuidance[pipeline.kind], ...options });
-}
-
-async function drawWith(
-  model: GenerativeModel,
-  jobs: readonly Job[],
-  { onStep, batch, ...sampling }: DrawOptions & Sampling,
-): Promise<Picture[]> {
-  const sampler = await PictureSampler.create(model, { ...sampling, batch: Math.min(batch, jobs.length) });
-  try {
-    const wanted = jobs.map(({ prompt, seed }) => ({ prompt: { prompt, meta: {} }, seed }));
-    const pictures = await sampler.draw(wanted, { onStep });
-    const bad = pictures.findIndex(({ finite }) => !finite);
-    if (bad >= 0) throw new DivergedError(`picture ${bad}, "${jobs[bad]!.prompt}": its values are not finite numbers`);
-    return pictures;
-  } finally {
-    sampler.dispose();
-  }
 }

@@ -1,14 +1,11 @@
 /** `winnow runs`: the runs below a folder, a line each. */
 import { basename } from 'node:path';
-import type { RunInfo } from '../../finetune/run/folder.js';
-import { formatSeconds } from '../reporter.js';
-import { summaryFigures } from './results.js';
+import { formatSeconds } from '../../finetune/report/numbers.js';
+import { summaryFigures } from '../../finetune/report/results.js';
+import type { ListedRun } from '../../finetune/run/list.js';
 
 /** A table of runs, or a line that says there are none. */
-export function formatRuns(
-  out: string,
-  runs: readonly { readonly folder: string; readonly info: RunInfo }[],
-): string[] {
+export function formatRuns(out: string, runs: readonly ListedRun[]): string[] {
   if (runs.length === 0) return [`no runs in ${out}`];
   const rows = runs.map(({ folder, info: { status, updates, of, seconds, rewards, exit } }) => {
     const figures = rewards?.reward && summaryFigures(rewards.reward);

@@ -9,7 +9,7 @@ import { CheckpointError, readCheckpointInfo } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
 import { componentOf, type Weights } from '../adapter.js';
 import { UsageError } from '../errors.js';
-import { RunDirectory } from '../run/folder.js';
+import { RunFolder } from '../run/folder.js';
 import { exportModel } from './model_folder.js';
 
 export interface ExportOptions {
@@ -29,19 +29,19 @@ export interface ExportOptions {
  * model itself is not loaded.
  */
 export async function exportRun(given: string, options: ExportOptions): Promise<string> {
-  const run = await RunDirectory.open(given);
+  const run = await RunFolder.open(given);
   const checkpoint = await run.findCheckpoint(options.step);
   const { config } = await readCheckpointInfo(checkpoint);
   if (options.ema && config.train.ema === 0)
-    throw new UsageError(`${run.folder} has no moving averages: train.ema is 0; export without --ema`);
-  const out = options.out ?? join(run.folder, 'export', options.format);
+    throw new UsageError(`${run.path} has no moving averages: train.ema is 0; export without --ema`);
+  const out = options.out ?? join(run.path, 'export', options.format);
   const component = componentOf(run.info.model.kind);
   const weights = options.ema ? 'ema' : 'adapter';
   const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
   if (config.lora === null) {
     if (options.format !== 'diffusers')
       throw new UsageError(
-        `${run.folder} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
+        `${run.path} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
       );
     const file = join(checkpoint, `${weights}.safetensors`);
     return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });

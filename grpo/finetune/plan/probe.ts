@@ -21,7 +21,7 @@ import { groupsInTurn, samplesAtOnce } from '../../rollout/stages.js';
 import { guided } from '../../sampling/sampler.js';
 import { Trainer } from '../../trainer.js';
 import { openDevice } from '../device.js';
-import { loadModel } from '../policy.js';
+import { loadPolicy } from '../policy.js';
 
 export interface Probe {
   /** The adapter's name. */
@@ -40,7 +40,7 @@ const repeats = 3; // real steps of each part; the first one compiles and is not
 export async function probe(config: RunConfig, name?: string): Promise<Probe> {
   const device = await openDevice({ device: name });
   try {
-    const model = await loadModel(device, config);
+    const model = await loadPolicy(device, config);
     const used = (): number => device.memory().liveBytes + device.memory().plannedBytes;
     const weights = used();
     const trainer = await Trainer.create(model, new CombinedReward([]), config);

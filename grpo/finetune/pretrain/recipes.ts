@@ -20,8 +20,9 @@ import { checkScene } from '../../../models/scenes/reader/scene_checker.js';
 import { sceneSize } from '../../../models/scenes/scenes.js';
 import type { TrainingOptions } from '../../../models/scenes/training.js';
 import { loadVae, pretrainVae, reconstructions, saveVae } from '../../../models/scenes/vae.js';
-import { draw } from '../../cli/commands/sample.js';
 import { alphasCumprod } from '../../sampling/schedule.js';
+import { drawJobs } from '../drawing.js';
+import { frozenModel } from '../policy.js';
 
 interface Job {
   readonly device: Device;
@@ -192,7 +193,7 @@ async function examineGenerator(
 ): Promise<{ readonly accuracy: number; readonly score: number; readonly path: string }> {
   const words = Array.from({ length: count }, (_, i) => wordsOf.heldOut[i % wordsOf.heldOut.length]!);
   const jobs = words.map((own, i) => ({ prompt: writeCaption(own), seed: i }));
-  const pictures = await draw(pipeline, jobs, { steps: 10, guidance: 1, batch: 64 });
+  const pictures = await drawJobs(frozenModel(pipeline), jobs, { steps: 10, guidance: 1, batch: 64 });
   const scores = pictures.map((picture, i) => checkScene(valuesOf(picture), words[i]!));
   const path = join(folder, `${name}.png`);
   const shown = jobs.slice(0, 64);

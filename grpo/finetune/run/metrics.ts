@@ -1,7 +1,22 @@
 /** What a run writes of its updates and evaluations: flat objects, with TRL's names where it has one. */
 import { type Estimate, type Evaluation, estimateDifference, estimateMean } from '../../evaluate.js';
 import type { OptimizerReport, UpdateReport } from '../../trainer.js';
-import type { RewardSummary, RunRecord } from './folder.js';
+
+/** A reward on held-out prompts before and after, for lists of runs. */
+export interface RewardSummary {
+  readonly before: number;
+  readonly after: number;
+  /** The 95 % interval of the difference. */
+  readonly low: number;
+  readonly high: number;
+  /** Pictures. */
+  readonly n: number;
+}
+
+/** A record of a .jsonl file: `update` is the number of updates done when it was written. */
+export interface RunRecord {
+  readonly update: number;
+}
 
 export interface UpdateRecord extends RunRecord {
   readonly [name: string]: number;

@@ -1,19 +1,17 @@
-/** A training under way: update after update into a run's folder, with evaluations, grids, checkpoints and its end. */
-import { basename } from 'node:path';
+/** A training: update after update, with evaluations, grids and checkpoints, told as a stream of events. */
 import { writing } from '../../../engine/files.js';
 import type { GridRow } from '../../../models/pictures/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
-import { exitCodeOf } from '../../cli/exit_codes.js';
-import { doneLines, evaluationRow, headLines, statusLine, tableHead, tableRow } from '../../cli/print/train.js';
-import type { Reporter } from '../../cli/reporter.js';
 import type { Evaluation } from '../../evaluate.js';
 import { promptsOfUpdate } from '../../prompt_order.js';
 import { RewardError } from '../../rewards/reward.js';
 import type { Trainer } from '../../trainer.js';
+import { drawSamples, evaluateHeldOut } from '../drawing.js';
 import { InterruptedError } from '../errors.js';
-import { type DrawingOptions, drawSamples, evaluateHeldOut } from '../held_out.js';
+import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
-import type { RunDirectory } from './folder.js';
+import type { ProgressEvent, RunEvent } from './events.js';
+import type { RunFolder } from './folder.js';
 import { readGrid, writeBeforeAfter, writeGrid } from './grids.js';
 import {
   compareEvaluations,
@@ -23,12 +21,33 @@ import {
   type UpdateRecord,
   updateRecord,
 } from './metrics.js';
+import { told } from './told.js';
 
 const evaluationSeed = 0; // the noise of every run's evaluations: runs of other seeds are compared on the same
 
-export class TrainingRun {
+export interface TrainingOptions {
+  /** Ends the run in good order, by its reason: after the group at hand, with a checkpoint. */
+  readonly signal?: AbortSignal | undefined;
+  /** Tell of every step; each is waited for then. Default false. */
+  readonly progress?: boolean | undefined;
+}
+
+/** What happens while a part of the training runs; what it returns is for the next part. */
+type Events<R = void> = AsyncGenerator<RunEvent, R, undefined>;
+
+/**
+ * Trains to the end of `train.updates`, from where the trainer stands, into the run's folder: checkpoints and pictures; the
+ * other files are written by those who hear the events (sinks.ts). On an error or an interruption the weights are saved where
+ * they are those of the last update, the last event says what is left, and the error is thrown.
+ */
+export const training = (session: Session, trainer: Trainer, run: RunFolder, options: TrainingOptions = {}): Events =>
+  new Training(session, trainer, run, options).events();
+
+class Training {
   private readonly started = performance.now();
   private readonly secondsBefore: number;
+  private readonly end = new AbortController();
+  private readonly signal: AbortSignal;
   private saved: number | undefined;
   private readonly pace: number[] = [];
   /** The samples drawn before the first update and last. */
@@ -37,157 +56,152 @@ export class TrainingRun {
   constructor(
     private readonly session: Session,
     private readonly trainer: Trainer,
-    private readonly run: RunDirectory,
-    private readonly reporter: Reporter,
-    private readonly signal: AbortSignal,
+    private readonly run: RunFolder,
+    private readonly options: TrainingOptions,
   ) {
     this.secondsBefore = run.info.seconds;
     this.saved = trainer.updates > 0 ? trainer.updates : undefined;
-    reporter.log = (line) => run.log(line);
+    this.signal = options.signal ? AbortSignal.any([options.signal, this.end.signal]) : this.end.signal;
   }
 
-  /** Trains to the end. On an error, run.json and the terminal say what is left; the error is thrown on. */
-  async train(): Promise<void> {
+  async *events(): Events {
     const { config } = this.session;
     try {
-      for (const line of headLines(this.run, this.session)) this.reporter.fact(line);
-      if (this.session.device.info.software)
-        this.reporter.warn('this adapter is a CPU: fine for the embedded models, not for Stable Diffusion');
-      this.reporter.object({ event: 'run', run: this.run.folder, config, model: this.run.info.model });
-      this.reporter.fact(tableHead());
-      if ((await this.evaluationAfter(0)) === undefined) await this.look({ evaluate: true, grid: true });
+      yield* this.start();
+      if ((await this.evaluationAfter(0)) === undefined) yield* this.look({ evaluate: true, grid: true });
       while (this.trainer.updates < config.train.updates) {
-        await this.update();
+        yield* this.update();
         const done = this.trainer.updates;
         const isLast = done === config.train.updates;
         const due = (every: number): boolean => every > 0 && done % every === 0;
-        if (isLast || due(config.save.every)) await this.save();
-        if (!isLast) await this.look({ evaluate: due(config.eval.every), grid: due(config.sample.every) });
+        if (isLast || due(config.save.every)) yield* this.save();
+        if (!isLast) yield* this.look({ evaluate: due(config.eval.every), grid: due(config.sample.every) });
       }
-      await this.finish();
+      yield* this.finish();
     } catch (error) {
-      throw await this.fail(error);
+      throw yield* this.fail(error);
     }
   }
 
-  private async update(): Promise<void> {
-    const { config, prompts } = this.session;
-    const { trainer, run, reporter, signal } = this;
-    const { updates: of, lr } = config.train;
-    const start = performance.now();
-    const left = this.secondsLeft();
-    const view = { update: trainer.updates, of, keep: config.grpo.keep[0]!, steps: config.sampler.steps };
-    const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
-    const report = await trainer.update(chosen, {
-      signal,
-      // Being told of each step costs a wait for it.
-      ...(reporter.live && {
-        onProgress: (progress) => reporter.status(statusLine(progress, { ...view, secondsLeft: left })),
-      }),
-    });
-    const seconds = (performance.now() - start) / 1000;
-    this.pace.push(seconds);
-    const record = updateRecord(report, { seconds, lr });
-    await run.append('groups', groupRecords(report));
-    await run.append('metrics', [record]);
-    const { calls, decodes, trained } = run.info.totals;
-    await run.change({
-      updates: trainer.updates,
-      seconds: this.seconds(),
-      totals: {
-        calls: calls + report.counts.calls,
-        decodes: decodes + report.counts.decodes,
-        trained: trained + report.counts.trained,
+  private async *start(): Events {
+    const { config, device, model } = this.session;
+    const { info, features } = device;
+    yield {
+      kind: 'started',
+      run: this.run.path,
+      info: this.run.info,
+      config,
+      device: {
+        description: info.description,
+        software: info.software,
+        f16: features.f16,
+        subgroups: features.subgroupSize > 0,
       },
-    });
-    reporter.fact(tableRow(record, of));
-    reporter.object({ event: 'update', ...record });
-    this.warnOf(record);
+      pictureSize: model.pictureSize,
+      weights: weightsOf(config),
+    };
   }
 
-  private warnOf(record: UpdateRecord): void {
+  private async *update(): Events {
+    const { config, prompts } = this.session;
+    const { trainer, options, signal } = this;
+    const start = performance.now();
+    const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
+    const report = yield* this.told((tell) =>
+      trainer.update(chosen, { signal, ...(options.progress && { onProgress: tell }) }),
+    );
+    const seconds = (performance.now() - start) / 1000;
+    this.pace.push(seconds);
+    const record = updateRecord(report, { seconds, lr: config.train.lr });
+    const { reward, counts } = report;
+    yield {
+      kind: 'update',
+      update: trainer.updates,
+      of: config.train.updates,
+      reward,
+      record,
+      groups: groupRecords(report),
+      counts,
+      seconds: this.seconds(),
+    };
     if (record.frac_reward_zero_std === 1)
-      this.reporter.warn(`update ${record.update}: all rewards of each group are equal; nothing was learned from it`);
+      yield* warning(`update ${record.update}: all rewards of each group are equal; nothing was learned from it`);
     if (!Number.isFinite(record.grad_norm))
-      this.reporter.warn(`update ${record.update}: a gradient was not finite; its step was left out`);
+      yield* warning(`update ${record.update}: a gradient was not finite; its step was left out`);
   }
 
   /** Evaluates and draws what is asked for, with the averages in place of the weights where there are some. */
-  private async look(what: {
-    readonly evaluate: boolean;
-    readonly grid: boolean;
-  }): Promise<EvaluationRecord | undefined> {
+  private async *look(what: { readonly evaluate: boolean; readonly grid: boolean }): Events<Evaluation | undefined> {
     if (!what.evaluate && !what.grid) return undefined;
-    const { trainer, run, reporter, session } = this;
-    const done = trainer.updates;
+    const { trainer, run, session, signal } = this;
+    const update = trainer.updates;
     const of = session.config.train.updates;
-    return trainer.withAverages(async () => {
-      if (what.grid) {
-        const rows = await drawSamples(session, this.drawing('drawing'));
-        await writeGrid(session, run.sample(done), rows, done);
-        this.samples = { ...(done === 0 ? { before: rows } : this.samples), last: rows };
-        reporter.progress(`${' '.repeat(11)}drawn ${run.sample(done)}`);
-      }
-      if (!what.evaluate) return undefined;
-      const scores = await evaluateHeldOut(session, { seed: evaluationSeed, ...this.drawing('evaluating') });
-      const record = evaluationRecord(done, evaluationSeed, scores);
-      await run.append('evaluations', [record]);
-      reporter.fact(evaluationRow(done, of, record.rewards, weightsOf(session.config)));
-      reporter.object({ event: 'evaluation', update: done, rewards: record.rewards });
-      return record;
+    const progress = (phase: 'drawing' | 'evaluating', tell: (at: ProgressEvent['at']) => void) => ({
+      signal,
+      ...(this.options.progress && { onProgress: (done: number, all: number) => tell({ phase, done, of: all }) }),
     });
-  }
-
-  private drawing(what: string): DrawingOptions {
-    const { reporter, signal } = this;
-    return { signal, onProgress: (done, of) => reporter.status(`${' '.repeat(11)}[${what}  picture ${done}/${of}]`) };
+    if (what.grid) {
+      const rows = yield* this.told((tell) =>
+        trainer.withAverages(() => drawSamples(session, progress('drawing', tell))),
+      );
+      await writeGrid(session, run.sample(update), rows, update);
+      this.samples = { ...(update === 0 ? { before: rows } : this.samples), last: rows };
+      yield { kind: 'pictures', update, path: run.sample(update), rows };
+    }
+    if (!what.evaluate) return undefined;
+    const scores = yield* this.told((tell) =>
+      trainer.withAverages(() => evaluateHeldOut(session, { seed: evaluationSeed, ...progress('evaluating', tell) })),
+    );
+    const { rewards } = evaluationRecord(update, evaluationSeed, scores);
+    yield { kind: 'evaluation', update, of, seed: evaluationSeed, rewards, scores, weights: weightsOf(session.config) };
+    return scores;
   }
 
   /** Writes a checkpoint of the updates done, if there is none yet, and deletes old ones. */
-  private async save(): Promise<void> {
+  private async *save(): Events {
     const { trainer, run, session } = this;
-    const done = trainer.updates;
-    if (this.saved === done) return;
-    const path = run.checkpoint(done);
+    const update = trainer.updates;
+    if (this.saved === update) return;
+    const path = run.checkpoint(update);
     await writing(path, () => writeCheckpoint(path, trainer.state, session.config));
-    this.saved = done;
+    this.saved = update;
     await writing(run.checkpoints, () => pruneCheckpoints(run.checkpoints, session.config.save.keep));
-    this.reporter.progress(`${' '.repeat(11)}saved ${path}`);
-    this.reporter.object({ event: 'checkpoint', update: done, path });
+    yield { kind: 'checkpoint', update, path };
   }
 
-  private async finish(): Promise<void> {
-    const { trainer, run, reporter, session } = this;
+  private async *finish(): Events {
+    const { trainer, run } = this;
     const { updates } = trainer;
     const before: Evaluation = (await this.evaluationAfter(0))?.scores ?? {};
-    const known = await this.evaluationAfter(updates); // where a run was ended after its last evaluation
-    const after = (await this.look({ evaluate: !known, grid: true })) ?? known!;
-    const beforeAfter = await this.compareSamples();
-    const rewards = compareEvaluations(before, after.scores);
+    const known = (await this.evaluationAfter(updates))?.scores; // where a run was ended after its last evaluation
+    const after = (yield* this.look({ evaluate: !known, grid: true })) ?? known!;
+    const beforeAfter = yield* this.compareSamples();
+    const rewards = compareEvaluations(before, after);
     if (!('reward' in rewards))
-      reporter.warn('eval.n is not what it was at the start of the run: before and after can not be compared');
-    const seconds = this.seconds();
-    await run.change({ status: 'done', seconds, rewards, exit: { code: 0, reason: 'done' } });
-    const [first] = (await run.read('metrics')) as UpdateRecord[];
+      yield* warning('eval.n is not what it was at the start of the run: before and after can not be compared');
+    const [first] = await run.read<UpdateRecord>('metrics');
     const spread = first?.['spread/all'] ?? 0; // that of groups as the model drew them before
-    const deviation = spread > 0 ? spread : undefined;
-    for (const line of doneLines(updates, seconds, rewards, weightsOf(session.config), deviation))
-      reporter.result(line);
-    const last = run.sample(updates);
-    reporter.hint(`look  ${beforeAfter ?? `${run.sample(0)}${updates > 0 ? ` and ${basename(last)}` : ''}`}`);
-    reporter.hint(`next  winnow export ${run.folder}${session.model.lora ? ' --format diffusers' : ''}`);
-    const samples = [run.sample(0), last, ...(beforeAfter ? [beforeAfter] : [])];
-    reporter.object({ event: 'done', run: run.folder, updates, seconds, rewards, samples });
+    yield {
+      kind: 'done',
+      run: run.path,
+      updates,
+      seconds: this.seconds(),
+      rewards,
+      deviation: spread > 0 ? spread : undefined,
+      samples: [run.sample(0), run.sample(updates), ...(beforeAfter ? [beforeAfter] : [])],
+      weights: weightsOf(this.session.config),
+      adapter: this.session.model.lora !== null,
+    };
   }
 
   /** Puts the samples before and after on one picture; undefined where nothing was learned or those before are gone. */
-  private async compareSamples(): Promise<string | undefined> {
+  private async *compareSamples(): Events<string | undefined> {
     const { session, run, trainer } = this;
     const { last } = this.samples;
     if (trainer.updates === 0 || !last) return undefined;
     const before = this.samples.before ?? (await readGrid(session, run.sample(0), 0)); // drawn before a resumption
     if (!before) {
-      this.reporter.warn(`${run.sample(0)} is gone, or of other prompts, seeds or size: there is no before and after`);
+      yield* warning(`${run.sample(0)} is gone, or of other prompts, seeds or size: there is no before and after`);
       return undefined;
     }
     await writeBeforeAfter(session, run.beforeAfter, before, last, trainer.updates);
@@ -195,43 +209,47 @@ export class TrainingRun {
   }
 
   private async evaluationAfter(updates: number): Promise<EvaluationRecord | undefined> {
-    const all = (await this.run.read('evaluations')) as EvaluationRecord[]; // as look() writes them
-    return all.findLast(({ update }) => update === updates);
+    return (await this.run.read<EvaluationRecord>('evaluations')).findLast(({ update }) => update === updates);
   }
 
-  /** Saves what can be saved, says where it is, and gives the error to throw. */
-  private async fail(error: unknown): Promise<unknown> {
-    const { trainer, run, reporter } = this;
+  /** Saves what can be saved and says what is left; the error to throw. */
+  private async *fail(error: unknown): Events<unknown> {
+    const { trainer, run } = this;
     const interrupted = error instanceof InterruptedError;
-    reporter.log = (line) => {
-      try {
-        run.log(line);
-      } catch {
-        // What can't be written may be the reason for ending.
-      }
-    };
     // These leave the weights as the last update left them; of others nobody knows.
-    if (interrupted || error instanceof RewardError)
-      await this.save().catch((failure) => reporter.warn(messageOf(failure)));
-    const last = (await listCheckpoints(run.checkpoints)).at(-1);
-    const resume = last ? `go on with: winnow train --resume ${run.folder}` : 'there is no checkpoint yet';
-    const reported = interrupted
-      ? new InterruptedError(error.signal, `stopped after update ${trainer.updates}; ${resume}`)
-      : error;
-    await run
-      .change({
-        status: interrupted ? 'interrupted' : 'failed',
-        seconds: this.seconds(),
-        exit: { code: exitCodeOf(error), reason: messageOf(error) },
-      })
-      .catch(() => {}); // the disk may be what failed
-    if (!interrupted) {
-      reporter.clear();
-      reporter.warn(
-        last ? `the last checkpoint is ${last}; ${resume}` : `stopped after update ${trainer.updates}; ${resume}`,
-      );
+    if (interrupted || error instanceof RewardError) {
+      try {
+        yield* this.save();
+      } catch (failure) {
+        yield* warning(failure instanceof Error ? failure.message : String(failure));
+      }
     }
-    return reported;
+    const { updates } = trainer;
+    const checkpoint = (await listCheckpoints(run.checkpoints)).at(-1);
+    const status = interrupted ? 'interrupted' : 'failed';
+    yield { kind: 'failed', run: run.path, status, error, updates, seconds: this.seconds(), checkpoint };
+    if (!interrupted) return error;
+    return new InterruptedError(
+      error.signal,
+      `stopped after update ${updates}; ${resumption({ run: run.path, checkpoint })}`,
+    );
+  }
+
+  /** Runs a part of the training and tells where it stands; a reader who stops reading ends it. */
+  private async *told<R>(body: (tell: (at: ProgressEvent['at']) => void) => Promise<R>): Events<R> {
+    const { train, grpo, sampler } = this.session.config;
+    const about = {
+      kind: 'progress' as const,
+      update: this.trainer.updates,
+      of: train.updates,
+      groupSize: grpo.keep[0]!,
+      steps: sampler.steps,
+      secondsLeft: this.secondsLeft(),
+    };
+    return yield* told<RunEvent, R>(
+      (tell) => body((at) => tell({ ...about, at })),
+      () => this.end.abort(new InterruptedError('SIGINT')),
+    );
   }
 
   private seconds(): number {
@@ -247,4 +265,6 @@ export class TrainingRun {
   }
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+async function* warning(message: string): Events {
+  yield { kind: 'warning', message };
+}

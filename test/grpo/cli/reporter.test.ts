@@ -1,6 +1,7 @@
 /** What long commands print, and where: on terminals, into pipes, as JSON. */
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { bar, catchInterrupts, formatSeconds, Reporter, type ReporterOptions } from '../../../grpo/cli/reporter.js';
+import { catchInterrupts } from '../../../grpo/cli/interrupts.js';
+import { Reporter, type ReporterOptions } from '../../../grpo/cli/reporter.js';
 import { InterruptedError } from '../../../grpo/finetune/errors.js';
 
 afterEach(() => {
@@ -9,9 +10,9 @@ afterEach(() => {
   for (const stream of [process.stdout, process.stderr]) Reflect.deleteProperty(stream, 'isTTY');
 });
 
-/** What a reporter writes to each stream, and logs, where both are terminals or neither. */
+/** What a reporter writes to each stream, where both are terminals or neither. */
 function printed(isTTY: boolean, options: ReporterOptions, body: (reporter: Reporter) => void) {
-  const found = { stdout: '', stderr: '', log: '' };
+  const found = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     Object.defineProperty(process[name], 'isTTY', { value: isTTY, configurable: true });
     vi.spyOn(process[name], 'write').mockImplementation((text) => {
@@ -19,11 +20,7 @@ function printed(isTTY: boolean, options: ReporterOptions, body: (reporter: Repo
       return true;
     });
   }
-  const reporter = new Reporter(options);
-  reporter.log = (line) => {
-    found.log += `${line}\n`;
-  };
-  body(reporter);
+  body(new Reporter(options));
   vi.restoreAllMocks();
   return found;
 }
@@ -43,7 +40,6 @@ describe('a reporter', () => {
     expect(printed(false, {}, everything)).toEqual({
       stdout: 'model  m\ndone  all\n',
       stderr: 'loading\n! slow\nnext  more\n',
-      log: 'model  m\nloading\n! slow\ndone  all\nnext  more\n',
     });
   });
 
@@ -52,7 +48,6 @@ describe('a reporter', () => {
     const shown = printed(true, {}, everything);
     expect(shown.stdout).toBe('\x1b[1mmodel\x1b[22m  m\n\x1b[1mdone\x1b[22m  all\n');
     expect(shown.stderr).toBe('\rlive\x1b[K\r\x1b[Kloading\n! slow\n\x1b[1mnext\x1b[22m  more\n');
-    expect(shown.log).not.toContain('\x1b');
     vi.stubEnv('NO_COLOR', '1');
     expect(printed(true, {}, everything).stdout).toBe('model  m\ndone  all\n');
   });
@@ -61,7 +56,6 @@ describe('a reporter', () => {
     expect(printed(true, { json: true }, everything)).toMatchObject({ stdout: '{"event":"x"}\n', stderr: '! slow\n' });
     const quiet = printed(false, { quiet: true }, everything);
     expect(quiet).toMatchObject({ stdout: 'done  all\n', stderr: '! slow\nnext  more\n' });
-    expect(quiet.log).toContain('model  m');
   });
 });
 
@@ -93,9 +87,4 @@ describe('signals', () => {
     release();
     expect(process.listenerCount('SIGINT')).toBe(before);
   });
-});
-
-test('bars and times', () => {
-  expect([bar(0, 4), bar(0.5, 4), bar(1, 4), bar(7, 4)]).toEqual(['----', '##--', '####', '####']);
-  expect([36.4, 720, 12600].map(formatSeconds)).toEqual(['36 s', '12 min', '3.5 h']);
 });

@@ -1,17 +1,13 @@
 import { expect, test } from 'vitest';
-import { warnOfCuts } from '../../../grpo/finetune/session.js';
+import { cutPrompts } from '../../../grpo/finetune/session.js';
 
 const cut = (prompt: string): string => (prompt.startsWith('long') ? `end of ${prompt}` : '');
 
-function warnings(...prompts: string[]): string[] {
-  const lines: string[] = [];
-  warnOfCuts(
+const warnings = (...prompts: string[]): string[] =>
+  cutPrompts(
     { cut },
     prompts.map((prompt) => ({ prompt, meta: {} })),
-    (line) => lines.push(line),
   );
-  return lines;
-}
 
 test('prompts that are read to their end need no warning', () => {
   expect(warnings('a', 'b')).toEqual([]);

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import { exitCodeOf } from '../../../grpo/cli/exit_codes.js';
+import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import {
   clipConfig,

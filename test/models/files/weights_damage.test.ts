@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { describeError } from '../../../grpo/cli/exit_codes.js';
+import { describeError } from '../../../grpo/cli/describe_error.js';
 import { loadWeights } from '../../../models/files/weights.js';
 import {
   declare,

@@ -9,7 +9,7 @@ import {
   type SafetensorsFile,
   writeSafetensors,
 } from '../../../engine/safetensors.js';
-import { exitCodeOf } from '../../../grpo/cli/exit_codes.js';
+import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
 import { packageRoot } from '../../../kernels/kernel.js';
 import { linear } from '../../../models/blocks/layers.js';
 import { Parameters } from '../../../models/blocks/parameters.js';

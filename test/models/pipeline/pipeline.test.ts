@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { scope } from '../../../engine/tensor/scope.js';
 import { tensor } from '../../../engine/tensor/tensor.js';
-import { sample } from '../../../grpo/cli/commands/sample.js';
 import { scheduleOf } from '../../../grpo/finetune/policy.js';
 import { Sampler } from '../../../grpo/sampling/sampler.js';
 import { odeStepsOf } from '../../../grpo/sampling/transitions.js';
@@ -12,6 +11,7 @@ import { packageRoot } from '../../../kernels/kernel.js';
 import { loadPipeline } from '../../../models/pipeline/pipeline.js';
 import { testDevice } from '../../check.js';
 import { readFixture } from '../../fixtures.js';
+import { winnow } from '../../grpo/cli/output.js';
 import { temporaryFolder } from '../../temporary.js';
 
 const device = await testDevice();
@@ -73,27 +73,25 @@ describe('the end of a prompt that no text encoder reads', () => {
 });
 
 describe('the command', () => {
-  const options = { prompt: ['a red circle'], n: 3, seed: 5, steps: 2, batch: 2, out: join(temporary, 'out') };
+  /** Draws by `winnow sample` into a folder; the paths of its pictures. */
+  const sample = async (out: string, ...more: string[]): Promise<string[]> => {
+    const args = ['sample', folderOf('sd1'), '--steps', '2', '--out', join(temporary, out), ...more];
+    const { status, stdout, stderr } = await winnow(...args);
+    expect(status, stderr).toBe(0);
+    return stdout.trim().split('\n');
+  };
 
   test('writes each picture, the same whatever the batch', async () => {
-    const paths = await sample(folderOf('sd1'), options);
+    const prompt = ['--prompt', 'a red circle'];
+    const paths = await sample('out', ...prompt, '--n', '3', '--seed', '5', '--batch', '2');
     expect(paths.map((path) => path.slice(-8))).toEqual(['0000.png', '0001.png', '0002.png']);
-
-    const third = await readFile(paths[2]!);
-    const [alone] = await sample(folderOf('sd1'), {
-      ...options,
-      n: 1,
-      seed: 7,
-      batch: 1,
-      out: join(temporary, 'alone'),
-    });
-    expect(await readFile(alone!)).toEqual(third);
+    const [alone] = await sample('alone', ...prompt, '--seed', '7', '--batch', '1');
+    expect(await readFile(alone!)).toEqual(await readFile(paths[2]!));
   });
 
   test('refuses to run without a prompt', async () => {
-    await expect(sample(folderOf('sd1'), { ...options, prompt: [] })).rejects.toThrow(
-      'sample: give --prompt TEXT or --prompts FILE',
-    );
+    const { status, stderr } = await winnow('sample', folderOf('sd1'));
+    expect([status, stderr]).toEqual([2, expect.stringContaining('sample: give --prompt TEXT or --prompts FILE')]);
   });
 });
 

@@ -10,7 +10,7 @@ import type { RunConfig } from '../../../../grpo/config.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { keptMemory } from '../../../../grpo/finetune/plan/memory.js';
 import { plan } from '../../../../grpo/finetune/plan/plan.js';
-import { loadModel } from '../../../../grpo/finetune/policy.js';
+import { loadPolicy } from '../../../../grpo/finetune/policy.js';
 import { slotsOf } from '../../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../../grpo/rollout/trajectories.js';
 import { readJson } from '../../../../models/files/weight_files.js';
@@ -60,7 +60,7 @@ describe('memory', () => {
       const parts = await keptMemory(folder(name), config);
       const device = await Device.create();
       try {
-        const model = await loadModel(device, config);
+        const model = await loadPolicy(device, config);
         const bytes = (tensors: Iterable<{ bytes: number }>): number =>
           [...tensors].reduce((sum, t) => sum + t.bytes, 0);
         const adapter = bytes(model.trainable.values());

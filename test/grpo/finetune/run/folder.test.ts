@@ -8,15 +8,9 @@ import { writeWhole } from '../../../../engine/files.js';
 import { formatRuns } from '../../../../grpo/cli/print/runs.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { UsageError } from '../../../../grpo/finetune/errors.js';
-import {
-  findRun,
-  hashConfig,
-  isBusy,
-  listRuns,
-  newRunFolder,
-  RunDirectory,
-  type RunInfo,
-} from '../../../../grpo/finetune/run/folder.js';
+import { RunFolder } from '../../../../grpo/finetune/run/folder.js';
+import { hashConfig, isBusy, type RunInfo } from '../../../../grpo/finetune/run/info.js';
+import { findRun, listRuns, newRunFolder } from '../../../../grpo/finetune/run/list.js';
 import { temporaryFolder } from '../../../temporary.js';
 
 const out = temporaryFolder();
@@ -42,35 +36,35 @@ const info = (changes: Partial<RunInfo> = {}): RunInfo => ({
 
 test('a new run has its configuration, which reads back as it was', async () => {
   const folder = join(out, 'new');
-  const run = await RunDirectory.create(folder, config, info());
+  const run = await RunFolder.create(folder, config, info());
   expect((await readdir(folder)).sort()).toEqual(['checkpoints', 'config.yaml', 'run.json', 'samples']);
   expect(await loadConfig(folder)).toEqual(config);
   await run.change({ updates: 3 });
-  const again = await RunDirectory.open(folder);
+  const again = await RunFolder.open(folder);
   expect(again.info).toMatchObject({ updates: 3, of: 40, configHash: hashConfig(config) });
   expect(run.checkpoint(20)).toBe(join(folder, 'checkpoints', '000020'));
   expect(run.sample(20)).toBe(join(folder, 'samples', '000020.png'));
   expect(run.beforeAfter).toBe(join(folder, 'samples', 'before_after.png'));
-  await expect(RunDirectory.create(folder, config, info())).rejects.toThrow(UsageError);
+  await expect(RunFolder.create(folder, config, info())).rejects.toThrow(UsageError);
 });
 
 test('records of updates that will be done again are dropped, also half a line', async () => {
-  const run = await RunDirectory.create(join(out, 'rewound'), config, info());
+  const run = await RunFolder.create(join(out, 'rewound'), config, info());
   await run.append('metrics', [{ update: 1 }, { update: 2 }]);
   await run.append('metrics', [{ update: 3 }]);
   await run.append('groups', [{ update: 2 }, { update: 3 }]);
   await writeFile(run.sample(2), '');
   await writeFile(run.sample(3), '');
-  await writeFile(join(run.folder, 'metrics.jsonl'), '{"update": 3, "rew', { flag: 'a' });
+  await writeFile(join(run.path, 'metrics.jsonl'), '{"update": 3, "rew', { flag: 'a' });
   await run.rewind(2);
-  expect(await readFile(join(run.folder, 'metrics.jsonl'), 'utf8')).toBe('{"update":1}\n{"update":2}\n');
+  expect(await readFile(join(run.path, 'metrics.jsonl'), 'utf8')).toBe('{"update":1}\n{"update":2}\n');
   expect(await run.read('groups')).toEqual([{ update: 2 }]);
   expect(await run.read('evaluations')).toEqual([]);
-  expect(await readdir(join(run.folder, 'samples'))).toEqual(['000002.png']);
+  expect(await readdir(join(run.path, 'samples'))).toEqual(['000002.png']);
 });
 
 test('checkpoints are found by their number of updates', async () => {
-  const run = await RunDirectory.create(join(out, 'checked'), config, info());
+  const run = await RunFolder.create(join(out, 'checked'), config, info());
   await expect(run.findCheckpoint()).rejects.toThrow('expected a checkpoint, found none');
   for (const n of [20, 40]) await mkdir(run.checkpoint(n));
   await mkdir(`${run.checkpoint(60)}.12.part`);
@@ -83,9 +77,9 @@ test('runs are listed by their start; one whose process is gone has failed', asy
   const folder = join(out, 'list');
   const gone = { pid: 2 ** 22 + 1, host: hostname() }; // above Linux's largest
   const rewards = { reward: { before: 0.4, after: 0.6, low: 0.1, high: 0.3, n: 64 } };
-  await RunDirectory.create(join(folder, 'b'), config, info({ started: '2026-01-02', process: gone }));
-  await RunDirectory.create(join(folder, 'a'), config, info({ started: '2026-01-03', status: 'done', rewards }));
-  await RunDirectory.create(join(folder, 'c'), config, info({ started: '2026-01-01' }));
+  await RunFolder.create(join(folder, 'b'), config, info({ started: '2026-01-02', process: gone }));
+  await RunFolder.create(join(folder, 'a'), config, info({ started: '2026-01-03', status: 'done', rewards }));
+  await RunFolder.create(join(folder, 'c'), config, info({ started: '2026-01-01' }));
   await mkdir(join(folder, 'other'));
   const runs = await listRuns(folder);
   expect(runs.map(({ folder: each, info: { status } }) => `${each.at(-1)} ${status}`)).toEqual([
@@ -114,27 +108,27 @@ test('names of new runs have date, configuration and seed, and are never taken t
 
 test('a folder without run.json, or with a broken one, is no run', async () => {
   expect(await findRun(join(out, 'nothing'))).toBeUndefined();
-  await expect(RunDirectory.open(join(out, 'nothing'))).rejects.toThrow('no run: expected a folder with run.json');
+  await expect(RunFolder.open(join(out, 'nothing'))).rejects.toThrow('no run: expected a folder with run.json');
   await mkdir(join(out, 'broken'));
   await writeFile(join(out, 'broken', 'run.json'), '{"format": 7}');
-  await expect(RunDirectory.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format 7, expected 1/);
+  await expect(RunFolder.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format 7, expected 1/);
 });
 
 test.runIf(process.platform === 'linux')(
   'a full disk is an error with path and reason; what was there stays',
   async () => {
-    const run = await RunDirectory.create(join(out, 'full'), config, info());
-    await symlink('/dev/full', join(run.folder, 'metrics.jsonl'));
-    await symlink('/dev/full', join(run.folder, 'log.txt'));
-    const message = (name: string) => `can't write ${join(run.folder, name)}: no space left on the disk (ENOSPC)`;
+    const run = await RunFolder.create(join(out, 'full'), config, info());
+    await symlink('/dev/full', join(run.path, 'metrics.jsonl'));
+    await symlink('/dev/full', join(run.path, 'log.txt'));
+    const message = (name: string) => `can't write ${join(run.path, name)}: no space left on the disk (ENOSPC)`;
     await expect(run.append('metrics', [{ update: 1 }])).rejects.toThrow(new FileError(message('metrics.jsonl')));
     expect(() => run.log('a line')).toThrow(message('log.txt'));
 
-    const path = join(run.folder, 'whole.txt');
+    const path = join(run.path, 'whole.txt');
     await writeWhole(path, 'old');
     await symlink('/dev/full', `${path}.${process.pid}.part`);
     await expect(writeWhole(path, 'new')).rejects.toThrow('no space left on the disk');
     expect(await readFile(path, 'utf8')).toBe('old');
-    expect((await readdir(run.folder)).filter((name) => name.endsWith('.part'))).toEqual([]);
+    expect((await readdir(run.path)).filter((name) => name.endsWith('.part'))).toEqual([]);
   },
 );

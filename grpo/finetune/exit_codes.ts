@@ -1,11 +1,11 @@
-/** What the commands' exit status means. */
+/** How a command or a run ended, as a number: the exit status of commands, and what run.json keeps. */
 import { NoAdapterError } from '../../engine/driver/adapter.js';
 import { FileError, OutOfMemoryError } from '../../engine/errors.js';
 import { ModelFileError } from '../../models/files/errors.js';
 import { CheckpointError } from '../checkpoint.js';
-import { InterruptedError, UsageError } from '../finetune/errors.js';
 import { RewardError } from '../rewards/reward.js';
 import { DivergedError } from '../trainer.js';
+import { InterruptedError, UsageError } from './errors.js';
 
 export const exitCodes = {
   done: 0,
@@ -46,14 +46,4 @@ export function exitCodeOf(error: unknown): ExitCode {
     return error.signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
   return exitCodes.bug;
-}
-
-/** The lines that tell a user of an error: message alone where the cause is outside this program, with the stack for a bug. */
-export function describeError(error: unknown): string {
-  const code = exitCodeOf(error);
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof InterruptedError) return message;
-  if (code !== exitCodes.bug) return `error[${code}]: ${message}`;
-  const stack = error instanceof Error ? (error.stack ?? message) : message;
-  return `error[${code}]: ${stack}\n  This is a bug. Please report it with the output of \`winnow doctor --json\`.`;
 }

@@ -3,6 +3,7 @@
 import { type GridRow, rowsOf } from '../../models/pictures/grid.js';
 import type { RunConfig } from '../config.js';
 import {
+  type DrawEvents,
   type Evaluation,
   evaluate,
   evaluationJobs,
@@ -10,8 +11,11 @@ import {
   PictureSampler,
   type PictureSamplerOptions,
 } from '../evaluate.js';
+import type { GenerativeModel } from '../model.js';
 import { equalParts } from '../rollout/batches.js';
+import type { Picture } from '../rollout/pictures.js';
 import { samplesAtOnce } from '../rollout/stages.js';
+import { DivergedError } from '../trainer.js';
 import { withTotal } from './run/metrics.js';
 import { type Session, weightsOf } from './session.js';
 
@@ -85,6 +89,33 @@ async function withSampler<R>(
   const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {
     return await body(sampler, batch);
+  } finally {
+    sampler.dispose();
+  }
+}
+
+/** One picture to make. */
+export interface Job {
+  readonly prompt: string;
+  readonly seed: number;
+}
+
+/**
+ * Makes pictures; each depends on its prompt and seed alone. Of `batch` pictures, computed at once, `onStep` is told after each
+ * step, with those done before. Throws a DivergedError for values that are not finite.
+ */
+export async function drawJobs(
+  model: GenerativeModel,
+  jobs: readonly Job[],
+  { onStep, batch, ...sampling }: PictureSamplerOptions & Pick<DrawEvents, 'onStep'>,
+): Promise<Picture[]> {
+  const sampler = await PictureSampler.create(model, { ...sampling, batch: Math.min(batch, jobs.length) });
+  try {
+    const wanted = jobs.map(({ prompt, seed }): PictureJob => ({ prompt: { prompt, meta: {} }, seed }));
+    const pictures = await sampler.draw(wanted, { onStep });
+    const bad = pictures.findIndex(({ finite }) => !finite);
+    if (bad >= 0) throw new DivergedError(`picture ${bad}, "${jobs[bad]!.prompt}": its values are not finite numbers`);
+    return pictures;
   } finally {
     sampler.dispose();
   }

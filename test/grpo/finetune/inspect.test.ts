@@ -1,7 +1,8 @@
 /** The selections that inspect compares, and its histograms. */
 import { expect, test } from 'vitest';
-import { compareSubsets, formatInspection } from '../../../../grpo/cli/commands/inspect.js';
-import { drawHistograms, histogramOf } from '../../../../grpo/finetune/histogram.js';
+import { formatInspection } from '../../../grpo/cli/print/inspection.js';
+import { compareSubsets } from '../../../grpo/finetune/inspect.js';
+import { drawHistograms, histogramOf } from '../../../grpo/finetune/report/histogram.js';
 
 const rewards = [0, 1, 2, 3, 4, 5, 6, Number.NaN];
 
@@ -32,7 +33,7 @@ test('text and picture show the same counts', () => {
       { all: rewards, title: name, mean, std },
     ),
   );
-  const lines = formatInspection({ prompt: 'p', rewards, subsets }, histograms, 'r');
+  const lines = formatInspection({ prompt: 'p', subsets, reward: 'r' }, histograms);
   expect(lines[0]).toBe('"p"   reward r');
   expect(lines.at(-1)).toMatch(/^spread +2\.0000 +[\d.]+ {2}\([\d.]+ x\) +2\.5495 {2}\(1\.27 x\)$/);
   expect(lines.length).toBe(2 + 12 + 2);

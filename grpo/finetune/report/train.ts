@@ -1,23 +1,22 @@
-/** The lines of `winnow train`: its head, a table with a line an update, and the results. */
+/** The lines of a run: its head, a table with a line an update, and the results. */
 import { basename } from 'node:path';
 import { version } from '../../../engine/version.js';
 import { fullGroup, groupCalls, groupPlanOf } from '../../cost.js';
-import type { RewardSummary, RunDirectory } from '../../finetune/run/folder.js';
-import type { UpdateRecord } from '../../finetune/run/metrics.js';
-import type { Session } from '../../finetune/session.js';
 import type { Progress } from '../../trainer.js';
-import { bar, formatSeconds } from '../reporter.js';
-import { formatCount, formatReward } from './numbers.js';
+import type { DoneEvent, ProgressEvent, StartedEvent } from '../run/events.js';
+import type { UpdateRecord } from '../run/metrics.js';
+import { bar, formatCount, formatReward, formatSeconds } from './numbers.js';
 import { resultTable, rewardLabel, shownRewards } from './results.js';
 
 /** The facts a run begins with. */
-export function headLines({ folder, info: run }: RunDirectory, { config, device, model, rewards }: Session): string[] {
-  const { info, features } = device;
+export function headLines({ run, info, config, device, pictureSize, weights }: StartedEvent): string[] {
   const { lora, sampler, grpo, train } = config;
-  const count = `${formatCount(run.model.trainable)} trainable`;
+  const count = `${formatCount(info.model.trainable)} trainable`;
   const learns = lora ? `LoRA r${lora.rank} ${count}` : train.weights ? count : 'every weight learns';
-  const [height, width] = model.pictureSize;
-  const weighted = rewards.rewards.map(({ reward, weight }) => `${reward.name} (${weight})`).join(', ');
+  const [height, width] = pictureSize;
+  const weighted = Object.entries(weights)
+    .map(([name, weight]) => `${name} (${weight})`)
+    .join(', ');
   const plan = groupPlanOf(config);
   const [calls, full] = [groupCalls(plan), groupCalls(fullGroup(plan))];
   const how = {
@@ -27,9 +26,9 @@ export function headLines({ folder, info: run }: RunDirectory, { config, device,
     'ovf-after': 'by final rewards',
   }[grpo.prune];
   return [
-    `winnow ${version}  run ${basename(folder)} -> ${folder}`,
-    `device   ${info.description}${info.software ? ', software' : ''}   f16 ${yes(features.f16)}   subgroups ${yes(features.subgroupSize > 0)}`,
-    `model    ${config.model.path}, ${formatCount(run.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
+    `winnow ${version}  run ${basename(run)} -> ${run}`,
+    `device   ${device.description}${device.software ? ', software' : ''}   f16 ${yes(device.f16)}   subgroups ${yes(device.subgroups)}`,
+    `model    ${config.model.path}, ${formatCount(info.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
     `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
   ];
 }
@@ -80,24 +79,12 @@ export function evaluationRow(
 /** The live line of an update. */
 export function statusLine(
   progress: Progress,
-  {
-    update,
-    of,
-    keep,
-    steps,
-    secondsLeft,
-  }: {
-    readonly update: number;
-    readonly of: number;
-    readonly keep: number;
-    readonly steps: number;
-    readonly secondsLeft: number | undefined;
-  },
+  { update, of, groupSize, steps, secondsLeft }: Omit<ProgressEvent, 'kind' | 'at'>,
 ): string {
   const what =
     progress.phase === 'training'
       ? `training  ${progress.rows} steps of trajectories`
-      : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${keep}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
+      : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${groupSize}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
   const eta = secondsLeft === undefined ? '' : `  eta ${formatSeconds(secondsLeft)}`;
   return `${`${update + 1}/${of}`.padStart(columns[0])}  [${what}]${eta}`;
 }
@@ -109,13 +96,13 @@ function groupText({ group, together, groups }: Extract<Progress, { phase: 'samp
 }
 
 /** The results: how long it took, and every reward before and after. */
-export function doneLines(
-  updates: number,
-  seconds: number,
-  rewards: Readonly<Record<string, RewardSummary>>,
-  weights: Readonly<Record<string, number>>,
-  deviation?: number,
-): string[] {
+export function doneLines({
+  updates,
+  seconds,
+  rewards,
+  weights,
+  deviation,
+}: Pick<DoneEvent, 'updates' | 'seconds' | 'rewards' | 'weights' | 'deviation'>): string[] {
   const done = `done     ${updates} ${updates === 1 ? 'update' : 'updates'}, ${seconds.toFixed(0)} s`;
   const n = Object.values(rewards)[0]?.n;
   return [n ? `${done}; ${n} held-out pictures before and after:` : done, ...resultTable(rewards, weights, deviation)];

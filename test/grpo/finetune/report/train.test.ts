@@ -1,8 +1,8 @@
 /** Records and lines of updates and evaluations, from reports by hand. */
 import { describe, expect, test } from 'vitest';
-import { formatCount, formatReward } from '../../../../grpo/cli/print/numbers.js';
-import { resultTable, shownRewards } from '../../../../grpo/cli/print/results.js';
-import { doneLines, evaluationRow, statusLine, tableHead, tableRow } from '../../../../grpo/cli/print/train.js';
+import { bar, formatCount, formatReward, formatSeconds } from '../../../../grpo/finetune/report/numbers.js';
+import { resultTable, shownRewards } from '../../../../grpo/finetune/report/results.js';
+import { doneLines, evaluationRow, statusLine, tableHead, tableRow } from '../../../../grpo/finetune/report/train.js';
 import {
   compareEvaluations,
   evaluationRecord,
@@ -131,7 +131,7 @@ describe('lines', () => {
   });
 
   test('the live line says where an update stands', () => {
-    const view = { update: 20, of: 40, keep: 24, steps: 10, secondsLeft: 36 };
+    const view = { update: 20, of: 40, groupSize: 24, steps: 10, secondsLeft: 36 };
     const sampling = { phase: 'sampling', group: 2, together: 1, groups: 8, step: 7, alive: 12 } as const;
     expect(statusLine(sampling, view).trim()).toBe(
       '21/40  [sampling  group 3/8  step 7/10  alive 12/24  ######------------]  eta 36 s',
@@ -146,13 +146,14 @@ describe('lines', () => {
   test('results are a table, the sum first, then each reward that is not the sum', () => {
     const summary = { before: 0.412, after: 0.641, low: 0.2101, high: 0.2502, n: 64 };
     const rewards = { reward: summary, clip: summary, checker: { ...summary, before: 0.5, after: 0.4988 } };
-    expect(doneLines(40, 73.6, rewards, { clip: 1 }, 0.1)).toEqual([
+    expect(doneLines({ updates: 40, seconds: 73.6, rewards, weights: { clip: 1 }, deviation: 0.1 })).toEqual([
       'done     40 updates, 74 s; 64 held-out pictures before and after:',
       'reward   before  after  difference (95 % interval)',
       'clip      0.412  0.641  +0.229 (0.210 to 0.250)  trained on: 2.3 deviations of a group',
       'checker   0.500  0.499  -0.001 (0.210 to 0.250)',
     ]);
-    expect(doneLines(1, 73.6, {}, { clip: 1 })).toEqual(['done     1 update, 74 s']);
+    const none = { updates: 1, seconds: 73.6, rewards: {}, weights: { clip: 1 }, deviation: undefined };
+    expect(doneLines(none)).toEqual(['done     1 update, 74 s']);
     const names = (weights: Record<string, number>) => shownRewards(rewards, weights).map(([name]) => name);
     expect(names({ clip: 2 })).toEqual(['reward', 'clip', 'checker']);
     expect(names({ clip: 1, checker: 1 })).toEqual(['reward', 'clip', 'checker']);
@@ -176,5 +177,7 @@ describe('lines', () => {
       '2.47 M',
       '8.00 G',
     ]);
+    expect([bar(0, 4), bar(0.5, 4), bar(1, 4), bar(7, 4)]).toEqual(['----', '##--', '####', '####']);
+    expect([36.4, 720, 12600].map(formatSeconds)).toEqual(['36 s', '12 min', '3.5 h']);
   });
 });

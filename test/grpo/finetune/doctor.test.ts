@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { NoAdapterError } from '../../../../engine/driver/adapter.js';
-import { type DoctorReport, formatReport } from '../../../../grpo/cli/commands/doctor.js';
-import { describeError, exitCodeOf } from '../../../../grpo/cli/exit_codes.js';
-import { runProgram } from '../../../../grpo/cli/program.js';
+import { NoAdapterError } from '../../../engine/driver/adapter.js';
+import { describeError } from '../../../grpo/cli/describe_error.js';
+import { formatReport } from '../../../grpo/cli/print/doctor.js';
+import { runProgram } from '../../../grpo/cli/program.js';
+import type { DoctorReport } from '../../../grpo/finetune/doctor.js';
+import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
 
 let stdout = '';
 let stderr = '';

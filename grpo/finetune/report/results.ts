@@ -1,7 +1,6 @@
 /** The table that `winnow train` and `winnow eval` end with: every reward before and after. */
-
-import type { RewardSummary } from '../../finetune/run/folder.js';
-import { totalName } from '../../finetune/run/metrics.js';
+import type { RewardSummary } from '../run/metrics.js';
+import { totalName } from '../run/metrics.js';
 import { formatReward } from './numbers.js';
 
 /**

@@ -1,5 +1,5 @@
 /** Histograms, and pictures of them with as much lettering as they need. */
-import type { Picture } from '../../models/pictures/png.js';
+import type { Picture } from '../../../models/pictures/png.js';
 
 export interface Histogram {
   readonly title: string;

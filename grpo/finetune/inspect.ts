@@ -1,0 +1,126 @@
+/** How rewards spread in one full group, in a uniform half of it, and in the half of largest variance (the paper's figure 1). */
+import { momentsOf } from '../learning/advantage.js';
+import { Rollout } from '../rollout/rollout.js';
+import { Trajectories } from '../rollout/trajectories.js';
+import { optimalVarianceSubset, uniformSubset } from '../rollout/variance_filter.js';
+import { transitionsOf } from '../sampling/transitions.js';
+import { readRunWeights } from './adapter.js';
+import { loadConfig } from './config/file.js';
+import { preparing, UsageError } from './errors.js';
+import { RunFolder } from './run/folder.js';
+import { findRun } from './run/list.js';
+import { openSession, type Session } from './session.js';
+
+export interface InspectOptions {
+  readonly set?: readonly string[];
+  /** Default: the first test prompt. */
+  readonly prompt?: string;
+  /** Size of the group. Default: the configured one. */
+  readonly n?: number;
+  /** How many each selection keeps. Default: half. */
+  readonly keep?: number;
+  /** Of the group's noise; default that of the configuration. */
+  readonly seed?: number;
+  /** Of a run: the checkpoint after so many updates; default the last. */
+  readonly step?: number;
+  readonly device?: string;
+  /** Told after each step. */
+  readonly onStep?: (pictures: number, step: number, steps: number) => void;
+}
+
+/** Some samples of a group. */
+export interface Subset {
+  readonly name: string;
+  /** Their numbers in the group. */
+  readonly samples: readonly number[];
+  readonly mean: number;
+  /** Population standard deviation of their rewards. */
+  readonly std: number;
+}
+
+export interface Inspection {
+  readonly prompt: string;
+  /** Final rewards of the full group. */
+  readonly rewards: readonly number[];
+  /** The full group, a uniform part, the part of largest variance. */
+  readonly subsets: readonly Subset[];
+  /** What they are rewards of: `clip + aesthetic`. */
+  readonly reward: string;
+  /** Of the noise. */
+  readonly seed: number;
+  readonly warnings: readonly string[];
+}
+
+/** The selections that the paper's figure 1 compares, of `keep` samples each; samples without a finite reward are left out. */
+export function compareSubsets(rewards: readonly number[], keep: number, seed: number): Subset[] {
+  const finite = rewards.flatMap((reward, i) => (Number.isFinite(reward) ? [i] : []));
+  const values = finite.map((i) => rewards[i]!);
+  const subset = (name: string, places: readonly number[]): Subset => ({
+    name,
+    samples: places.map((place) => finite[place]!),
+    ...momentsOf(places.map((place) => values[place]!)),
+  });
+  const count = Math.min(keep, finite.length);
+  const part = 2 * keep === rewards.length ? 'half' : `${keep} of ${rewards.length}`;
+  return [
+    subset('full group', [...finite.keys()]),
+    subset(`uniform ${part}`, uniformSubset(finite.length, count, seed)),
+    subset(`OVF ${part}`, optimalVarianceSubset(values, count)),
+  ];
+}
+
+/** Draws a group to its end and has it scored. Throws a UsageError for what does not go together. */
+export async function inspectGroup(given: string | undefined, options: InspectOptions = {}): Promise<Inspection> {
+  const folder = given === undefined ? undefined : await findRun(given);
+  if (folder === undefined && options.step !== undefined)
+    throw new UsageError(`${given ?? 'inspect'} is no run: --step is for runs`);
+  const config = await loadConfig(folder ?? given, options.set);
+  const { n = config.grpo.keep[0]!, seed = config.seed, onStep } = options;
+  const keep = options.keep ?? Math.floor(n / 2);
+  if (keep >= n) throw new UsageError(`--keep ${keep}: expected less than the group's ${n}`);
+  const session = await openSession(config, options);
+  try {
+    if (folder !== undefined) await readRunWeights(session.model, await RunFolder.open(folder), config, options.step);
+    const first = session.prompts.test[0]!;
+    const prompt = options.prompt === undefined ? first : { prompt: options.prompt, meta: {} };
+    const rewards = await preparing(() => drawGroup(session, { prompt, n, seed, onStep }));
+    return {
+      prompt: prompt.prompt,
+      rewards,
+      subsets: compareSubsets(rewards, keep, seed),
+      reward: Object.keys(config.reward).join(' + '),
+      seed,
+      warnings: session.warnings,
+    };
+  } finally {
+    session.close();
+  }
+}
+
+type Prompt = Session['prompts']['test'][number];
+
+/** Final rewards of a group that nobody thins. */
+async function drawGroup(
+  { config, model, rewards }: Session,
+  {
+    prompt,
+    n,
+    seed,
+    onStep,
+  }: { readonly prompt: Prompt; readonly n: number; readonly seed: number } & Pick<InspectOptions, 'onStep'>,
+): Promise<readonly number[]> {
+  const { steps, kind, noise, guidance, same_latent: sameLatent } = config.sampler;
+  const transitions = transitionsOf(model.schedule(steps, kind), {
+    kind,
+    noise,
+    stochasticEnd: config.grpo.train_last_step,
+  });
+  const store = new Trajectories(model, { slots: n, steps, groups: 1 });
+  const options = { transitions, keep: [n], pruneAt: [], prune: 'none', guidance, sameLatent, seed } as const;
+  const rollout = await Rollout.create(model, store, rewards, options);
+  store.encode([prompt.prompt]);
+  const [group] = await rollout.sample([prompt], 0, {
+    ...(onStep && { onStep: ({ step }) => onStep(n, step, steps) }),
+  });
+  return group!.finals;
+}

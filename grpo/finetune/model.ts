@@ -1,0 +1,243 @@
+/** A model that programs draw with, train and save: a model folder, or what a run has made of it. */
+import { mkdir, rm } from 'node:fs/promises';
+import { writing } from '../../engine/files.js';
+import { Device } from '../../engine/index.js';
+import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
+import { loadLora, type SaveLoraOptions, saveLora } from '../../models/lora/lora_files.js';
+import { loadPipeline, type Pipeline } from '../../models/pipeline/pipeline.js';
+import { defaultNoise, defaults, type RunConfig } from '../config.js';
+import type { PictureSamplerOptions } from '../evaluate.js';
+import type { GenerativeModel } from '../model.js';
+import type { TransitionOptions } from '../sampling/transitions.js';
+import { componentOf, initAdapter, readRunWeights } from './adapter.js';
+import { loadConfig } from './config/file.js';
+import { openDevice } from './device.js';
+import { drawJobs, evaluationSampling } from './drawing.js';
+import { preparing, UsageError } from './errors.js';
+import { exportModel } from './export/model_folder.js';
+import { SampledPicture } from './picture.js';
+import { frozenModel, type LoadedModel, loadPolicy, type ModelConfig, modelFolder } from './policy.js';
+import { RunFolder } from './run/folder.js';
+import { findRun } from './run/list.js';
+
+export interface ModelOptions {
+  /** A device that is open, or part of an adapter's name. Default: the best adapter there is. */
+  readonly device?: Device | string | undefined;
+  /**
+   * An adapter that learns: its rank (default 8), alpha (2 rank) and targets (attention). null has the network's own weights
+   * learn. Without it nothing does, and the model only draws.
+   */
+  readonly lora?: Partial<NonNullable<RunConfig['lora']>> | null;
+  /** With `lora: null` the names of the weights that learn, by their ends. Default: all. */
+  readonly trainable?: readonly string[];
+  /** How frozen matrices are kept on the GPU. Default f16, and f32 where the network's own weights learn. */
+  readonly weights?: 'f32' | 'f16';
+  /** A file or folder of adapter weights to draw with, or to begin with where `lora` is given. */
+  readonly adapter?: string | undefined;
+  /** Side of a picture in pixels. Default: the model's own. */
+  readonly resolution?: number;
+  /** Recompute blocks in the backward instead of keeping their activations. Default false. */
+  readonly checkpointing?: boolean;
+  /** Of the fresh adapter. Default 42. */
+  readonly seed?: number;
+  /** Of a run: the checkpoint after so many updates. Default: the last. */
+  readonly step?: number | undefined;
+  /** Of a run: the model as it was before. Default false. */
+  readonly base?: boolean | undefined;
+}
+
+/** How pictures are drawn, but for the memory it takes. */
+type Sampling = Omit<PictureSamplerOptions, 'batch'>;
+
+export interface SampleOptions {
+  /** Denoising steps. Default: 28, or those of the run's evaluations. */
+  readonly steps?: number | undefined;
+  /** Classifier-free guidance; 1 is none. Default: 7.5 of SD 1, 4.5 of SD 3, 4 of DiT, or that of the run's evaluations. */
+  readonly guidance?: number | undefined;
+  /** Seed of the first picture; each next one has one more. Default 0. */
+  readonly seed?: number;
+  /** Pictures of each prompt. Default 1. */
+  readonly n?: number;
+  /** Steps with noise, as in rollouts, or none. Default: as the run's evaluations, else none. */
+  readonly stochastic?: boolean | undefined;
+  /** Pictures computed at once: memory, not the result. Default 4. */
+  readonly batch?: number;
+  /** Called after each step of a batch, with the pictures done before it. Given one, every step is waited for. */
+  readonly onStep?: ((done: number, step: number, steps: number) => void) | undefined;
+}
+
+const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
+const usualSteps = 28;
+
+/** What a model is made of. */
+interface Parts {
+  /** As it was asked for. */
+  readonly source: string;
+  /** As samplers see it. */
+  readonly generator: GenerativeModel;
+  /** Networks, tokenizers and scheduler. */
+  readonly pipeline: Pipeline;
+  /** What learns; undefined where nothing does. */
+  readonly policy: LoadedModel | undefined;
+  /** The sections of a configuration that it was loaded by. */
+  readonly config: ModelConfig | undefined;
+  /** How it usually draws, and its steps with noise. */
+  readonly usual: Sampling;
+  readonly rollout: TransitionOptions;
+  /** Closes the device, where it is the model's own. */
+  readonly closeDevice: (() => void) | undefined;
+}
+
+export class Model {
+  /** @internal Made by loadModel(). */
+  constructor(private readonly parts: Parts) {}
+
+  get source(): string {
+    return this.parts.source;
+  }
+
+  get device(): Device {
+    return this.parts.pipeline.device;
+  }
+
+  get pipeline(): Pipeline {
+    return this.parts.pipeline;
+  }
+
+  /** What learns, and the configuration it was loaded by. Throws a UsageError where nothing does. */
+  get learning(): { readonly policy: LoadedModel; readonly config: ModelConfig } {
+    const { source, policy, config } = this.parts;
+    if (!policy || !config)
+      throw new UsageError(`${source}: nothing of it learns; load it with an adapter: loadModel(..., { lora: {} })`);
+    return { policy, config };
+  }
+
+  /**
+   * Draws pictures of a prompt or several, `n` of each: picture i of all has the seed `seed + i`, and depends on its prompt
+   * and seed alone. Throws a DivergedError for values that are not finite.
+   */
+  async sample(prompts: string | readonly string[], options: SampleOptions = {}): Promise<SampledPicture[]> {
+    const { generator, usual, rollout, source } = this.parts;
+    const { steps = usual.steps, guidance = usual.guidance, seed = 0, n = 1, batch = 4, onStep } = options;
+    const stochastic = options.stochastic === undefined ? usual.stochastic : options.stochastic ? rollout : undefined;
+    const jobs = [prompts]
+      .flat()
+      .flatMap((prompt, p) => Array.from({ length: n }, (_, i) => ({ prompt, seed: seed + p * n + i })));
+    if (jobs.length === 0) return [];
+    const pictures = await preparing(() => drawJobs(generator, jobs, { steps, guidance, stochastic, batch, onStep }));
+    const how = { model: source, steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
+    return pictures.map((picture, i) => new SampledPicture(picture, jobs[i]!, how));
+  }
+
+  /**
+   * Saves what was learned into a folder and returns the path of its weights: the adapter, for diffusers, PEFT or kohya; of a
+   * network whose own weights learn a whole model folder, which must not exist yet.
+   */
+  async save(
+    folder: string,
+    { format = 'diffusers', dtype = 'f32' }: Partial<Pick<SaveLoraOptions, 'format'>> & { dtype?: 'f32' | 'f16' } = {},
+  ): Promise<string> {
+    const { policy } = this.learning;
+    const component = componentOf(this.pipeline.kind);
+    const type = dtype === 'f16' ? 'F16' : 'F32';
+    const { lora } = policy;
+    if (lora)
+      return writing(folder, async () => {
+        await mkdir(folder, { recursive: true });
+        return saveLora(folder, lora, { format, component, dtype: type });
+      });
+    const weights = `${folder}.weights.safetensors`;
+    const files = [...policy.trainable].map(([name, tensor]): [string, FileTensor] => [
+      name,
+      { dtype: 'F32', shape: tensor.shape, data: () => tensor.data() },
+    ]);
+    try {
+      await writing(weights, () => writeSafetensors(weights, Object.fromEntries(files), { format: 'pt' }));
+      return await exportModel({ base: policy.folder, component, weights, out: folder, dtype: type });
+    } finally {
+      await rm(weights, { force: true });
+    }
+  }
+
+  /** Frees its weights, and its device where loadModel() opened it. */
+  close(): void {
+    const { policy, pipeline, closeDevice } = this.parts;
+    (policy ?? pipeline).dispose();
+    closeDevice?.();
+  }
+}
+
+/**
+ * Loads a model folder in diffusers' layout, an embedded model by its name, or what a run has learned, by the run's folder, its
+ * name or a configuration. Throws a ModelFileError for files that can't be used, a UsageError for options that do not go together.
+ */
+export async function loadModel(source: string, options: ModelOptions = {}): Promise<Model> {
+  const given = options.device;
+  const device = given instanceof Device ? given : await openDevice({ device: given });
+  const closeDevice = given instanceof Device ? undefined : () => device.close();
+  try {
+    return new Model({ source, closeDevice, ...(await preparing(() => loadParts(device, source, options))) });
+  } catch (error) {
+    closeDevice?.();
+    throw error;
+  }
+}
+
+async function loadParts(
+  device: Device,
+  source: string,
+  options: ModelOptions,
+): Promise<Omit<Parts, 'source' | 'closeDevice'>> {
+  const { adapter, step, base } = options;
+  const folder = await findRun(source);
+  if (folder === undefined && (step !== undefined || base))
+    throw new UsageError(`${source} is no run: --step and --base are for runs`);
+  if (folder !== undefined && adapter !== undefined) throw new UsageError(`${folder} is a run: it has its own adapter`);
+  if (folder !== undefined || /\.ya?ml$/.test(source)) {
+    const config = await loadConfig(folder ?? source);
+    const policy = await loadPolicy(device, config);
+    if (folder !== undefined && !base) await readRunWeights(policy, await RunFolder.open(folder), config, step);
+    if (adapter !== undefined) await initAdapter(policy, adapter);
+    const usual = evaluationSampling(config);
+    return { generator: policy, pipeline: policy.pipeline, policy, config, usual, rollout: config.sampler };
+  }
+  if (options.lora === undefined) {
+    const pipeline = await loadPipeline(device, modelFolder(source), { storage: options.weights ?? 'f16' });
+    if (adapter !== undefined) await loadLora(adapter, pipeline.network, { component: componentOf(pipeline.kind) });
+    return {
+      generator: frozenModel(pipeline, options),
+      pipeline,
+      policy: undefined,
+      config: undefined,
+      ...usualOf(pipeline),
+    };
+  }
+  const config = configOf(source, options);
+  const policy = await loadPolicy(device, config);
+  if (adapter !== undefined) await initAdapter(policy, adapter);
+  return { generator: policy, pipeline: policy.pipeline, policy, config, ...usualOf(policy.pipeline) };
+}
+
+/** The sections of a configuration that the options stand for. */
+function configOf(
+  path: string,
+  { lora, weights, resolution, checkpointing, trainable, seed = 42 }: ModelOptions,
+): ModelConfig {
+  const own = lora && { ...defaults.lora, ...lora };
+  return {
+    model: { path, weights: weights ?? (lora || trainable ? 'f16' : 'f32') },
+    lora: own ? { ...own, alpha: own.alpha ?? 2 * own.rank } : null,
+    sampler: { ...(resolution !== undefined && { resolution }) },
+    train: { ...(checkpointing !== undefined && { checkpointing }), ...(trainable && { weights: [...trainable] }) },
+    seed,
+  };
+}
+
+/** How a model of a kind draws where nothing else is said. */
+function usualOf({ kind }: Pick<Pipeline, 'kind'>): Pick<Parts, 'usual' | 'rollout'> {
+  const step = kind === 'sd3' ? 'flow-sde' : 'ddim';
+  return {
+    usual: { steps: usualSteps, guidance: usualGuidance[kind] },
+    rollout: { kind: step, noise: defaultNoise[step] },
+  };
+}

@@ -1,0 +1,149 @@
+/** What a run tells of itself while it trains: one stream, from which terminal, files and programs take what they need. */
+import type { GridRow } from '../../../models/pictures/grid.js';
+import type { RunConfig } from '../../config.js';
+import type { Estimate, Evaluation } from '../../evaluate.js';
+import type { Progress, UpdateReport } from '../../trainer.js';
+import type { RunInfo } from './info.js';
+import type { RewardSummary, RunRecord, UpdateRecord } from './metrics.js';
+
+/** What is trained on: names of rewards and their factors in the sum. */
+type Weights = Readonly<Record<string, number>>;
+
+/** A model is about to be loaded, which may take a while. */
+export interface LoadingEvent {
+  readonly kind: 'loading';
+  /** As the configuration names it. */
+  readonly model: string;
+}
+
+/** The run has its folder and is about to draw, or goes on where it stopped. */
+export interface StartedEvent {
+  readonly kind: 'started';
+  /** The run's folder. */
+  readonly run: string;
+  readonly info: RunInfo;
+  readonly config: RunConfig;
+  readonly device: {
+    readonly description: string;
+    /** The adapter is a CPU. */
+    readonly software: boolean;
+    readonly f16: boolean;
+    readonly subgroups: boolean;
+  };
+  /** [height, width] in pixels. */
+  readonly pictureSize: readonly [number, number];
+  readonly weights: Weights;
+}
+
+/** Where the work stands. Told only to those who ask for it: every step is waited for then. */
+export interface ProgressEvent {
+  readonly kind: 'progress';
+  /** Updates done, and to do in all. */
+  readonly update: number;
+  readonly of: number;
+  /** Samples of a group as it begins, and denoising steps of a trajectory. */
+  readonly groupSize: number;
+  readonly steps: number;
+  readonly at: Progress | { readonly phase: 'drawing' | 'evaluating'; readonly done: number; readonly of: number };
+  /** Seconds until the last update, by the pace of the last ones; undefined before the first. */
+  readonly secondsLeft: number | undefined;
+}
+
+/** An update is done. */
+export interface UpdateEvent {
+  readonly kind: 'update';
+  /** Its number, from 1, and how many there are to be. */
+  readonly update: number;
+  readonly of: number;
+  /** Mean and population deviation of the survivors' final rewards. */
+  readonly reward: UpdateReport['reward'];
+  /** Its line of metrics.jsonl: flat, with TRL's names. */
+  readonly record: UpdateRecord;
+  /** Its lines of groups.jsonl. */
+  readonly groups: readonly RunRecord[];
+  readonly counts: UpdateReport['counts'];
+  /** Seconds at work since the run began, over all resumptions. */
+  readonly seconds: number;
+}
+
+/** Sample pictures are drawn and written: a grid, or before and after side by side. */
+export interface PicturesEvent {
+  readonly kind: 'pictures';
+  /** Updates done. */
+  readonly update: number;
+  readonly path: string;
+  readonly rows: readonly GridRow[];
+}
+
+/** Held-out pictures are scored. */
+export interface EvaluationEvent {
+  readonly kind: 'evaluation';
+  /** Updates done, and to do in all. */
+  readonly update: number;
+  readonly of: number;
+  /** Of the noise. */
+  readonly seed: number;
+  /** Mean of each reward with its 95 % interval; `reward` is the weighted sum that is trained on, by these weights. */
+  readonly rewards: Readonly<Record<string, Estimate>>;
+  /** Of each picture. */
+  readonly scores: Evaluation;
+  readonly weights: Weights;
+}
+
+/** A checkpoint is written: what the run goes on from if it ends now. */
+export interface CheckpointEvent {
+  readonly kind: 'checkpoint';
+  readonly update: number;
+  readonly path: string;
+}
+
+/** Something that a person should know; the run goes on. */
+export interface WarningEvent {
+  readonly kind: 'warning';
+  readonly message: string;
+}
+
+/** The run is done. */
+export interface DoneEvent {
+  readonly kind: 'done';
+  readonly run: string;
+  readonly updates: number;
+  readonly seconds: number;
+  /** Every reward on held-out pictures before and after. */
+  readonly rewards: Readonly<Record<string, RewardSummary>>;
+  /** Deviation of the trained reward within a group as the model drew before the first update; undefined where it is 0. */
+  readonly deviation: number | undefined;
+  /** The grid before, the one after, and where there is one the picture with both. */
+  readonly samples: readonly string[];
+  readonly weights: Weights;
+  /** Whether an adapter learned, and not the network's own weights. */
+  readonly adapter: boolean;
+}
+
+/** The run ended before its end. The error is thrown after this event. */
+export interface FailedEvent {
+  readonly kind: 'failed';
+  readonly run: string;
+  /** Interrupted: asked to end, by a signal or by the program that runs it. */
+  readonly status: 'interrupted' | 'failed';
+  readonly error: unknown;
+  readonly updates: number;
+  readonly seconds: number;
+  /** The last checkpoint; undefined where there is none. */
+  readonly checkpoint: string | undefined;
+}
+
+export type RunEvent =
+  | LoadingEvent
+  | StartedEvent
+  | ProgressEvent
+  | UpdateEvent
+  | PicturesEvent
+  | EvaluationEvent
+  | CheckpointEvent
+  | WarningEvent
+  | DoneEvent
+  | FailedEvent;
+
+/** Takes what it needs of a run's events: a file, a terminal. What it throws ends the run. */
+export type Sink = (event: RunEvent) => Promise<void> | void;

@@ -1,0 +1,120 @@
+/** run.json: what a run is, how far it is, and why it ended. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { FileError } from '../../../engine/errors.js';
+import { version } from '../../../engine/version.js';
+import type { PipelineKind } from '../../../models/pipeline/pipeline.js';
+import type { RunConfig } from '../../config.js';
+import { formatConfig } from '../config/format.js';
+import type { Session } from '../session.js';
+import type { RewardSummary } from './metrics.js';
+
+/** run.json. */
+export interface RunInfo {
+  readonly format: 1;
+  readonly status: 'running' | 'done' | 'interrupted' | 'failed';
+  readonly versions: { readonly winnow: string; readonly node: string };
+  readonly platform: string;
+  /** The GPU's, with its driver. */
+  readonly adapter: string;
+  /** The commit of the working directory, where that is a repository. */
+  readonly git?: string;
+  /** Of config.yaml. */
+  readonly configHash: string;
+  readonly model: {
+    readonly path: string;
+    readonly kind: PipelineKind;
+    readonly parameters: number;
+    readonly trainable: number;
+  };
+  readonly process: { readonly pid: number; readonly host: string };
+  /** ISO 8601. */
+  readonly started: string;
+  readonly changed: string;
+  /** Updates done, and to do in all. */
+  readonly updates: number;
+  readonly of: number;
+  /** Seconds at work, over all resumptions. */
+  readonly seconds: number;
+  /** Network calls of sampling, pictures decoded, steps of trajectories trained. */
+  readonly totals: { readonly calls: number; readonly decodes: number; readonly trained: number };
+  /** `reward` is the weighted sum that is trained on. */
+  readonly rewards?: Readonly<Record<string, RewardSummary>>;
+  readonly exit?: { readonly code: number; readonly reason: string };
+}
+
+export const hashConfig = (config: RunConfig): string =>
+  createHash('sha256').update(formatConfig(config)).digest('hex').slice(0, 16);
+
+/** What is known of a run before its first update. */
+export async function describeRun({
+  config,
+  device,
+  model,
+}: Pick<Session, 'config' | 'device' | 'model'>): Promise<RunInfo> {
+  const now = new Date().toISOString();
+  const git = await promisify(execFile)('git', ['rev-parse', 'HEAD']).then(
+    ({ stdout }) => stdout.trim(),
+    () => undefined,
+  );
+  const count = (tensors: Iterable<{ readonly size: number }>): number =>
+    [...tensors].reduce((sum, { size }) => sum + size, 0);
+  return {
+    format: 1,
+    status: 'running',
+    versions: { winnow: version, node: process.versions.node },
+    platform: `${process.platform} ${process.arch}`,
+    adapter: device.info.description,
+    ...(git && { git }),
+    configHash: hashConfig(config),
+    model: {
+      path: model.folder,
+      kind: model.pipeline.kind,
+      parameters: count(model.pipeline.network.all.map(({ tensor }) => tensor)),
+      trainable: count(model.trainable.values()),
+    },
+    process: { pid: process.pid, host: hostname() },
+    started: now,
+    changed: now,
+    updates: 0,
+    of: config.train.updates,
+    seconds: 0,
+    totals: { calls: 0, decodes: 0, trained: 0 },
+  };
+}
+
+/** The file of a run's folder. Throws a FileError where it is none. */
+export async function readInfo(folder: string): Promise<RunInfo> {
+  const path = join(folder, 'run.json');
+  try {
+    const info = JSON.parse(await readFile(path, 'utf8')) as RunInfo;
+    if (info.format !== 1) throw new Error(`format ${info.format}, expected 1`);
+    return info;
+  } catch (error) {
+    throw new FileError(`${path}: not a run: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** A run that is marked as running but whose process has ended is given as failed. */
+export function livelyInfo(info: RunInfo): RunInfo {
+  const { pid, host } = info.process;
+  if (info.status !== 'running' || host !== hostname() || isAlive(pid)) return info;
+  return { ...info, status: 'failed', exit: { code: 137, reason: 'its process has ended without a word' } };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0); // sends nothing
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Whether another process is at work on the run. */
+export const isBusy = ({ status, process: { pid, host } }: RunInfo): boolean =>
+  status === 'running' && host === hostname() && pid !== process.pid && isAlive(pid);

@@ -1,0 +1,84 @@
+/** Runs in their folders: a new one, or one that goes on where it stopped. */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { writeWhole } from '../../../engine/files.js';
+import { CheckpointError, readCheckpoint } from '../../checkpoint.js';
+import { Trainer } from '../../trainer.js';
+import { initAdapter } from '../adapter.js';
+import { InterruptedError, preparing, UsageError } from '../errors.js';
+import type { Session } from '../session.js';
+import type { RunEvent, Sink } from './events.js';
+import { RunFolder } from './folder.js';
+import { describeRun, hashConfig } from './info.js';
+import type { UpdateRecord } from './metrics.js';
+import { infoSink, logSink, recorded, recordsSink } from './sinks.js';
+import { type TrainingOptions, training } from './training.js';
+
+export interface StartOptions extends TrainingOptions {
+  /** The folder of a new run, which must not exist, or the run that goes on. */
+  readonly run: string | RunFolder;
+  /** A file or folder of adapter weights that a new run begins with. */
+  readonly initLora?: string | undefined;
+  /** Texts of files that a new run keeps beside its configuration, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** Hear the events besides the run's own files. */
+  readonly sinks?: readonly Sink[];
+}
+
+/**
+ * Trains in a session and keeps the run's files. Everything is checked before anything is written. A reader who stops reading
+ * interrupts the run, which saves first.
+ */
+export async function* startRun(
+  session: Session,
+  { run: given, initLora, files = {}, sinks = [], ...options }: StartOptions,
+): AsyncGenerator<RunEvent, void, undefined> {
+  const { config, model } = session;
+  if (typeof given === 'string') await RunFolder.checkFree(given);
+  if (initLora !== undefined) await initAdapter(model, initLora);
+  const trainer = await preparing(() => Trainer.create(model, session.rewards, config));
+  try {
+    if (typeof given !== 'string') await restore(given, trainer, session);
+    options.signal?.throwIfAborted();
+    const run = typeof given === 'string' ? await createRun(given, session, files) : given;
+    const own = [recordsSink(run), infoSink(run), logSink(run)];
+    yield* recorded(training(session, trainer, run, options), [...own, ...sinks], () => new InterruptedError('SIGINT'));
+  } finally {
+    trainer.dispose();
+  }
+}
+
+async function createRun(path: string, session: Session, files: Readonly<Record<string, string>>): Promise<RunFolder> {
+  const run = await RunFolder.create(path, session.config, await describeRun(session));
+  for (const [name, text] of Object.entries(files)) await writeWhole(join(path, name), text);
+  return run;
+}
+
+/** Puts the last checkpoint into the trainer and takes back what the run recorded after it. */
+async function restore(run: RunFolder, trainer: Trainer, { config }: Session): Promise<void> {
+  const path = await run.findCheckpoint();
+  try {
+    await readCheckpoint(path, trainer.state, config);
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    const advice = 'Start a new run with --init-lora, or --resume without changes.';
+    throw new CheckpointError(`${error.message}.  ${advice}`, { cause: error });
+  }
+  const { updates } = trainer;
+  if (updates > config.train.updates)
+    throw new UsageError(`${path} has ${updates} updates, train.updates is ${config.train.updates}`);
+  await run.rewind(updates);
+  await run.writeConfig(config);
+  const records = await run.read<UpdateRecord>('metrics');
+  const sum = (name: string): number => records.reduce((total, record) => total + (record[name] ?? 0), 0);
+  const { exit: _, rewards: __, ...info } = run.info;
+  await run.replace({
+    ...info,
+    status: 'running',
+    configHash: hashConfig(config),
+    process: { pid: process.pid, host: hostname() },
+    updates,
+    of: config.train.updates,
+    totals: { calls: sum('calls'), decodes: sum('decodes'), trained: sum('trained') },
+  });
+}

@@ -1,0 +1,74 @@
+/** Training by a configuration: a file, a preset, or that of a run to go on with. */
+import { basename, extname, join } from 'node:path';
+import { readCheckpointInfo } from '../checkpoint.js';
+import type { RunConfig } from '../config.js';
+import { loadConfig, usualPreset } from './config/file.js';
+import { UsageError } from './errors.js';
+import type { RunEvent, Sink } from './run/events.js';
+import { RunFolder } from './run/folder.js';
+import { isBusy } from './run/info.js';
+import { newRunFolder } from './run/list.js';
+import { startRun } from './run/start.js';
+import type { TrainingOptions } from './run/training.js';
+import { openSession } from './session.js';
+
+export interface RunConfigOptions extends TrainingOptions {
+  /** A file, a preset or a run's folder. Default: that of the run to resume, else the usual preset. */
+  readonly config?: string | undefined;
+  /** Changes of keys, `grpo.keep=[24,16,12]`. */
+  readonly set?: readonly string[];
+  /** Updates in all: `train.updates`. */
+  readonly updates?: number | undefined;
+  readonly seed?: number | undefined;
+  /** Where runs go. Default `runs`. */
+  readonly out?: string;
+  /** The run's folder below that. Default: date, configuration and seed. */
+  readonly name?: string | undefined;
+  /** A run to go on with, by its folder or its name. */
+  readonly resume?: string | undefined;
+  /** A file or folder of LoRA weights to begin with. */
+  readonly initLora?: string | undefined;
+  /** Part of an adapter's name. */
+  readonly device?: string | undefined;
+  /** Hear the events besides the run's own files. */
+  readonly sinks?: readonly Sink[];
+}
+
+/**
+ * Trains by a configuration and tells of it. Everything is checked before anything is written. Throws a UsageError for what
+ * makes no sense, an InterruptedError where the signal ended it, and whatever the training ends by, after a `failed` event.
+ */
+export async function* runConfig(options: RunConfigOptions = {}): AsyncGenerator<RunEvent, void, undefined> {
+  const { resume, initLora, name, out = 'runs', device } = options;
+  if (resume !== undefined && (initLora !== undefined || name !== undefined))
+    throw new UsageError('--resume goes on with a run as it is: without --init-lora and --name');
+  const resumed = resume === undefined ? undefined : await RunFolder.open(resume);
+  if (resumed && isBusy(resumed.info))
+    throw new UsageError(`${resumed.path}: process ${resumed.info.process.pid} is training this run`);
+  const config = await configOf(options.config ?? resumed?.path, options);
+  const folder = name === undefined ? await newRunFolder(out, nameOf(options.config), config.seed) : join(out, name);
+  if (!resumed) await RunFolder.checkFree(folder);
+  yield { kind: 'loading', model: config.model.path };
+  const kernels = resumed && (await readCheckpointInfo(await resumed.findCheckpoint())).kernels;
+  const session = await openSession(config, { device, kernels });
+  try {
+    for (const message of session.warnings) yield { kind: 'warning', message };
+    yield* startRun(session, { ...options, run: resumed ?? folder });
+  } finally {
+    session.close();
+  }
+}
+
+function configOf(
+  source: string | undefined,
+  { set = [], updates, seed }: Pick<RunConfigOptions, 'set' | 'updates' | 'seed'>,
+): Promise<RunConfig> {
+  const more = [
+    ...(updates === undefined ? [] : [`train.updates=${updates}`]),
+    ...(seed === undefined ? [] : [`seed=${seed}`]),
+  ];
+  return loadConfig(source, [...set, ...more]);
+}
+
+/** What a configuration's runs are called. */
+const nameOf = (given: string = usualPreset): string => basename(given, extname(given));
