@@ -38,11 +38,27 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
       .sort((a, b) => a.order - b.order)
       .map(({ where, problem: { path, message } }) => [where, path.join('.'), message]);
   };
-  const parsed = configSchema.safeParse(contentOf(document, name), { reportInput: true });
-  if (!parsed.success) fail(reported(parsed.error.issues.flatMap(problemsOf)));
-  const problems = [...contradictions(parsed.data), ...unknownRewards(parsed.data)];
-  if (problems.length > 0) fail(reported(problems));
-  return completeConfig(parsed.data);
+  return checkedConfig(contentOf(document, name), [], (problems) => fail(reported(problems)));
+}
+
+/**
+ * Checks the keys of a configuration and fills in every default. `rewards` are names that are known besides those that are
+ * built in. Throws a UsageError with one line for each problem, which begins with `name`.
+ */
+export const checkConfig = (keys: unknown, name: string, rewards: readonly string[] = []): RunConfig =>
+  checkedConfig(keys, rewards, (problems) =>
+    fail(problems.map(({ path, message }) => [name, path.join('.'), message])),
+  );
+
+function checkedConfig(
+  keys: unknown,
+  rewards: readonly string[],
+  refuse: (problems: readonly ConfigProblem[]) => never,
+): RunConfig {
+  const parsed = configSchema.safeParse(keys, { reportInput: true });
+  if (!parsed.success) return refuse(parsed.error.issues.flatMap(problemsOf));
+  const problems = [...contradictions(parsed.data), ...unknownRewards(parsed.data, rewards)];
+  return problems.length > 0 ? refuse(problems) : completeConfig(parsed.data);
 }
 
 function contentOf(document: Document, name: string): unknown {
@@ -135,13 +151,13 @@ function problemsOf({ code, path: keys, message, input, ...issue }: Issue): Conf
 }
 
 /** Rewards by a name that is neither built in nor comes with a module or a server; all that is reported must be known too. */
-function unknownRewards({ reward, eval: { rewards } }: ParsedConfig): ConfigProblem[] {
+function unknownRewards({ reward, eval: { rewards } }: ParsedConfig, own: readonly string[]): ConfigProblem[] {
   const known = [...rewardNames, ...Object.keys(reward)];
   const message = (name: string, names: readonly string[]): string =>
     `no reward is called ${name}${suggestion(name, names)}; built in: ${rewardNames.join(', ')}`;
   return [
     ...Object.entries(reward)
-      .filter(([name, { module, http }]) => !module && !http && !rewardNames.includes(name))
+      .filter(([name, { module, http }]) => !module && !http && !rewardNames.includes(name) && !own.includes(name))
       .map(([name]) => ({ path: ['reward', name], message: message(name, rewardNames), unknown: true })),
     ...rewards.flatMap((name, i) =>
       known.includes(name) ? [] : [{ path: ['eval', 'rewards', String(i)], message: message(name, known) }],

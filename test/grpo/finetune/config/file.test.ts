@@ -301,7 +301,19 @@ describe('presets', () => {
     'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
   };
 
-  test('are those that are expected', () => expect(presetNames()).toEqual(Object.keys(expected).sort()));
+  const methods = ['flash']; // for a model of one's own
+  test('are those that are expected', () =>
+    expect(presetNames()).toEqual([...Object.keys(expected), ...methods].sort()));
+
+  test('one that is a method alone asks for model, prompts and reward', async () => {
+    for (const method of methods) {
+      const source = await readPreset(method);
+      expect(problems(source.text).map((line) => line.split(' ')[1])).toEqual(['model', 'prompts', 'reward']);
+      const own = ['model.path=m', 'prompts={train: t.txt, test: t.txt}', 'reward={color: {}}', 'sampler.kind=ddim'];
+      expect(parse(source.text, ...own).grpo.keep).toEqual([24, 16, 12]);
+      expect(commentedConfig(source)).toContain('\n  path:\n');
+    }
+  });
 
   for (const [name, [steps, keep, at, prune]] of Object.entries(expected)) {
     test(`${name} is valid, begins with its name, has its numbers, and is read back as written out`, async () => {
