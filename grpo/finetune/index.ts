@@ -32,5 +32,5 @@ export type * from './run/events.js';
 export type { RunInfo } from './run/info.js';
 export { findRun, type ListedRun, listRuns } from './run/list.js';
 export type { RewardSummary, UpdateRecord } from './run/metrics.js';
-export { type RunConfigOptions, runConfig } from './run_config.js';
+export { type RunConfigOptions, runConfig } from './run/run_config.js';
 export { type GivenPrompts, type GivenReward, type TrainOptions, train } from './train.js';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { usualPreset } from '../../finetune/config/file.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
-import { type RunConfigOptions, runConfig } from '../../finetune/run_config.js';
+import { type RunConfigOptions, runConfig } from '../../finetune/run/run_config.js';
 import { wholeNumber } from '../arguments.js';
 import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';

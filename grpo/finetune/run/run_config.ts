@@ -1,16 +1,16 @@
 /** Training by a configuration: a file, a preset, or that of a run to go on with. */
 import { basename, extname, join } from 'node:path';
-import { readCheckpointInfo } from '../checkpoint.js';
-import type { RunConfig } from '../config.js';
-import { loadConfig, usualPreset } from './config/file.js';
-import { UsageError } from './errors.js';
-import type { RunEvent, Sink } from './run/events.js';
-import { RunFolder } from './run/folder.js';
-import { isBusy } from './run/info.js';
-import { newRunFolder } from './run/list.js';
-import { startRun } from './run/start.js';
-import type { TrainingOptions } from './run/training.js';
-import { openSession } from './session.js';
+import { readCheckpointInfo } from '../../checkpoint.js';
+import type { RunConfig } from '../../config.js';
+import { loadConfig, usualPreset } from '../config/file.js';
+import { UsageError } from '../errors.js';
+import { openSession } from '../session.js';
+import type { RunEvent, Sink } from './events.js';
+import { RunFolder } from './folder.js';
+import { isBusy } from './info.js';
+import { newRunFolder } from './list.js';
+import { startRun } from './start.js';
+import type { TrainingOptions } from './training.js';
 
 export interface RunConfigOptions extends TrainingOptions {
   /** A file, a preset or a run's folder. Default: that of the run to resume, else the usual preset. */
