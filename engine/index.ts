@@ -1,12 +1,13 @@
 /** The engine's public surface. */
 
 export type { KernelChoices } from '../kernels/choice.js';
-export type { DType, Features } from '../kernels/kernel.js';
+export { type DType, elementTypes, type Features, linearGrid, type Plan, type Variant } from '../kernels/kernel.js';
 export { capture, type Step } from './device/capture.js';
 export { Device, type DeviceOptions } from './device/device.js';
 export type { MemoryReport } from './device/memory.js';
+export { type Kernel, type KernelPlan, loadKernel } from './device/own_kernel.js';
 export { type AdapterInfo, NoAdapterError } from './driver/adapter.js';
-export { CheckError, OutOfMemoryError } from './errors.js';
+export { CheckError, check, FileError, OutOfMemoryError } from './errors.js';
 export { EMA, type EMAOptions, emaDecay } from './nn/ema.js';
 export * from './nn/layers.js';
 export * from './nn/module.js';
@@ -32,7 +33,7 @@ export { defineOp, dispatch } from './tensor/op.js';
 export { checkpoint } from './tensor/recompute.js';
 export { scope } from './tensor/scope.js';
 export { backward, noGrad } from './tensor/tape.js';
-export { empty, scalar, Tensor, tensor } from './tensor/tensor.js';
+export { empty, emptyLike, scalar, Tensor, tensor } from './tensor/tensor.js';
 export { moveTogether, zerosTogether } from './tensor/together.js';
 export {
   choicesOf,

@@ -1,7 +1,7 @@
 /** The device: one adapter, its limits and features, the queue of eager dispatches, reading back, errors, the end. */
 import { totalmem } from 'node:os';
 import type { KernelChoices } from '../../kernels/choice.js';
-import { type Features, kernelKey, type Plan } from '../../kernels/kernel.js';
+import { type Features, kernelKey, kernelName, type Plan } from '../../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from '../driver/adapter.js';
 import { check, formatBytes } from '../errors.js';
 import { type BufferRange, type Dispatch, Encoder, type Replay } from './encoder.js';
@@ -166,8 +166,12 @@ export class Device {
     this.pool.move(storage, part);
   }
 
-  /** Runs a plan: recorded under capture, otherwise encoded now and submitted with the next flush. */
-  dispatch(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, label: string): void {
+  /**
+   * Runs a plan: recorded under capture, otherwise encoded now and submitted with the next flush. `op` is the label, by default
+   * the kernel's name.
+   */
+  dispatch(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, op = ''): void {
+    const label = op || kernelName(plan.kernel);
     this.checkUsable();
     this.checkBindings(plan, buffers, label);
     const dispatch = { plan, key: kernelKey(plan), buffers, label };

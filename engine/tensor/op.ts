@@ -106,5 +106,5 @@ export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | n
     ranges[name] = tensor?.range ?? null;
   }
   if (!device) throw new Error(`${plan.kernel}: a dispatch without tensors`);
-  device.dispatch(plan, ranges, device.opLabel || plan.kernel);
+  device.dispatch(plan, ranges, device.opLabel);
 }
