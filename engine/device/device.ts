@@ -76,7 +76,7 @@ export class Device {
 
   private static readonly open = new Set<Device>();
 
-  /** Opens a device. Rejects with NoAdapterError where no driver exists and none could be provided. */
+  /** Opens a device. Rejects with NoAdapterError where there is no driver, and none was to be provided or none could be. */
   static async create(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, info } = await findAdapter(options);
     const adapterInfo = adapter.info;

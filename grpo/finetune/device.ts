@@ -26,7 +26,7 @@ export interface DeviceChoice {
  * tables know what is fast. Throws a UsageError for kernels that are unknown.
  */
 export async function openDevice({ device: name, kernels }: DeviceChoice = {}): Promise<Device> {
-  const device = await Device.create({ name, quiet: true });
+  const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
     const named = process.env.WINNOW_KERNELS;
     const stored = kernels ?? storedKernels(device.info);
@@ -60,7 +60,7 @@ async function measureAtFirst(device: Device): Promise<void> {
 
 /** `winnow tune`: measures the kernels on this adapter anew and keeps the choice. Returns what to print. */
 export async function tune({ device: name }: Pick<DeviceChoice, 'device'>): Promise<string[]> {
-  const device = await Device.create({ name, quiet: true });
+  const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
     const trials = await measureKernels(device);
     const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));

@@ -6,7 +6,7 @@ import { peakFmaSize, planPeakFma } from '../../../kernels/peak.js';
 
 let device: Device;
 beforeAll(async () => {
-  device = await Device.create();
+  device = await Device.create({ provideDriver: true });
 });
 afterAll(() => device?.close());
 
