@@ -94,8 +94,8 @@ const fused = defineOp(
       output,
       (dy) => {
         const statistics = once(() => {
-          const made = empty(query.device, [batch * heads * queries, 4]);
-          dispatch(planAttentionDelta(shapes, query.dtype, features), { dy, output, softmax, statistics: made });
+          const made = empty(query.device, [batch * heads * queries, 3]);
+          dispatch(planAttentionDelta(shapes, options, features), { dy, output, softmax, statistics: made });
           return made;
         });
         const keyValue = once(() => {

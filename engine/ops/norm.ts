@@ -65,7 +65,7 @@ export const groupNorm = defineOp(
 
     const statistics = empty(x.device, [samples, channels, 2]);
     const y = emptyLike(x);
-    dispatch(groups.planGroupNormStatistics(size, features), { x, statistics });
+    dispatch(groups.planGroupNormStatistics(size, eps, features), { x, statistics });
     dispatch(groups.planGroupNorm(size, eps, features), { x, statistics, weight, bias, y });
 
     return [

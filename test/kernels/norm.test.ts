@@ -65,7 +65,7 @@ test('more rows than a grid dimension holds go on in y', () => {
 
 test('every plan fills the Params of its kernel', () => {
   const plans: Plan[] = [
-    planGroupNormStatistics(group, cpu),
+    planGroupNormStatistics(group, 1e-5, cpu),
     planGroupNorm(group, 1e-5, cpu),
     planLayerNorm(layer, 1e-5, cpu),
     planLayerNormColumnSums(layer),
