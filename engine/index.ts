@@ -30,7 +30,7 @@ export * from './ops/resample.js';
 export * from './ops/shape.js';
 export * from './ops/softmax.js';
 export { defineOp, dispatch } from './tensor/op.js';
-export { checkpoint } from './tensor/recompute.js';
+export { recompute } from './tensor/recompute.js';
 export { scope } from './tensor/scope.js';
 export { backward, noGrad } from './tensor/tape.js';
 export { empty, emptyLike, scalar, Tensor, tensor } from './tensor/tensor.js';

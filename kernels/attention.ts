@@ -24,7 +24,7 @@ export interface AttentionOptions {
   readonly dtype: DType;
   readonly scale: number;
   readonly causal: boolean;
-  /** Of query, key, value and result. */
+  /** The layout of query, key, value and result. */
   readonly layout: AttentionLayout;
   readonly bias: BiasStrides | null;
 }

@@ -50,7 +50,7 @@ function planNormalised(kernel: string, size: GroupNormSize, eps: number, featur
   return { ...plan, variant: { ...variant, types, constants } };
 }
 
-/** y. */
+/** The normalised y from x and its statistics. */
 export const planGroupNorm = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm', size, eps, features);
 
@@ -58,6 +58,6 @@ export const planGroupNorm = (size: GroupNormSize, eps: number, features: Featur
 export const planGroupNormChannelSums = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm_channel_sums', size, eps, features);
 
-/** dx. */
+/** The gradient dx from dy, x, its statistics and the channel sums. */
 export const planGroupNormGrad = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm_grad', size, eps, features);

@@ -42,7 +42,7 @@ export interface MatmulProblem {
   readonly aColumns?: { readonly all: number; readonly first: number };
   /** Where y holds more columns than this product writes: its number of columns, and the first one written. */
   readonly yColumns?: { readonly all: number; readonly first: number };
-  /** y, residual and preactivation are that many matrices [m, columns / parts], one after the other. Not with a batch or a gate. */
+  /** y, residual and preactivation are that many matrices [m, columns / parts], one after the other; this can't be combined with a batch or a gate. */
   readonly parts?: number | undefined;
 }
 
@@ -146,7 +146,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   const aMatrix = aColumns.all * (transposeA ? k : m);
   const bStride = transposeB ? k : n;
 
-  // Of m only a transposed a's stored rows, which a batch can't be part of, as it is never the last axis.
+  // m counts only where it is the length of a transposed a's stored rows: a batch is never part of that, as it is no last axis.
   const partColumns = yColumns.all / parts;
   const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, partColumns, yColumns.first];
   const width = lengths.every((length) => length % 4 === 0) ? 4 : 1;

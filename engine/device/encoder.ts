@@ -1,4 +1,4 @@
-/** From dispatches to commands: bind groups, and the queue of eager dispatches that one compute pass submits. */
+/** Turns dispatches into commands: bind groups, and the queue of eager dispatches that one compute pass submits. */
 import { type Plan, packParams } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
 import type { Storage } from './memory.js';

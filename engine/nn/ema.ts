@@ -43,7 +43,7 @@ export class EMA {
     const shapes = parameters.map(({ shape }) => shape);
     const together = wholeOf(parameters) && zerosTogether(device, shapes);
     this.averages = together ?? shapes.map((shape) => empty(device, shape));
-    // As a copy in the other direction: each parameter takes the average's part.
+    // The copy runs in the other direction here: each parameter takes the average's part.
     this.run('copy', this.averages, parameters);
   }
 

@@ -264,6 +264,6 @@ export interface AttentionForwardOptions {
   readonly layout?: 'BTHC' | 'TBHC';
   readonly bias?: Tensor;
   readonly residual?: Tensor;
-  /** As in the op linear, of the output. */
+  /** Gate and residual of the output, as in the op `linear`. */
   readonly gate?: Tensor;
 }

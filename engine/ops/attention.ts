@@ -113,7 +113,7 @@ const fused = defineOp(
           },
           () => keyValue().dKey,
           () => keyValue().dValue,
-          // None for the bias: biases here are masks and frozen position tables.
+          // The bias has no gradient: biases here are masks and frozen position tables.
         ];
       },
     ];

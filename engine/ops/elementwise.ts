@@ -190,7 +190,7 @@ export const expand = defineOp('expand', (x: Tensor, shape: Shape) => {
 
 /**
  * Overwrites `target` with the values of `source`, of the same shape and dtype: how a captured step hands its state to
- * its next run. Not recorded: a target that needs a gradient is refused.
+ * its next run. It is not recorded: a target that needs a gradient is refused.
  */
 export function assign(target: Tensor, source: Tensor): void {
   check(!target.requiresGrad, () => `assign: ${target} needs a gradient; it can't be overwritten`);
@@ -201,7 +201,7 @@ export function assign(target: Tensor, source: Tensor): void {
   dispatch(planElementwise([source], { expression: 'a', output: target }), { a: source, b: null, c: null, y: target });
 }
 
-/** Adds `part` to `total` in place, both f32 of one shape: how gradients gather over micro-batches. Not recorded. */
+/** Adds `part` to `total` in place, both f32 of one shape: how gradients gather over micro-batches. It is not recorded. */
 export function accumulate(total: Tensor, part: Tensor): void {
   check(!total.requiresGrad, () => `accumulate: ${total} needs a gradient; it can't be overwritten`);
   check(

@@ -87,7 +87,7 @@ export interface UnpatchifyOptions {
   /** Rows and columns of a patch, in pixels. */
   readonly patch: number;
   readonly channels: number;
-  /** Of the image, in pixels. */
+  /** Height and width of the image, in pixels. */
   readonly height: number;
   readonly width: number;
 }

@@ -1,4 +1,4 @@
-/** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and checkpoint(). */
+/** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and withGrad(). */
 import { CheckError, check, withPrefix } from '../errors.js';
 import { formatShape, sameShape } from './shape.js';
 import { type Node, Tensor, tensor } from './tensor.js';

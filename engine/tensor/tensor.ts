@@ -17,7 +17,7 @@ export interface Node {
   /** The op's arguments; only tensors among them can receive gradients. */
   readonly inputs: readonly unknown[];
   readonly outputs: readonly Tensor[];
-  /** From the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined: no gradient. */
+  /** Maps the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined where the op has no gradient. */
   readonly pullback: ((dys: readonly (Tensor | undefined)[]) => readonly (Thunk | undefined)[]) | undefined;
   /** Storages saved for the pullback alone, freed with it. */
   readonly saved: readonly Storage[];

@@ -21,7 +21,7 @@ export function zerosTogether(device: Device, shapes: readonly Shape[]): Tensor[
   const sizes = shapes.map((shape) => 4 * sizeOf(shape));
   const bytes = sizes.reduce((sum, size) => sum + placeAfter(size), 0);
   if (bytes > device.limits.maxStorageBufferBindingSize) return null;
-  // Not in the scope at hand: what lives on there are the parts.
+  // The whole stays out of the scope at hand: what lives on there are the parts.
   const { result: whole } = device.collect(() => tensor(device, new Float32Array(bytes / 4)).storage);
   let start = 0;
   const parts = shapes.map((shape, i) => {

@@ -21,13 +21,13 @@ struct Params {
 
 alias Rows = array<V>;
 
-// Of the scores of one query row.
+// The softmax of one query row's scores.
 struct Softmax {
   maximum: f32,
   inverse_sum: f32,  // 1 / sum of exp(score - maximum)
 }
 
-// What the gradients need of one query row.
+// What the gradients need to know of one query row.
 struct Statistics {
   maximum: f32,
   inverse_sum: f32,

@@ -54,7 +54,7 @@ fn query_scores(head: u32, rows: Owned, owned: Owned, tile: Tile) -> Scores {
   return s;
 }
 
-// Row f * LANES + j of a tile's statistics, as every lane loads it.
+// The statistics of a tile's row f * LANES + j: every lane loads them itself, so nothing is fetched before.
 fn fetch_statistics(x: ptr<storage, array<Statistics>, read>, tile: Tile, f: u32) -> Statistics { return Statistics(); }
 fn statistics_of(fetched: Statistics, x: ptr<storage, array<Statistics>, read>, tile: Tile, f: u32, j: u32) -> Statistics {
   return (*x)[tile_row(tile, f * LANES + j)];

@@ -72,7 +72,7 @@ fn query_scores(head: u32, rows: Owned, owned: Owned, tile: Tile) -> Scores {
   return s;
 }
 
-// Row f * LANES + j of a tile's statistics, from what lane j has fetched.
+// The statistics of a tile's row f * LANES + j come from what lane j has fetched.
 fn fetch_statistics(x: ptr<storage, array<Statistics>, read>, tile: Tile, f: u32) -> Statistics {
   return (*x)[tile_row(tile, f * LANES + tile.lane)];
 }

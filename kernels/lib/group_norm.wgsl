@@ -19,7 +19,7 @@ struct Normal {
   rstd: f32,  // 1 / sqrt(variance + eps)
 }
 
-// Of a row's group, from the statistics of the group's rows.
+// Joins the statistics of all rows of a row's group.
 fn normal_of(row: u32) -> Normal {
   let first = row - row % params.group_channels;  // groups divide the channels, so rows need no sample here
   let size = f32(params.group_channels);

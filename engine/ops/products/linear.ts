@@ -23,7 +23,7 @@ export interface LinearOptions {
   readonly residual?: Tensor | null | undefined;
   /**
    * [B, out], of y's dtype, for y [T, B, out]: row by row a factor of the product, before the residual (Peebles and Xie 2023,
-   * adaLN-zero). Not with an activation.
+   * adaLN-zero). It can't be combined with an activation.
    */
   readonly gate?: Tensor | null | undefined;
   /** y is [parts, ..., out / parts]: what `parts` layers side by side give, each in one piece. Not with a gate. Default 1. */
