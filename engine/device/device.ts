@@ -8,6 +8,7 @@ import { type BufferRange, type Dispatch, Encoder, type Replay } from './encoder
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
 import { mapErrorLines, PipelineCache } from './pipelines.js';
 
+/** What `Device.create` is to open, and how carefully. */
 export interface DeviceOptions extends AdapterOptions {
   /** Most bytes of GPU memory to use. Default `WINNOW_MEMORY` (in GB), else 60 % of the machine's RAM on a software adapter, no limit on a GPU. */
   readonly memoryBudget?: number;
@@ -23,6 +24,10 @@ export interface Recorder {
   adopt(storage: Storage): void;
 }
 
+/**
+ * One adapter opened for work: its limits and features, the memory of its tensors, the queue of dispatches, and its errors, which
+ * are thrown at the call that is awaited next. `Device.create()` opens one, `close()` frees all of it.
+ */
 export class Device {
   /** Set while capture() records. */
   recorder: Recorder | undefined;

@@ -20,12 +20,14 @@ export interface AdapterInfo {
   readonly software: boolean;
 }
 
+/** An adapter with the Dawn instance it belongs to. */
 export interface FoundAdapter {
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;
   readonly info: AdapterInfo;
 }
 
+/** Which adapter to open, and what may be done where there is none. */
 export interface AdapterOptions {
   /** Part of the adapter's name; default `WINNOW_DEVICE`, else the first real GPU, else a software adapter. */
   readonly name?: string | undefined;

@@ -7,6 +7,7 @@ import { sameShape } from '../tensor/shape.js';
 import { empty, scalar, type Tensor } from '../tensor/tensor.js';
 import { wholeOf, zerosTogether } from '../tensor/together.js';
 
+/** Options of an EMA. */
 export interface EMAOptions {
   /** Weight of the old average in each update; later `ema.decay.write([value])`. */
   readonly decay: number;

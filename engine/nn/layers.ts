@@ -100,6 +100,7 @@ export class Linear {
   }
 }
 
+/** Options of the layer Conv2d. */
 export interface Conv2dLayerOptions extends BiasOption {
   readonly stride?: number;
   /** One number, or [top, bottom, left, right]. */
@@ -216,6 +217,7 @@ export function mergeHeads(x: Tensor): Tensor {
   return reshape(x, [first, second, heads * headDim]);
 }
 
+/** Options of the layer Attention. */
 export interface AttentionLayerOptions {
   readonly heads: number;
   /** Features of the context; default: those of x (self-attention). */
@@ -258,6 +260,7 @@ export class Attention {
   }
 }
 
+/** What a call of the layer Attention is given besides its input. */
 export interface AttentionForwardOptions {
   readonly context?: Tensor;
   readonly causal?: boolean;

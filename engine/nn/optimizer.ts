@@ -9,6 +9,7 @@ import { type Shape, sameShape } from '../tensor/shape.js';
 import { scalar, type Tensor, tensor } from '../tensor/tensor.js';
 import { wholeOf, zerosTogether } from '../tensor/together.js';
 
+/** Options of AdamW. */
 export interface AdamWOptions {
   /** Learning rate at the start; later `optimizer.lr.write([value])`. Default 1e-3. */
   readonly lr?: number;

@@ -13,6 +13,7 @@ import { defineOp, dispatch, once } from '../tensor/op.js';
 import { formatShape } from '../tensor/shape.js';
 import { empty, emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 
+/** Options of attention. */
 export interface AttentionOptions {
   /** Factor of the scores. Default 1 / sqrt(headDim). */
   readonly scale?: number;

@@ -30,10 +30,12 @@ export function full(device: Device, shape: Shape, value: number, dtype: DType =
   return filled('full', device, shape, dtype, value);
 }
 
+/** A tensor whose elements are all 0. */
 export function zeros(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
   return filled('zeros', device, shape, dtype, 0);
 }
 
+/** A tensor whose elements are all 1. */
 export function ones(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
   return filled('ones', device, shape, dtype, 1);
 }
@@ -43,6 +45,7 @@ export function zerosLike(x: Tensor): Tensor {
   return filled('zerosLike', x.device, x.shape, x.dtype, 0);
 }
 
+/** Options of arange. */
 export interface ArangeOptions {
   readonly start?: number;
   readonly step?: number;

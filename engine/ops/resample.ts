@@ -83,6 +83,7 @@ export const patchify = defineOp('patchify', (x: Tensor, patch: number) => {
   return [toPatches(x, patch), (dy) => [() => toImage(dy, patch, shape)]];
 });
 
+/** The patches and the image that unpatchify makes of them. */
 export interface UnpatchifyOptions {
   /** Rows and columns of a patch, in pixels. */
   readonly patch: number;

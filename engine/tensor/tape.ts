@@ -35,6 +35,7 @@ export function setAddGradients(add: (a: Tensor, b: Tensor) => Tensor): void {
   addGradients = add;
 }
 
+/** Options of backward. */
 export interface BackwardOptions {
   /** The gradient of the output, of its shape. Needed unless the output is one element, whose gradient is 1. */
   readonly seed?: Tensor;

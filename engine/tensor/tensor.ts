@@ -24,6 +24,10 @@ export interface Node {
   consumed: boolean;
 }
 
+/**
+ * Values on a device: a shape and an element type over a storage, and for backward() the op that made it. Made by `tensor`,
+ * `empty` and the ops; a view shares the storage of another tensor.
+ */
 export class Tensor {
   readonly shape: Shape;
   /** The op that made this tensor, when a gradient can flow through it. */

@@ -17,6 +17,7 @@ import { reshape, transpose } from '../shape.js';
 import { reduce, sumTo } from '../sum_to.js';
 import { asMatrix, runProduct } from './matrix_product.js';
 
+/** Options of linear. */
 export interface LinearOptions {
   readonly activation?: Activation | undefined;
   /** Added after the activation; of y's shape and dtype. */
