@@ -84,12 +84,12 @@ export class Device {
   /** Opens a device. Rejects with NoAdapterError where there is no driver, and none was to be provided or none could be. */
   static async create(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, info } = await findAdapter(options);
-    const adapterInfo = adapter.info;
-    const device = await requestDevice(adapter);
     const fromEnvironment = process.env.WINNOW_MEMORY ? Number(process.env.WINNOW_MEMORY) * 1e9 : undefined;
     const fallback = info.software ? 0.6 * totalmem() : Number.POSITIVE_INFINITY;
     const budget = options.memoryBudget ?? fromEnvironment ?? fallback;
     if (!(budget > 0)) throw new Error(`memory budget: expected a positive number of bytes, found ${budget}`);
+    const adapterInfo = adapter.info;
+    const device = await requestDevice(adapter);
     return new Device(gpu, device, info, readFeatures(device, adapterInfo, info.software), options, budget);
   }
 
