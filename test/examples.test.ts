@@ -43,10 +43,7 @@ beforeAll(async () => {
   for (const resolution of ['bundler', 'nodenext'] as const) {
     const module = resolution === 'bundler' ? 'ESNext' : 'NodeNext';
     const options = { ...compilerOptions, module, moduleResolution: resolution };
-    await writeFile(
-      at(`tsconfig.${resolution}.json`),
-      JSON.stringify({ compilerOptions: options, include: ['*.ts'] }),
-    );
+    await writeFile(at(`tsconfig.${resolution}.json`), JSON.stringify({ compilerOptions: options, include: ['*.ts'] }));
   }
   await tsc('nodenext');
   await cp(at('softsign.wgsl'), at('out', 'softsign.wgsl'));
@@ -86,10 +83,15 @@ describe('the programs', () => {
 
   test('a kernel of its own, with its gradient', async () => {
     const { stdout } = await node(at('out', 'softsign.js'));
-    const [values, gradient] = stdout.trim().split('\n').map((line) => JSON.parse(line) as number[]);
+    const [values, gradient] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as number[]);
     const x = [-3, -1, 0, 0.5, 2];
-    values!.forEach((value, i) => expect(value).toBeCloseTo(x[i]! / (1 + Math.abs(x[i]!)), 6));
-    gradient!.forEach((value, i) => expect(value).toBeCloseTo(1 / (1 + Math.abs(x[i]!)) ** 2, 6));
+    for (const [i, each] of x.entries()) {
+      expect(values![i]).toBeCloseTo(each / (1 + Math.abs(each)), 6);
+      expect(gradient![i]).toBeCloseTo(1 / (1 + Math.abs(each)) ** 2, 6);
+    }
   });
 
   test('the network of a model folder', async () => {

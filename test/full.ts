@@ -160,7 +160,7 @@ const models = { sd14, sd35m };
 const wanted = process.argv.slice(2);
 for (const [name, run] of Object.entries(models)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const device = await Device.create({ memoryBudget: 16e9 });
+  const device = await Device.create({ memoryBudget: 16e9, provideDriver: true });
   const folder = await mkdtemp(join(tmpdir(), 'winnow-full-'));
   console.log(`${name} on ${device.info.description || device.info.device}`);
   try {

@@ -17,13 +17,17 @@ export interface Node {
   /** The op's arguments; only tensors among them can receive gradients. */
   readonly inputs: readonly unknown[];
   readonly outputs: readonly Tensor[];
-  /** From the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined: no gradient. */
+  /** Maps the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined where the op has no gradient. */
   readonly pullback: ((dys: readonly (Tensor | undefined)[]) => readonly (Thunk | undefined)[]) | undefined;
   /** Storages saved for the pullback alone, freed with it. */
   readonly saved: readonly Storage[];
   consumed: boolean;
 }
 
+/**
+ * Values on a device: a shape and an element type over a storage, and for backward() the op that made it. Made by `tensor`,
+ * `empty` and the ops; a view shares the storage of another tensor.
+ */
 export class Tensor {
   readonly shape: Shape;
   /** The op that made this tensor, when a gradient can flow through it. */

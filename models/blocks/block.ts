@@ -1,5 +1,5 @@
 /** Blocks: the parts of a network that are kept or recomputed as a whole. */
-import { checkpoint, parameters, reshape, type Tensor } from '../../engine/index.js';
+import { parameters, recompute, reshape, type Tensor } from '../../engine/index.js';
 
 export interface Block {
   forward(...inputs: (Tensor | undefined)[]): Tensor;
@@ -25,5 +25,5 @@ export function runBlock(block: Block, inputs: readonly (Tensor | undefined)[], 
     const next = xs.values();
     return block.forward(...inputs.map((input) => input && next.next().value));
   };
-  return checkpoint(forward, present, parameters(block));
+  return recompute(forward, present, parameters(block));
 }

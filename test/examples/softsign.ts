@@ -1,4 +1,14 @@
-import { backward, Device, defineOp, dispatch, emptyLike, linearGrid, loadKernel, type Tensor, tensor } from 'winnow/engine';
+import {
+  backward,
+  Device,
+  defineOp,
+  dispatch,
+  emptyLike,
+  linearGrid,
+  loadKernel,
+  type Tensor,
+  tensor,
+} from 'winnow/engine';
 
 const kernel = loadKernel(new URL('./softsign.wgsl', import.meta.url));
 

@@ -46,7 +46,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
     const file = join(checkpoint, `${weights}.safetensors`);
     return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
   }
-  const device = await Device.create({ name: options.device, quiet: true });
+  const device = await Device.create({ name: options.device, provideDriver: true, quiet: true });
   try {
     const lora = await readAdapter(device, checkpoint, weights, config.lora);
     return await writing(out, async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { scope, type Tensor, tensor } from '../../../engine/index.js';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { TimestepEmbedding, timestepEmbedding } from '../../../models/blocks/timestep.js';
 import { expectClose, testDevice } from '../../check.js';

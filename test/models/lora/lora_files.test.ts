@@ -9,8 +9,8 @@ import {
   type SafetensorsFile,
   writeSafetensors,
 } from '../../../engine/safetensors.js';
+import { packageRoot } from '../../../engine/version.js';
 import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
-import { packageRoot } from '../../../kernels/kernel.js';
 import { linear } from '../../../models/blocks/layers.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { ModelFileError } from '../../../models/files/errors.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { loadPipeline } from '../../../models/pipeline/pipeline.js';
 import { pretrainGenerator } from '../../../models/scenes/generator.js';
 import { testDevice } from '../../check.js';

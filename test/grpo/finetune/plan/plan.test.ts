@@ -58,7 +58,7 @@ describe('memory', () => {
     test(`of ${preset} on ${name} is what loading it takes`, async () => {
       const config = await tiny(preset, name, ...sets);
       const parts = await keptMemory(folder(name), config);
-      const device = await Device.create();
+      const device = await Device.create({ provideDriver: true });
       try {
         const model = await loadPolicy(device, config);
         const bytes = (tensors: Iterable<{ bytes: number }>): number =>

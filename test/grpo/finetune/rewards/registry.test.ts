@@ -1,10 +1,10 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { packageRoot } from '../../../../engine/version.js';
 import { defaults, type RewardConfig, type RunConfig } from '../../../../grpo/config.js';
 import { loadReward, loadRewards, rewardNames } from '../../../../grpo/finetune/rewards/registry.js';
 import { RewardError, type RewardImage } from '../../../../grpo/rewards/reward.js';
-import { packageRoot } from '../../../../kernels/kernel.js';
 import { readCaption, varyWords, wordsOf, writeCaption } from '../../../../models/scenes/caption.js';
 import { randomStream } from '../../../../models/scenes/random.js';
 import { drawScene, makeScene, type Style, sceneSize } from '../../../../models/scenes/scenes.js';
