@@ -5,26 +5,24 @@ import { exists } from '../../engine/files.js';
 import { concat, type Device, noGrad, pad, scope, slice, type Tensor, tensor, zeros } from '../../engine/index.js';
 import type { ForwardOptions } from '../blocks/block.js';
 import { Parameters } from '../blocks/parameters.js';
-import {
-  type ConfigShape,
-  clipTextConfig,
-  ditConfig,
-  readConfig,
-  sd3Config,
-  t5Config,
-  unetConfig,
-  vaeConfig,
-} from '../files/config_file.js';
+import type { ConfigKeys, ConfigTable, ResolvedKeys } from '../files/config.js';
+import { readConfig } from '../files/config_file.js';
 import { ModelFileError } from '../files/errors.js';
 import { clipTextKeys, type KeyLayout, t5Keys, vaeKeys } from '../files/key_layouts.js';
 import { readJson, shown } from '../files/weight_files.js';
 import { loadWeights } from '../files/weights.js';
-import { type CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, clipTokens } from '../networks/clip.js';
-import { DiTTransformer2DModel } from '../networks/dit.js';
-import { SD3Transformer2DModel } from '../networks/mmdit.js';
-import { T5EncoderModel, t5Tokens } from '../networks/t5.js';
-import { UNet2DConditionModel } from '../networks/unet.js';
-import { AutoencoderKL } from '../networks/vae.js';
+import {
+  type CLIPTextConfig,
+  CLIPTextModel,
+  CLIPTextModelWithProjection,
+  clipTextConfig,
+  clipTokens,
+} from '../networks/clip_text.js';
+import { DiTTransformer2DModel, ditConfig } from '../networks/dit.js';
+import { SD3Transformer2DModel, sd3Config } from '../networks/mmdit.js';
+import { T5EncoderModel, t5Config, t5Tokens } from '../networks/t5.js';
+import { UNet2DConditionModel, unetConfig } from '../networks/unet.js';
+import { AutoencoderKL, vaeConfig } from '../networks/vae.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 
 export type PipelineKind = 'sd1' | 'sd3' | 'dit';
@@ -90,12 +88,12 @@ class Loader {
   ) {}
 
   /** The network of a subfolder: config.json, then its weights. */
-  async network<C extends object, N>(
+  async network<K extends ConfigKeys, N>(
     name: string,
-    Network: new (parameters: Parameters, config: C) => N,
-    shape: ConfigShape<C>,
+    Network: new (parameters: Parameters, config: ResolvedKeys<K>) => N,
+    shape: ConfigTable<K>,
     keys?: KeyLayout,
-  ): Promise<Part<C, N>> {
+  ): Promise<Part<ResolvedKeys<K>, N>> {
     const config = await readConfig(join(this.folder, name), shape);
     const parameters = new Parameters(this.device, { storage: this.options.storage ?? 'f16' });
     this.loaded.push(parameters);

@@ -17,10 +17,10 @@ import {
 } from '../../engine/index.js';
 import { initializeParameters } from '../blocks/initialize.js';
 import { Parameters } from '../blocks/parameters.js';
-import { readConfig, vaeConfig } from '../files/config_file.js';
+import { readConfig } from '../files/config_file.js';
 import { writeJson } from '../files/weight_files.js';
 import { loadWeights, saveWeights } from '../files/weights.js';
-import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments } from '../networks/vae.js';
+import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments, vaeConfig } from '../networks/vae.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
 import { learning, runTraining, type TrainingOptions } from './training.js';

@@ -2,11 +2,12 @@
 import { join } from 'node:path';
 import type { Device, Tensor } from '../../../engine/index.js';
 import { valuesOf } from '../../../engine/safetensors.js';
-import { clipConfig, readConfig } from '../../../models/files/config_file.js';
+import { readConfig } from '../../../models/files/config_file.js';
 import { ModelFileError } from '../../../models/files/errors.js';
 import { clipVisionKeys } from '../../../models/files/key_layouts.js';
 import { loadWeights, type WeightSource } from '../../../models/files/weights.js';
-import { CLIPVisionModelWithProjection } from '../../../models/networks/clip.js';
+import { clipConfig } from '../../../models/networks/clip.js';
+import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
 import { readImageProcessor } from '../../../models/pictures/image_processor.js';
 import type { Reward } from '../../rewards/reward.js';
 import { openAnyWeights, weightFile } from './checkpoint_file.js';

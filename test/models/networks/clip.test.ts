@@ -3,15 +3,15 @@ import { scope } from '../../../engine/tensor/scope.js';
 import { backward } from '../../../engine/tensor/tape.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { type ParameterOptions, Parameters } from '../../../models/blocks/parameters.js';
+import { CLIPModel } from '../../../models/networks/clip.js';
 import {
-  CLIPModel,
   CLIPTextModel,
   CLIPTextModelWithProjection,
   type CLIPTokens,
-  CLIPVisionModelWithProjection,
   clipTokens,
   pooledPosition,
-} from '../../../models/networks/clip.js';
+} from '../../../models/networks/clip_text.js';
+import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
 import { checkCheckpoint } from '../checkpoint.js';
 import {
@@ -217,6 +217,7 @@ test('tokens that the model cannot read are errors', () => {
   expect(() => clipTokens(device, [[1, 2], [1]], config)).toThrow('text 1 has 1, text 0 has 2');
   expect(() => clipTokens(device, [[1, 64]], config)).toThrow('token 64; the vocabulary has 64');
   const parameters = new Parameters(device);
-  expect(() => new CLIPTextModel(parameters, { ...config, hidden_act: 'swish' })).toThrow('hidden_act: found "swish"');
+  const swish: Record<string, unknown> = { ...config, hidden_act: 'swish' };
+  expect(() => new CLIPTextModel(parameters, swish)).toThrow('hidden_act: found "swish"');
   parameters.dispose();
 });

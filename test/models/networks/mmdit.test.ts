@@ -102,7 +102,7 @@ test('a captured step replays the same bits', async () => {
   dispose();
 });
 
-test.each([
+test.each<[Record<string, unknown>, string]>([
   [{ qk_norm: 'layer_norm' }, 'config qk_norm: found "layer_norm", expected "rms_norm" or null'],
   [
     { caption_projection_dim: 20 },

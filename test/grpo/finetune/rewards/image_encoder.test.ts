@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { encodedTogether, ImageEncoder, visionSizeOf } from '../../../../grpo/finetune/rewards/image_encoder.js';
 import { initializeParameters } from '../../../../models/blocks/initialize.js';
 import { Parameters } from '../../../../models/blocks/parameters.js';
-import { CLIPVisionModelWithProjection } from '../../../../models/networks/clip.js';
+import { CLIPVisionModelWithProjection } from '../../../../models/networks/clip_vision.js';
 import { imageProcessor } from '../../../../models/pictures/image_processor.js';
 import { testDevice } from '../../../check.js';
 import { pictureByRule } from '../../rewards/pictures.js';
