@@ -32,7 +32,7 @@ export { defineOp, dispatch } from './tensor/op.js';
 export { checkpoint } from './tensor/recompute.js';
 export { scope } from './tensor/scope.js';
 export { backward, noGrad } from './tensor/tape.js';
-export { empty, scalar, Tensor, tensor } from './tensor/tensor.js';
+export { declare, empty, scalar, Tensor, tensor } from './tensor/tensor.js';
 export { moveTogether, zerosTogether } from './tensor/together.js';
 export {
   choicesOf,

@@ -62,21 +62,17 @@ async function component<K extends ConfigKeys, N>(
   await writeFile(join(target, 'config.json'), JSON.stringify(configFixture(name)));
   const config = await readConfig(target, shape);
   const start = performance.now();
-  const declared = new Parameters(device, { storage: 'f16' });
-  new Network(declared, config);
-  const tensors = declared.all.map(({ name: key, shape: sizes }): [string, FileTensor] => [
+  const parameters = new Parameters({ storage: 'f16' });
+  const network = new Network(parameters, config);
+  const tensors = parameters.all.map(({ name: key, shape: sizes }): [string, FileTensor] => [
     key,
     { dtype: 'F16', shape: sizes, data: async () => halves(key, sizes) },
   ]);
-  declared.dispose();
-  device.pool.trim();
   await writeSafetensors(join(target, 'model.safetensors'), Object.fromEntries(tensors), { format: 'pt' });
-  report(device, `${name}: ${declared.all.length} tensors written`, start);
+  report(device, `${name}: ${parameters.all.length} tensors written`, start);
 
   const loading = performance.now();
-  const parameters = new Parameters(device, { storage: 'f16' });
-  const network = new Network(parameters, config);
-  await loadWeights(target, parameters);
+  await loadWeights(device, target, parameters);
   await device.sync();
   report(device, `${name}: loaded`, loading);
   await rm(target, { recursive: true });

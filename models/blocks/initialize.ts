@@ -1,5 +1,5 @@
 /** Initial weights of a network that is trained from nothing. */
-import { Initializer } from '../../engine/index.js';
+import { type Device, Initializer } from '../../engine/index.js';
 import { scope } from '../../engine/tensor/scope.js';
 import type { Parameters } from './parameters.js';
 
@@ -11,17 +11,19 @@ export interface InitializeOptions {
 }
 
 /**
- * Writes the initial values of every declared weight: matrices and convolutions uniform within 1 / sqrt(fan in), as
- * PyTorch's layers begin, gains one, biases zero. The same seed gives the same values, in order of declaration.
+ * Allocates every declared weight on the device and writes its initial values: matrices and convolutions uniform within
+ * 1 / sqrt(fan in), as PyTorch's layers begin, gains one, biases zero. The same seed gives the same values, in order of
+ * declaration.
  */
 export async function initializeParameters(
+  device: Device,
   parameters: Parameters,
   seed: number,
   options: InitializeOptions = {},
 ): Promise<void> {
-  const { device, all } = parameters;
+  parameters.allocate(device);
   const init = new Initializer(device, seed);
-  for (const { name, shape, tensor } of all) {
+  for (const { name, shape, tensor } of parameters.all) {
     const drawn = scope(device, () => {
       if (options.zero?.test(name)) return init.constant(shape, 0);
       if (options.embedding?.test(name)) return init.normal(shape, 0.02);

@@ -208,7 +208,7 @@ export function openClipConfigOf(config: {
 }
 
 /** The weights of a CLIPModel as a file of OpenCLIP's has them: the inverse of asTransformersClip. */
-export function openClipTensors(parameters: Parameters, dtype: 'F32' | 'F16'): Record<string, FileTensor> {
+export function openClipTensors(parameters: Pick<Parameters, 'all'>, dtype: 'F32' | 'F16'): Record<string, FileTensor> {
   const values = new Map(parameters.all.map(({ name, tensor }) => [name, tensor]));
   const tensors: Record<string, FileTensor> = {};
   const add = (name: string, parts: readonly string[], transposed = false): void => {

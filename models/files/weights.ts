@@ -23,14 +23,15 @@ export interface LoadedWeights {
 }
 
 /**
- * Fills every declared weight from the files in `folder`. Names and shapes must match exactly, but for the other names in
+ * Allocates every declared weight on the device and fills it from the files in `folder`. Names and shapes must match exactly, but for the other names in
  * `keys` and for axes of length 1 at the end of a shape (a 1x1 convolution as a matrix); F32, F16, BF16 and F64 become what
  * each weight is stored as. Only a piece of one tensor is in memory at a time.
  *
- * Throws a ModelFileError that lists what is missing, extra, misshapen, of a wrong type or not finite; then all weights
- * are disposed of.
+ * Throws a ModelFileError that lists what is missing, extra, misshapen or of a wrong type, before anything is allocated, or
+ * what is not finite; then all weights are disposed of.
  */
 export async function loadWeights(
+  device: Device,
   folder: string,
   parameters: Parameters,
   { variant, keys }: LoadOptions = {},
@@ -50,7 +51,7 @@ export async function loadWeights(
         else problems.push(`${prefix}no ${name}, which the index puts there`);
       }
     }
-    await fill(files.path, parameters, entries, { keys, problems });
+    await fill(device, files.path, parameters, entries, { keys, problems });
     return { files: [...files.shards.keys()], variant: files.variant };
   } catch (error) {
     parameters.dispose();
@@ -64,18 +65,24 @@ export async function loadWeights(
 export type WeightSource = Pick<SafetensorsFile, 'path' | 'entries' | 'readBytes' | 'close'>;
 
 /** As loadWeights, from one open file, which stays open. */
-export async function loadWeightsFrom(file: WeightSource, parameters: Parameters, keys?: KeyLayout): Promise<void> {
+export async function loadWeightsFrom(
+  device: Device,
+  file: WeightSource,
+  parameters: Parameters,
+  keys?: KeyLayout,
+): Promise<void> {
   try {
     const sources = Array.from(file.entries, ([name, entry]) => [name, { file, entry, prefix: '' }] as const);
-    await fill(file.path, parameters, new Map(sources), { keys });
+    await fill(device, file.path, parameters, new Map(sources), { keys });
   } catch (error) {
     parameters.dispose();
     throw error;
   }
 }
 
-/** Fills the weights from the tensors found, unless there are problems already. */
+/** Allocates the weights and fills them from the tensors found, unless there are problems already. */
 async function fill(
+  device: Device,
   path: string,
   parameters: Parameters,
   entries: ReadonlyMap<string, Source>,
@@ -83,7 +90,10 @@ async function fill(
 ): Promise<void> {
   const { matches, problems: mismatches } = match(parameters.all, entries, keys);
   const all = [...problems, ...mismatches];
-  if (all.length === 0) all.push(...(await readAll(parameters.device, matches)));
+  if (all.length === 0) {
+    parameters.allocate(device);
+    all.push(...(await readAll(device, matches)));
+  }
   if (all.length > 0) throw new ModelFileError(path, all);
 }
 
@@ -191,7 +201,7 @@ export interface SaveOptions {
 /** Writes every declared weight to one file in `folder`, whole or not at all. Returns its path. */
 export async function saveWeights(
   folder: string,
-  parameters: Parameters,
+  parameters: Pick<Parameters, 'all'>,
   { dtype = 'F32', name = 'diffusion_pytorch_model' }: SaveOptions = {},
 ): Promise<string> {
   const path = join(folder, `${name}.safetensors`);

@@ -95,7 +95,7 @@ class Loader {
     keys?: KeyLayout,
   ): Promise<Part<ResolvedKeys<K>, N>> {
     const config = await readConfig(join(this.folder, name), shape);
-    const parameters = new Parameters(this.device, { storage: this.options.storage ?? 'f16' });
+    const parameters = new Parameters({ storage: this.options.storage ?? 'f16' });
     this.loaded.push(parameters);
     let network: N;
     try {
@@ -105,7 +105,10 @@ class Loader {
       throw new ModelFileError(join(this.folder, name, 'config.json'), [error.message], { cause: error });
     }
     const { variant } = this.options;
-    await loadWeights(join(this.folder, name), parameters, { ...(variant && { variant }), ...(keys && { keys }) });
+    await loadWeights(this.device, join(this.folder, name), parameters, {
+      ...(variant && { variant }),
+      ...(keys && { keys }),
+    });
     return { network, config, parameters };
   }
 

@@ -45,20 +45,20 @@ export async function pretrainAesthetic(
 ): Promise<ScenesAesthetic & { readonly done: number }> {
   const { seed, batch, lr = 1e-3 } = options;
   const { clip, parameters } = await loadClip(device, base);
-  const head = new Parameters(device);
+  const head = new Parameters();
   let width: number = scenesClipConfig.projection_dim;
   const layers = Object.entries(headLayers).map(([name, outputs]) => {
     const layer = linear(head, name, width, outputs);
     width = outputs;
     return layer;
   });
-  await initializeParameters(head, seed);
+  await initializeParameters(device, head, seed);
   head.all.at(-1)!.tensor.write([5]); // the middle of the ratings
   const rate = (pixels: Tensor): Tensor => layers.reduce((x, layer) => layer.forward(x), clip.imageFeatures(pixels));
 
   const isVision = (name: string): boolean => name.startsWith('vision_model.') || name === 'visual_projection.weight';
   const all = [...parameters.all.filter(({ name }) => isVision(name)), ...head.all];
-  const trained = new Parameters(device, {}, '', { all, linears: new Map() });
+  const trained = { all };
   const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
   const pixels = pictureInput(device, batch);
   const ratings = tensor(device, new Float32Array(batch), [batch, 1]);

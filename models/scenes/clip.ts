@@ -99,16 +99,13 @@ export async function pretrainClip(
   const { seed, batch, lr = 1e-3 } = options;
   await saveTokenizer(folder);
   const tokenizer = await loadTokenizer(folder);
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const clip = new CLIPModel(parameters, scenesClipConfig);
-  await initializeParameters(parameters, seed, { embedding: /(token|position|class)_embedding/ });
-  const heads = new Parameters(device);
+  await initializeParameters(device, parameters, seed, { embedding: /(token|position|class)_embedding/ });
+  const heads = new Parameters();
   const words = new WordLoss(heads, batch, tower.hidden_size, 2, captionLength);
-  await initializeParameters(heads, seed);
-  const trained = new Parameters(device, {}, '', {
-    all: [...parameters.all, ...heads.all],
-    linears: new Map(),
-  });
+  await initializeParameters(device, heads, seed);
+  const trained = { all: [...parameters.all, ...heads.all] };
   parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
   const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
 
@@ -181,10 +178,10 @@ export async function saveClip(folder: string, parameters: Parameters): Promise<
 
 /** Loads such a folder, with the tokenizer in it. */
 export async function loadClip(device: Device, folder: string): Promise<ScenesClip> {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   try {
     const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
-    await loadWeights(folder, parameters);
+    await loadWeights(device, folder, parameters);
     return { clip, parameters, tokenizer: await loadTokenizer(folder) };
   } catch (error) {
     parameters.dispose();

@@ -164,10 +164,10 @@ export async function writeGeneratorFolder(
     await mkdir(join(folder, subfolder), { recursive: true });
     await writeJson(join(folder, subfolder, file), config);
   }
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   if (name === 'scenes-flow') new SD3Transformer2DModel(parameters, flowNetwork);
   else new UNet2DConditionModel(parameters, diffusionNetwork);
-  await initializeParameters(parameters, seed, { zero: zeroNames[name] });
+  await initializeParameters(device, parameters, seed, { zero: zeroNames[name] });
   attendToAlike(parameters);
   const table = parameters.all.find((parameter) => parameter.name === positionTable);
   table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
@@ -194,9 +194,13 @@ async function saveTextEncoder(device: Device, clipFolder: string, folder: strin
   await mkdir(folder, { recursive: true });
   const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
   await writeJson(join(folder, 'config.json'), config);
-  await saveWeights(folder, new Parameters(device, {}, '', { all: text, linears: new Map() }), {
-    dtype: 'F16',
-    name: 'model',
-  });
+  await saveWeights(
+    folder,
+    { all: text },
+    {
+      dtype: 'F16',
+      name: 'model',
+    },
+  );
   clip.dispose();
 }

@@ -89,9 +89,9 @@ export async function pretrainVae(
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
   const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const vae = new AutoencoderKL(parameters, scenesVaeConfig);
-  await initializeParameters(parameters, seed);
+  await initializeParameters(device, parameters, seed);
   // Latents begin almost without noise: a deviation of exp(-3).
   const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
   quantBias.tensor.write(
@@ -173,8 +173,8 @@ export async function saveVae(
 
 /** Loads such a folder. */
 export async function loadVae(device: Device, folder: string): Promise<{ vae: AutoencoderKL; parameters: Parameters }> {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const vae = new AutoencoderKL(parameters, await readConfig(folder, vaeConfig));
-  await loadWeights(folder, parameters);
+  await loadWeights(device, folder, parameters);
   return { vae, parameters };
 }

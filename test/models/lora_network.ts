@@ -34,7 +34,7 @@ export function tinyNetwork(
 ): TinyNetwork {
   const name = component === 'unet' ? 'tiny_unet_conv' : 'tiny_sd3_transformer';
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const {
     sample,
@@ -46,10 +46,12 @@ export function tinyNetwork(
   let forward: TinyNetwork['forward'];
   if (component === 'unet') {
     const unet = new UNet2DConditionModel(parameters, readConfig(name));
+    parameters.allocate(device);
     fillByRule(parameters.all);
     forward = (checkpoint = false) => unet.forward(sample!, timestep!, context!, { checkpoint });
   } else {
     const transformer = new SD3Transformer2DModel(parameters, readConfig(name));
+    parameters.allocate(device);
     fillByRule(parameters.all, { 'pos_embed.pos_embed': (golden as SD3Golden)['pos_embed.pos_embed'].data });
     forward = (checkpoint = false) => transformer.forward(latents!, timestep!, context!, pooled!, { checkpoint });
   }

@@ -1,6 +1,4 @@
 /** Networks that put pictures and texts into one space, as rewards use them: cosines of unit vectors, texts read once each. */
-import { join } from 'node:path';
-import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
 import { type Device, noGrad, scope } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { readConfig } from '../../../models/files/config_file.js';
@@ -40,7 +38,7 @@ export class ImageTextModel {
     const { clip, parameters, tokenizer, process, vision, folder } = parts;
     try {
       const { ids } = tokenizer.encode('');
-      const vocabulary = clip.textConfig.vocab_size ?? 49408;
+      const vocabulary = clip.textConfig.vocab_size;
       const largest = ids.reduce((a, b) => Math.max(a, b));
       if (largest >= vocabulary)
         throw new ModelFileError(folder, [
@@ -78,7 +76,7 @@ export class ImageTextModel {
       if (this.texts.has(prompt)) continue;
       const { ids, cut } = tokenizer.encode(
         prompt,
-        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings ?? 77),
+        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings),
       );
       if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
       const features = scope(this.device, () =>
@@ -91,18 +89,6 @@ export class ImageTextModel {
   }
 }
 
-/** Makes a network by a config; what it refuses becomes a ModelFileError of `path`, and nothing stays in memory. */
-export function buildNetwork<N>(device: Device, path: string, build: (parameters: Parameters) => N) {
-  const parameters = new Parameters(device, { storage: 'f16' });
-  try {
-    return { network: build(parameters), parameters };
-  } catch (error) {
-    parameters.dispose();
-    if (!(error instanceof CheckError) || error instanceof OutOfMemoryError) throw error;
-    throw new ModelFileError(path, [error.message], { cause: error });
-  }
-}
-
 /**
  * Loads a folder in transformers' layout: config.json of a CLIPModel, model.safetensors, the tokenizer, and perhaps
  * preprocessor_config.json. Throws a ModelFileError for files that are missing or do not fit.
@@ -112,11 +98,8 @@ export async function loadImageText(device: Device, folder: string): Promise<Ima
   const vision = visionSizeOf(config);
   const tokenizer = await loadTokenizer(folder);
   const process = await readImageProcessor(folder, vision.imageSize);
-  const { network: clip, parameters } = buildNetwork(
-    device,
-    join(folder, 'config.json'),
-    (own) => new CLIPModel(own, config),
-  );
-  await loadWeights(folder, parameters, { keys: clipKeys });
+  const parameters = new Parameters({ storage: 'f16' });
+  const clip = new CLIPModel(parameters, config);
+  await loadWeights(device, folder, parameters, { keys: clipKeys });
   return ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
 }

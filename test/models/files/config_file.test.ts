@@ -45,12 +45,13 @@ test.each<[string, () => Promise<unknown>, Network, KeyLayout]>([
 ])('the folder of %s is written and read back whole', async (name, readOwn, Network, keys) => {
   write(fixtureConfig(name));
   const config = (await readOwn()) as never; // of the class beside it
-  const [written, read] = [new Parameters(device), new Parameters(device)];
+  const [written, read] = [new Parameters(), new Parameters()];
   new Network(written, config);
+  written.allocate(device);
   fillByRule(written.all);
   await saveWeights(folder, written);
   new Network(read, config);
-  await loadWeights(folder, read, { keys });
+  await loadWeights(device, folder, read, { keys });
   expect(read.all.length).toBeGreaterThan(0);
   for (const [i, { name: weight, tensor }] of written.all.entries()) {
     expect(Array.from(await read.all[i]!.tensor.data()), weight).toEqual(Array.from(await tensor.data()));

@@ -193,8 +193,9 @@ test('the reference policy is scale 0 in a captured step, and the network before
 
 /** Linear layers of the given names, 16 to 8 features. */
 function layersNamed(names: readonly string[]): Parameters {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   for (const name of names) linear(parameters, name, 16, 8);
+  parameters.allocate(device);
   return parameters;
 }
 
@@ -220,9 +221,10 @@ test("the attention preset takes all of a UNet's attention projections and nothi
 });
 
 test('"A" is normal with standard deviation 1 / rank, by seed; "B" is zero', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   linear(parameters, 'a.to_q', 1024, 8);
   linear(parameters, 'b.to_q', 1024, 8);
+  parameters.allocate(device);
   const values: number[][] = [];
   for (const seed of [1, 1, 2]) {
     const lora = Lora.inject(parameters, { targets: ['to_q'], rank: 8, seed });

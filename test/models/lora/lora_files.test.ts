@@ -32,8 +32,9 @@ beforeEach(() => {
 
 /** Linear layers of the given names, 16 to 8 features. */
 function layersNamed(names: readonly string[]): Parameters {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   for (const name of names) linear(parameters, name, 16, 8);
+  parameters.allocate(device);
   return parameters;
 }
 

@@ -22,8 +22,9 @@ const halfTolerance = 2e-3;
 /** The tiny transformer of the golden file, with its inputs. */
 function setUp(storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden('tiny_dit');
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new DiTTransformer2DModel(parameters, readConfig('tiny_dit'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { hidden_states: latents, timestep, class_labels: labels } = inputs;
@@ -94,7 +95,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ attention_head_dim: 3 }, 'config attention_head_dim: found 3, expected times num_attention_heads a multiple of 4'],
 ])('a config of another network is refused: %o', (change, message) => {
   const config = { ...readConfig('tiny_dit'), ...change };
-  expect(() => new DiTTransformer2DModel(new Parameters(device), config)).toThrow(`DiTTransformer2DModel: ${message}`);
+  expect(() => new DiTTransformer2DModel(new Parameters(), config)).toThrow(`DiTTransformer2DModel: ${message}`);
 });
 
 test('inputs of other shapes are refused', () => {

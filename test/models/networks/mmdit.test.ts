@@ -25,8 +25,9 @@ function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name) as Golden & {
     readonly 'pos_embed.pos_embed': { readonly data: readonly number[] };
   };
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new SD3Transformer2DModel(parameters, readConfig(name));
+  parameters.allocate(device);
   fillByRule(parameters.all, { 'pos_embed.pos_embed': golden['pos_embed.pos_embed'].data });
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { hidden_states: latents, timestep, encoder_hidden_states: context, pooled_projections: pooled } = inputs;
@@ -112,7 +113,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ num_layers: 0 }, 'config num_layers: found 0, expected a positive integer'],
 ])('a config of another network is refused: %o', (change, message) => {
   const config = { ...readConfig('tiny_sd3_transformer'), ...change };
-  expect(() => new SD3Transformer2DModel(new Parameters(device), config)).toThrow(`SD3Transformer2DModel: ${message}`);
+  expect(() => new SD3Transformer2DModel(new Parameters(), config)).toThrow(`SD3Transformer2DModel: ${message}`);
 });
 
 test('inputs of other shapes are refused', () => {

@@ -20,8 +20,9 @@ const device = await testDevice();
 const golden = readGolden('tiny_t5');
 
 function load(options: ParameterOptions = {}) {
-  const parameters = new Parameters(device, options);
+  const parameters = new Parameters(options);
   const model = new T5EncoderModel(parameters, readConfig('tiny_t5'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const ids = goldenInput(device, golden, 'input_ids');
   return {
@@ -107,7 +108,7 @@ test('tokens outside the vocabulary are an error', () => {
 });
 
 test('a feed-forward layer that is not gated is an error', () => {
-  expect(() => new T5EncoderModel(new Parameters(device), {})).toThrow(
+  expect(() => new T5EncoderModel(new Parameters(), {})).toThrow(
     'feed_forward_proj: found "relu", expected "gated-gelu"',
   );
 });

@@ -20,8 +20,9 @@ const device = await testDevice();
 /** The tiny network of a golden file, with its inputs. */
 function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new UNet2DConditionModel(parameters, readConfig(name.replace('_odd', '')));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { sample, timestep, encoder_hidden_states: context } = inputs;
@@ -150,13 +151,13 @@ describe('a config that asks for another network is refused by its key', () => {
     ['layers_per_block', 0, /config layers_per_block: found 0, expected a positive integer/],
   ])('%s', (key, value, message) => {
     const config = { ...readConfig('tiny_unet_conv'), [key]: value };
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     expect(() => new UNet2DConditionModel(parameters, config)).toThrow(message);
     expect(parameters.all).toEqual([]);
   });
 
   test('null stands for the default, as in old files', () => {
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     const nulls = { upcast_attention: null, class_embed_type: null, norm_eps: null };
     const config: UNet2DConditionConfig = { ...readConfig('tiny_unet_conv'), ...nulls };
     expect(() => new UNet2DConditionModel(parameters, config)).not.toThrow();

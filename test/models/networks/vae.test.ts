@@ -20,8 +20,9 @@ const device = await testDevice();
 /** The tiny autoencoder of a golden file, with its inputs. */
 function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new AutoencoderKL(parameters, readConfig(name));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = { image: goldenInput(device, golden, 'image'), z: goldenInput(device, golden, 'z') };
   const dispose = (): void => {
@@ -94,11 +95,13 @@ test.each([
   ['queries', 4 * 35 * 8], // 8 of 35 queries at a time
 ])('attention in parts, when the scores of all %s are too many, equals attention at once', async (_, maxScoreBytes) => {
   const norm = { groups: 4, eps: 1e-6 };
-  const wholes = new Parameters(device);
-  const parts = new Parameters(device);
+  const wholes = new Parameters();
+  const parts = new Parameters();
   const whole = new ImageAttention(wholes, 16, norm);
   const inParts = new ImageAttention(parts, 16, norm, maxScoreBytes);
+  wholes.allocate(device);
   fillByRule(wholes.all);
+  parts.allocate(device);
   fillByRule(parts.all);
   const x = random([2, 16, 5, 7], 3);
   const evaluate = (attention: ImageAttention): Promise<Float32Array[]> =>
@@ -152,7 +155,7 @@ describe('a config that asks for another network is refused by its key', () => {
     ['norm_num_groups', 3, /config block_out_channels: found \[8,16\], expected multiples of norm_num_groups 3/],
     ['scaling_factor', 0, /config scaling_factor: found 0, expected a number other than 0/],
   ])('%s', (key, value, message) => {
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     expect(() => new AutoencoderKL(parameters, { ...readConfig('tiny_vae4'), [key]: value })).toThrow(message);
   });
 });
