@@ -1,5 +1,6 @@
 /** What the commands of a run work with: its configuration, model, prompts and rewards, all checked before anything is done. */
 import { type Device, scope } from '../../engine/index.js';
+import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
@@ -55,9 +56,9 @@ export async function openSession(
   const device = await openDevice(choice);
   try {
     const model = await preparing(() => loadModel(device, config));
-    // Its prompts are names or numbers of classes, which only the model knows.
-    if (model.pipeline.kind === 'dit') await preparing(async () => checkClasses(model, Object.values(prompts).flat()));
-    warnOfCuts(model.pipeline, Object.values(prompts).flat(), warn);
+    const asked = Object.values(prompts).flat();
+    if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, asked));
+    warnOfCuts(model.pipeline, asked, warn);
     const rewards = await preparing(() => loadRewards(device, config));
     const reported = await preparing(() => withReported(device, rewards, config));
     await reported.score(greyPictures(model, [prompts.train[0]!, test[0]!]));

@@ -71,8 +71,8 @@ export async function pretrainGenerator(
   const { seed, steps, levelOf, batch, lr, scenes = 49152, dropout = 0.1, emaDecay = 0.999 } = options;
   await writeGeneratorFolder(device, name, folder, { seed, from: options.from });
   const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
-  const { network } = pipeline;
-  const trained = network.all.filter((parameter) => parameter.name !== positionTable);
+  const { parameters } = pipeline;
+  const trained = parameters.all.filter((parameter) => parameter.name !== positionTable);
   const { weights, optimizer } = learning(trained, { lr, betas: [0.9, 0.99], weightDecay: 1e-2 });
   const average = new EMA(weights, { decay: emaDecay });
 
@@ -119,11 +119,11 @@ export async function pretrainGenerator(
   };
   try {
     const identity = { model: name, seed, batch, lr, scenes, dropout, emaDecay };
-    const training = { identity, parameters: network, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
+    const training = { identity, parameters, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
     const done = await runTraining(training, { ...options, onStep });
     if (done === steps) {
       average.swap();
-      await saveWeights(join(folder, networkFolder(name)), network, { dtype: 'F16' });
+      await saveWeights(join(folder, networkFolder(name)), parameters, { dtype: 'F16' });
     }
     return done;
   } finally {

@@ -5,10 +5,11 @@ import type { Device } from '../../../engine/index.js';
 import { loadLora } from '../../../models/lora/lora_files.js';
 import { captionedGrid, rowsOf, squareGrid } from '../../../models/pictures/grid.js';
 import { encodePng, type Picture } from '../../../models/pictures/png.js';
+import { pipelineKinds } from '../../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline } from '../../../models/pipeline/pipeline.js';
 import { defaultNoise } from '../../config.js';
 import { PictureSampler, type PictureSamplerOptions } from '../../evaluate.js';
-import { componentOf, initAdapter, readRunWeights } from '../../finetune/adapter.js';
+import { initAdapter, readRunWeights } from '../../finetune/adapter.js';
 import { loadConfig } from '../../finetune/config/file.js';
 import { openDevice } from '../../finetune/device.js';
 import { preparing, UsageError } from '../../finetune/errors.js';
@@ -53,7 +54,6 @@ export interface SampleOptions {
   readonly device?: string;
 }
 
-const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
 const usualSteps = 28;
 
 /** One picture to make. */
@@ -97,12 +97,12 @@ async function loadDrawer(device: Device, given: string, options: SampleOptions)
     return { model, pipeline: model.pipeline, usual: evaluationSampling(config), rollout: config.sampler };
   }
   const pipeline = await loadPipeline(device, modelFolder(given));
-  if (lora !== undefined) await loadLora(lora, pipeline.network, { component: componentOf(pipeline.kind) });
-  const kind = pipeline.kind === 'sd3' ? 'flow-sde' : 'ddim';
+  const { component, guidance, step: kind } = pipelineKinds[pipeline.kind];
+  if (lora !== undefined) await loadLora(lora, pipeline.parameters, { component });
   return {
     model: frozenModel(pipeline),
     pipeline,
-    usual: { steps: usualSteps, guidance: usualGuidance[pipeline.kind] },
+    usual: { steps: usualSteps, guidance },
     rollout: { kind, noise: defaultNoise[kind] },
   };
 }
@@ -166,7 +166,8 @@ export interface DrawOptions {
 
 /** Makes pictures by a pipeline; each depends on its prompt and seed alone. */
 export async function draw(pipeline: Pipeline, jobs: readonly Job[], options: DrawOptions): Promise<Picture[]> {
-  return drawWith(frozenModel(pipeline), jobs, { guidance: usualGuidance[pipeline.kind], ...options });
+  const { guidance } = pipelineKinds[pipeline.kind];
+  return drawWith(frozenModel(pipeline), jobs, { guidance, ...options });
 }
 
 async function drawWith(

@@ -131,7 +131,7 @@ async function describeRun({ config, device, model }: Session): Promise<RunInfo>
     model: {
       path: model.folder,
       kind: model.pipeline.kind,
-      parameters: count(model.pipeline.network.all.map(({ tensor }) => tensor)),
+      parameters: count(model.pipeline.parameters.all.map(({ tensor }) => tensor)),
       trainable: count(model.trainable.values()),
     },
     process: { pid: process.pid, host: hostname() },

@@ -10,6 +10,7 @@
  *   samples/000000.png  grids of pictures, and before_after.png
  *   checkpoints/000020  what resuming needs
  */
+
 import { createHash } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
@@ -17,6 +18,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { FileError } from '../../../engine/errors.js';
 import { exists, refused, writeWhole, writing } from '../../../engine/files.js';
+import type { PipelineKind } from '../../../models/pipeline/kinds.js';
 import { checkpointName, listCheckpoints } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/file.js';
@@ -47,7 +49,7 @@ export interface RunInfo {
   readonly configHash: string;
   readonly model: {
     readonly path: string;
-    readonly kind: 'sd1' | 'sd3' | 'dit';
+    readonly kind: PipelineKind;
     readonly parameters: number;
     readonly trainable: number;
   };
