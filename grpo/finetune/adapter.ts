@@ -1,6 +1,6 @@
 /** Adapters of files and of checkpoints as the weights of a model that learns. */
 import { ModelFileError } from '../../models/files/errors.js';
-import { readLora } from '../../models/lora/lora_files.js';
+import { readLora } from '../../models/lora/load_lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';

@@ -96,7 +96,7 @@ export function frozenModel(
 ): GenerativeModel {
   const { device, kind, vae, latentChannels } = pipeline;
   const side = latentSide(pipeline, resolution);
-  const forward = { checkpoint: checkpointing };
+  const forward = { recompute: checkpointing };
   return {
     device,
     kind: pipelineKinds[kind].prediction,

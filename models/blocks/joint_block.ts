@@ -180,7 +180,7 @@ export function runJointBlock(
   [image, text, conditioning]: readonly [Tensor, Tensor, Tensor],
   options: ForwardOptions,
 ): readonly Tensor[] {
-  if (!options.checkpoint) return block.forward(image, text, conditioning);
+  if (!options.recompute) return block.forward(image, text, conditioning);
   const joined = runBlock(new JoinedBlock(block), [image, text, conditioning], options);
   const [tokens, textTokens] = [image.shape[0]!, text.shape[0]!];
   return joined.shape[0] === tokens ? [joined] : splitViews(joined, [tokens, textTokens]);

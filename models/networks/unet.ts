@@ -240,7 +240,7 @@ export class UNet2DConditionModel {
 
   /**
    * `sample` is [N, in_channels, H, W] of any size, `timestep` [N] or [1] in u32 or f32, `context` (the text encoder's
-   * hidden states) [N, T, cross_attention_dim]; the result is [N, out_channels, H, W]. Blocks of `checkpoint` are a
+   * hidden states) [N, T, cross_attention_dim]; the result is [N, out_channels, H, W]. What `recompute` takes together is a
    * residual block with its transformer.
    */
   forward(sample: Tensor, timestep: Tensor, context: Tensor, options: ForwardOptions = {}): Tensor {

@@ -1,5 +1,5 @@
 /** The kinds of model folders, and all that differs between them but their code: one row a kind. */
-import type { LoraComponent } from '../lora/lora_files.js';
+import type { LoraComponent } from '../lora/layouts.js';
 
 export type PipelineKind = 'sd1' | 'sd3' | 'dit';
 

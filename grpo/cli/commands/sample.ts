@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { writeWhole } from '../../../engine/files.js';
 import type { Device } from '../../../engine/index.js';
-import { loadLora } from '../../../models/lora/lora_files.js';
+import { loadLora } from '../../../models/lora/load_lora.js';
 import { captionedGrid, rowsOf, squareGrid } from '../../../models/pictures/grid.js';
 import { encodePng, type Picture } from '../../../models/pictures/png.js';
 import { pipelineKinds } from '../../../models/pipeline/kinds.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writing } from '../../../engine/files.js';
 import { Device, tensor } from '../../../engine/index.js';
 import { openSafetensors } from '../../../engine/safetensors.js';
-import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/lora_files.js';
+import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/save_lora.js';
 import { pipelineKinds } from '../../../models/pipeline/kinds.js';
 import { CheckpointError, readCheckpointInfo } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';

@@ -80,7 +80,7 @@ export class ImageTextModel {
       );
       if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
       const features = scope(this.device, () =>
-        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
+        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { recompute: true })),
       );
       const [vector] = unitRows(await features.data(), 1, 1);
       features.dispose();

@@ -105,10 +105,10 @@ test("flow_grpo's eight targets of SD3 are the modules that PEFT adapts", () => 
   dispose();
 });
 
-test.each([false, true])("outputs and gradients are PEFT's (checkpoint: %s)", async (checkpoint) => {
+test.each([false, true])("outputs and gradients are PEFT's (recompute: %s)", async (recompute) => {
   const { parameters, inputs, forward, dispose } = network();
   const lora = goldenLora(parameters);
-  const run = () => ({ sample: forward(checkpoint) });
+  const run = () => ({ sample: forward(recompute) });
   const { out, grad } = loraGolden;
   const golden = { ...readGolden('tiny_sd3_transformer'), out: { sample: out }, grad, grad_in: {} };
   await checkGoldenOutputs(device, golden, { parameters: namedAdapters(lora), inputs, run });

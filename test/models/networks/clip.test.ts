@@ -13,7 +13,6 @@ import {
 } from '../../../models/networks/clip_text.js';
 import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -24,6 +23,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -44,7 +44,7 @@ interface Loaded {
   readonly parameters: Parameters;
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** The outputs by their golden names. */
-  readonly run: (options?: { checkpoint?: boolean }) => Record<string, Tensor>;
+  readonly run: (options?: { recompute?: boolean }) => Record<string, Tensor>;
 }
 
 function loadText(name: string, options: ParameterOptions = {}): Loaded {
@@ -128,7 +128,7 @@ describe.each(Object.entries(models))('%s', (name, load) => {
   test('recomputing layers gives the same bits', async () => {
     const model = load();
     const wanted = model.parameters.all.map(({ tensor: weight }) => weight);
-    await checkCheckpoint(device, (checkpoint) => model.run({ checkpoint })[golden.loss_terms.at(-1)!]!, wanted);
+    await checkRecompute(device, (recompute) => model.run({ recompute })[golden.loss_terms.at(-1)!]!, wanted);
     dispose(model);
   });
 });

@@ -3,7 +3,6 @@ import type { Tensor } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { DiTTransformer2DModel } from '../../../models/networks/dit.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -13,6 +12,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -28,8 +28,8 @@ function setUp(storage: 'f32' | 'f16' = 'f32') {
   fillByRule(parameters.all);
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { hidden_states: latents, timestep, class_labels: labels } = inputs;
-  const run = (checkpoint = false): { sample: Tensor } => ({
-    sample: model.forward(latents!, timestep!, labels!, { checkpoint }),
+  const run = (recompute = false): { sample: Tensor } => ({
+    sample: model.forward(latents!, timestep!, labels!, { recompute }),
   });
   const dispose = (): void => {
     parameters.dispose();
@@ -66,7 +66,7 @@ describe('tiny_dit', () => {
   test('blocks recomputed in the backward pass give the same bits', async () => {
     const { parameters, inputs, run, dispose } = setUp();
     const wrt = [inputs.hidden_states!, ...parameters.map(({ tensor }) => tensor)];
-    await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, wrt);
+    await checkRecompute(device, (recompute) => run(recompute).sample, wrt);
     dispose();
   });
 

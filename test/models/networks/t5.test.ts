@@ -4,7 +4,6 @@ import type { Tensor } from '../../../engine/tensor/tensor.js';
 import { type ParameterOptions, Parameters } from '../../../models/blocks/parameters.js';
 import { relativeBucket, T5EncoderModel, t5Tokens } from '../../../models/networks/t5.js';
 import { checkBatchInvariance, expectClose, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -15,6 +14,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 const golden = readGolden('tiny_t5');
@@ -29,7 +29,7 @@ function load(options: ParameterOptions = {}) {
     model,
     parameters: parameters.all,
     inputs: { ids },
-    run: (forward?: { checkpoint: boolean }): Record<string, Tensor> => ({
+    run: (forward?: { recompute: boolean }): Record<string, Tensor> => ({
       last_hidden_state: model.forward(ids, forward),
     }),
     dispose: (): void => {
@@ -84,7 +84,7 @@ test('recomputing blocks gives the same bits', async () => {
   const model = load();
   const frozen = 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight';
   const wanted = model.parameters.filter(({ name }) => name !== frozen).map(({ tensor: weight }) => weight);
-  await checkCheckpoint(device, (checkpoint) => model.run({ checkpoint }).last_hidden_state!, wanted);
+  await checkRecompute(device, (recompute) => model.run({ recompute }).last_hidden_state!, wanted);
   model.dispose();
 });
 

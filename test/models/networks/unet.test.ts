@@ -3,7 +3,6 @@ import { capture, scalar, scope, type Tensor, tensor } from '../../../engine/ind
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { type UNet2DConditionConfig, UNet2DConditionModel } from '../../../models/networks/unet.js';
 import { checkBatchInvariance, host, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -14,6 +13,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -30,7 +30,7 @@ function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
     parameters.dispose();
     for (const input of Object.values(inputs)) input.dispose();
   };
-  const run = (checkpoint = false) => ({ sample: model.forward(sample!, timestep!, context!, { checkpoint }) });
+  const run = (recompute = false) => ({ sample: model.forward(sample!, timestep!, context!, { recompute }) });
   return { golden, parameters, model, inputs, run, dispose };
 }
 
@@ -80,14 +80,14 @@ describe.each(['tiny_unet_conv', 'tiny_unet_conv_odd', 'tiny_unet_linear', 'tiny
   });
 });
 
-test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('checkpointing gives the same bits: %s', async (name) => {
+test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('recomputing blocks gives the same bits: %s', async (name) => {
   const { parameters, inputs, run, dispose } = setUp(name);
   const leaves = [inputs.sample!, inputs.encoder_hidden_states!, ...parameters.all.map(({ tensor: weight }) => weight)];
-  await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, leaves);
+  await checkRecompute(device, (recompute) => run(recompute).sample, leaves);
   dispose();
 });
 
-test('checkpointing reaches what LoRA adds to frozen weights', async () => {
+test('recomputing reaches what LoRA adds to frozen weights', async () => {
   const { parameters, run, dispose } = setUp('tiny_unet_linear');
   const lora = {
     down: tensor(device, random([2, 16], 1).data, [2, 16]),
@@ -95,7 +95,7 @@ test('checkpointing reaches what LoRA adds to frozen weights', async () => {
     scale: scalar(device, 0.5),
   };
   parameters.linears.get('mid_block.attentions.0.transformer_blocks.0.attn2.to_q')!.lora = lora;
-  await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, [lora.down, lora.up]);
+  await checkRecompute(device, (recompute) => run(recompute).sample, [lora.down, lora.up]);
   for (const added of Object.values(lora)) added.dispose();
   dispose();
 });

@@ -4,7 +4,6 @@ import { ImageAttention } from '../../../models/blocks/image_attention.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { AutoencoderKL, sampleLatents, splitMoments } from '../../../models/networks/vae.js';
 import { checkBatchInvariance, checkForward, expectClose, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -14,6 +13,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -29,9 +29,9 @@ function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
     parameters.dispose();
     for (const input of Object.values(inputs)) input.dispose();
   };
-  const run = (checkpoint = false) => ({
-    moments: model.encode(inputs.image, { checkpoint }),
-    decoded: model.decode(inputs.z, { checkpoint }),
+  const run = (recompute = false) => ({
+    moments: model.encode(inputs.image, { recompute }),
+    decoded: model.decode(inputs.z, { recompute }),
   });
   return { golden, parameters, model, inputs, run, dispose };
 }
@@ -71,15 +71,15 @@ describe.each(['tiny_vae4', 'tiny_vae16'])('%s', (name) => {
   });
 });
 
-test('checkpointing gives the same bits', async () => {
+test('recomputing blocks gives the same bits', async () => {
   const { parameters, model, inputs, dispose } = setUp('tiny_vae4');
   const weightsOf = (...parts: string[]): Tensor[] =>
     parameters.all.filter(({ name }) => parts.includes(name.split('.')[0]!)).map(({ tensor: weight }) => weight);
   const { image, z } = inputs;
-  const encode = (checkpoint: boolean): Tensor => model.encode(image, { checkpoint });
-  const decode = (checkpoint: boolean): Tensor => model.decode(z, { checkpoint });
-  await checkCheckpoint(device, encode, [image, ...weightsOf('encoder', 'quant_conv')]);
-  await checkCheckpoint(device, decode, [z, ...weightsOf('decoder', 'post_quant_conv')]);
+  const encode = (recompute: boolean): Tensor => model.encode(image, { recompute });
+  const decode = (recompute: boolean): Tensor => model.decode(z, { recompute });
+  await checkRecompute(device, encode, [image, ...weightsOf('encoder', 'quant_conv')]);
+  await checkRecompute(device, decode, [z, ...weightsOf('decoder', 'post_quant_conv')]);
   dispose();
 });
 
