@@ -9,6 +9,7 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { type Own, owning } from '../../engine/owning.js';
 import type { Parameters } from '../blocks/parameters.js';
 
 /** Layers by name: equal to an entry or ending in "." and an entry, as in PEFT; or matched whole by a pattern. */
@@ -71,20 +72,30 @@ export interface LoraValues {
 
 /** Adapters on a network. Its own weights stay frozen: backward() with respect to `parameters` leaves them out. */
 export class Lora {
-  /** f32 []: alpha / rank; 0 makes the network the one it was, bit for bit. A captured step reads it at each run. */
-  readonly scale: Tensor;
-
   private constructor(
-    device: Device,
     readonly modules: readonly LoraModule[],
     readonly rank: number,
     readonly alpha: number,
+    /** f32 []: alpha / rank; 0 makes the network the one it was, bit for bit. A captured step reads it at each run. */
+    readonly scale: Tensor,
   ) {
-    this.scale = scalar(device, alpha / rank);
     moveTogether(this.parameters);
-    for (const { layer, down, up } of modules) {
-      layer.lora = { down: down.requireGrad(), up: up.requireGrad(), scale: this.scale };
-    }
+    for (const { layer, down, up } of modules) layer.lora = { down: down.requireGrad(), up: up.requireGrad(), scale };
+  }
+
+  /** Puts adapters on layers that have none. Where one can't be made, nothing of them stays. */
+  private static on(
+    device: Device,
+    layers: readonly (readonly [string, Linear])[],
+    { rank, alpha }: { readonly rank: number; readonly alpha: number },
+    halvesOf: (name: string, layer: Linear, own: Own) => Pick<LoraModule, 'down' | 'up'>,
+  ): Lora {
+    const taken = layers.find(([, { lora }]) => lora);
+    check(!taken, () => `LoRA: ${taken?.[0]} has an adapter already`);
+    return owning((own) => {
+      const modules = layers.map(([name, layer]) => ({ name, layer, ...halvesOf(name, layer, own) }));
+      return new Lora(modules, rank, alpha, own(scalar(device, alpha / rank)));
+    });
   }
 
   /**
@@ -99,14 +110,14 @@ export class Lora {
       check(hit, `LoRA: no linear layer of the ${linears.size} is named by ${target}`);
     }
     const chosen = [...linears].filter(([name]) => isTarget(name, targets));
-    checkFree(chosen);
     const init = new Initializer(device, seed);
-    const modules = chosen.map(([name, layer]) => {
+    return Lora.on(device, chosen, { rank, alpha }, (_, layer, own) => {
       const [outFeatures, inFeatures] = layer.weight.dims(2);
-      const down = init.normal([rank, inFeatures], 1 / rank);
-      return { name, layer, down, up: init.constant([outFeatures, rank], 0) };
+      return {
+        down: own(init.normal([rank, inFeatures], 1 / rank)),
+        up: own(init.constant([outFeatures, rank], 0)),
+      };
     });
-    return new Lora(device, modules, rank, alpha);
   }
 
   /** Adapters with given values, by name of the layer; their sizes must fit. */
@@ -119,13 +130,14 @@ export class Lora {
       check(layer !== undefined, `LoRA: the network has no linear layer ${name}`);
       return [name, layer] as const;
     });
-    checkFree(chosen);
-    const modules = chosen.map(([name, layer]) => {
+    return Lora.on(device, chosen, { rank, alpha }, (name, layer, own) => {
       const [outFeatures, inFeatures] = layer.weight.dims(2);
-      const { rank: own, down, up } = values.get(name)!;
-      return { name, layer, down: tensor(device, down, [own, inFeatures]), up: tensor(device, up, [outFeatures, own]) };
+      const { rank: width, down, up } = values.get(name)!;
+      return {
+        down: own(tensor(device, down, [width, inFeatures])),
+        up: own(tensor(device, up, [outFeatures, width])),
+      };
     });
-    return new Lora(device, modules, rank, alpha);
   }
 
   /** What an optimizer trains: "A" and "B" of each module in turn. */
@@ -157,11 +169,6 @@ export class Lora {
     for (const each of this.parameters) each.dispose();
     this.scale.dispose();
   }
-}
-
-function checkFree(layers: readonly (readonly [string, Linear])[]): void {
-  const taken = layers.find(([, { lora }]) => lora);
-  check(!taken, () => `LoRA: ${taken?.[0]} has an adapter already`);
 }
 
 /** Whether `targets` name the layer. */

@@ -103,7 +103,7 @@ export async function pretrainClip(
   const clip = new CLIPModel(parameters, scenesClipConfig);
   await initializeParameters(device, parameters, seed, { embedding: /(token|position|class)_embedding/ });
   const heads = new Parameters();
-  const words = new WordLoss(heads, batch, tower.hidden_size, 2, captionLength);
+  const words = new WordLoss(device, heads, batch, tower.hidden_size, 2, captionLength);
   await initializeParameters(device, heads, seed);
   const trained = { all: [...parameters.all, ...heads.all] };
   parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
@@ -178,15 +178,11 @@ export async function saveClip(folder: string, parameters: Parameters): Promise<
 
 /** Loads such a folder, with the tokenizer in it. */
 export async function loadClip(device: Device, folder: string): Promise<ScenesClip> {
+  const tokenizer = await loadTokenizer(folder);
   const parameters = new Parameters();
-  try {
-    const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
-    await loadWeights(device, folder, parameters);
-    return { clip, parameters, tokenizer: await loadTokenizer(folder) };
-  } catch (error) {
-    parameters.dispose();
-    throw error;
-  }
+  const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
+  await loadWeights(device, folder, parameters);
+  return { clip, parameters, tokenizer };
 }
 
 /** Logits [pictures, captions]. */

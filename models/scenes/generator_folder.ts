@@ -167,12 +167,15 @@ export async function writeGeneratorFolder(
   const parameters = new Parameters();
   if (name === 'scenes-flow') new SD3Transformer2DModel(parameters, flowNetwork);
   else new UNet2DConditionModel(parameters, diffusionNetwork);
-  await initializeParameters(device, parameters, seed, { zero: zeroNames[name] });
-  attendToAlike(parameters);
-  const table = parameters.all.find((parameter) => parameter.name === positionTable);
-  table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
-  await saveWeights(join(folder, part), parameters);
-  parameters.dispose();
+  try {
+    await initializeParameters(device, parameters, seed, { zero: zeroNames[name] });
+    attendToAlike(parameters);
+    const table = parameters.all.find((parameter) => parameter.name === positionTable);
+    table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
+    await saveWeights(join(folder, part), parameters);
+  } finally {
+    parameters.dispose();
+  }
 
   const parts = Object.fromEntries(
     encoders.flatMap((suffix) => [
@@ -191,16 +194,12 @@ async function saveTextEncoder(device: Device, clipFolder: string, folder: strin
   const text = clip.all.filter(
     ({ name }) => name.startsWith('text_model.') || (projected && name.startsWith('text_projection.')),
   );
-  await mkdir(folder, { recursive: true });
-  const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
-  await writeJson(join(folder, 'config.json'), config);
-  await saveWeights(
-    folder,
-    { all: text },
-    {
-      dtype: 'F16',
-      name: 'model',
-    },
-  );
-  clip.dispose();
+  try {
+    await mkdir(folder, { recursive: true });
+    const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
+    await writeJson(join(folder, 'config.json'), config);
+    await saveWeights(folder, { all: text }, { dtype: 'F16', name: 'model' });
+  } finally {
+    clip.dispose();
+  }
 }

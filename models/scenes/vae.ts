@@ -15,6 +15,7 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { initializeParameters } from '../blocks/initialize.js';
 import { Parameters } from '../blocks/parameters.js';
 import { readConfig } from '../files/config_file.js';
@@ -70,11 +71,13 @@ export const pictureInput = (device: Device, count: number): Tensor =>
 
 /** A captured step from `count` pictures to their latents, as a diffusion model has them: the means, scaled. */
 export async function captureEncoder(device: Device, vae: AutoencoderKL, count: number) {
-  const image = pictureInput(device, count);
-  const step = await capture(device, () =>
-    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
-  );
-  return { image, step };
+  return owning(async (own) => {
+    const image = own(pictureInput(device, count));
+    const step = await capture(device, () =>
+      noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
+    );
+    return { image, step };
+  });
 }
 
 /** How far the latents' Gaussians are from the standard normal, per element: (mean^2 + var - 1 - ln var) / 2. */
