@@ -91,43 +91,48 @@ export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
-  const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
-  const parameters = new Parameters();
-  const vae = new AutoencoderKL(parameters, scenesVaeConfig);
-  await initializeParameters(device, parameters, seed);
-  // Latents begin almost without noise: a deviation of exp(-3).
-  const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
-  quantBias.tensor.write(
-    Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
-  );
-  const { weights, optimizer } = learning(parameters.all, { lr, betas: [0.9, 0.99], weightDecay: 1e-4 });
+  return owning(async (own) => {
+    const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
+    const parameters = own(new Parameters());
+    const vae = new AutoencoderKL(parameters, scenesVaeConfig);
+    await initializeParameters(device, parameters, seed);
+    // Latents begin almost without noise: a deviation of exp(-3).
+    const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
+    quantBias.tensor.write(
+      Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
+    );
+    const { weights, optimizer } = learning(parameters.all, { lr, betas: [0.9, 0.99], weightDecay: 1e-4 });
+    own(optimizer);
 
-  const side = sceneSize / vae.factor;
-  const image = pictureInput(device, batch);
-  const noise = tensor(device, new Float32Array(batch * 4 * side ** 2), [batch, 4, side, side]);
-  const step = await capture(device, () => {
-    const moments = vae.encode(image);
-    const loss = add(mse(vae.decode(sampleLatents(moments, noise)), image), mul(divergence(moments), kl));
-    optimizer.step(backward(loss, weights));
-    return { loss };
+    const side = sceneSize / vae.factor;
+    const image = own(pictureInput(device, batch));
+    const noise = own(tensor(device, new Float32Array(batch * 4 * side ** 2), [batch, 4, side, side]));
+    const step = own(
+      await capture(device, () => {
+        const moments = vae.encode(image);
+        const loss = add(mse(vae.decode(sampleLatents(moments, noise)), image), mul(divergence(moments), kl));
+        optimizer.step(backward(loss, weights));
+        return { loss };
+      }),
+    );
+
+    const random = randomStream(seed); // one stream of noise through all steps
+    let drawn = 0;
+    const draw = (): Float32Array => {
+      drawn++;
+      return Float32Array.from({ length: noise.size }, () => random.normal());
+    };
+    const feed = (i: number): void => {
+      while (drawn < i) draw(); // a resumed training passes over what was used
+      const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
+      image.write(networkPixels(scenes));
+      noise.write(draw());
+    };
+    const identity = { model: 'scenes-vae', seed, batch, lr, kl };
+    const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
+    for (const thing of [step, optimizer, image, noise]) thing.dispose();
+    return { vae, parameters, done };
   });
-
-  const random = randomStream(seed); // one stream of noise through all steps
-  let drawn = 0;
-  const draw = (): Float32Array => {
-    drawn++;
-    return Float32Array.from({ length: noise.size }, () => random.normal());
-  };
-  const feed = (i: number): void => {
-    while (drawn < i) draw(); // a resumed training passes over what was used
-    const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
-    image.write(networkPixels(scenes));
-    noise.write(draw());
-  };
-  const identity = { model: 'scenes-vae', seed, batch, lr, kl };
-  const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, image, noise]) thing.dispose();
-  return { vae, parameters, done };
 }
 
 /** Held-out scenes and what becomes of them: by the means of their latents, encoded and decoded. */

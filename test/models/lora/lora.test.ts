@@ -3,10 +3,12 @@ import { expect, test } from 'vitest';
 import {
   backward,
   capture,
+  Device,
   Linear,
   type LinearOptions,
   mean,
   noGrad,
+  OutOfMemoryError,
   scope,
   square,
   type Tensor,
@@ -242,6 +244,21 @@ test('"A" is normal with standard deviation 1 / rank, by seed; "B" is zero', asy
   expect(values[1]).not.toEqual(values[0]);
   expect(values[4]).not.toEqual(values[0]);
   parameters.dispose();
+});
+
+test('adapters that do not fit into memory leave the network as it was', async () => {
+  const small = await Device.create({ memoryBudget: 1 << 20 });
+  const parameters = new Parameters();
+  for (const name of ['a.to_q', 'b.to_q']) linear(parameters, name, 256, 256);
+  parameters.allocate(small);
+  const before = small.memory().liveBytes;
+  expect(() => Lora.inject(parameters, { targets: ['to_q'], rank: 256 })).toThrow(OutOfMemoryError);
+  const half = new Float32Array(256 * 256);
+  const values = new Map(['a.to_q', 'b.to_q'].map((name) => [name, { rank: 256, down: half, up: half }]));
+  expect(() => Lora.of(parameters, { rank: 256, alpha: 256, values })).toThrow(OutOfMemoryError);
+  expect([...parameters.linears.values()].every(({ lora }) => lora === null)).toBe(true);
+  expect(small.memory().liveBytes).toBe(before);
+  small.close();
 });
 
 test('injection refuses targets that name nothing, a second adapter and wrong options', () => {
