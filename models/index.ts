@@ -41,7 +41,8 @@ export { type CLIPVisionConfig, CLIPVisionModelWithProjection, clipVisionConfig 
 export { DiTTransformer2DModel, type DiTTransformerConfig, ditConfig } from './networks/dit.js';
 export { SD3Transformer2DModel, type SD3TransformerConfig, sd3Config } from './networks/mmdit.js';
 export { type T5Config, T5EncoderModel, t5Config, t5Tokens } from './networks/t5.js';
-export { type UNet2DConditionConfig, UNet2DConditionModel, unetConfig } from './networks/unet.js';
+export { UNet2DConditionModel } from './networks/unet.js';
+export { type UNet2DConditionConfig, unetConfig } from './networks/unet_config.js';
 export {
   AutoencoderKL,
   type AutoencoderKLConfig,

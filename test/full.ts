@@ -22,7 +22,8 @@ import {
   clipTokens,
 } from '../models/networks/clip_text.js';
 import { SD3Transformer2DModel, sd3Config } from '../models/networks/mmdit.js';
-import { UNet2DConditionModel, unetConfig } from '../models/networks/unet.js';
+import { UNet2DConditionModel } from '../models/networks/unet.js';
+import { unetConfig } from '../models/networks/unet_config.js';
 import { AutoencoderKL, vaeConfig } from '../models/networks/vae.js';
 import { readConfig as configFixture, stream } from './models/rule.js';
 

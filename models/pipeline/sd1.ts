@@ -2,7 +2,8 @@
 import type { Device } from '../../engine/index.js';
 import { clipTextKeys, vaeKeys } from '../files/key_layouts.js';
 import { CLIPTextModel, clipTextConfig, clipTokens } from '../networks/clip_text.js';
-import { UNet2DConditionModel, unetConfig } from '../networks/unet.js';
+import { UNet2DConditionModel } from '../networks/unet.js';
+import { unetConfig } from '../networks/unet_config.js';
 import { AutoencoderKL, vaeConfig } from '../networks/vae.js';
 import type { ModelFolder } from './model_folder.js';
 import type { DeclaredPipeline, LoadedPipeline, PipelineCalls, PipelineNetworks } from './types.js';

@@ -13,7 +13,8 @@ import { CLIPTextModelWithProjection, clipTextConfig } from '../../../models/net
 import { DiTTransformer2DModel, ditConfig } from '../../../models/networks/dit.js';
 import { SD3Transformer2DModel, sd3Config } from '../../../models/networks/mmdit.js';
 import { T5EncoderModel, t5Config } from '../../../models/networks/t5.js';
-import { UNet2DConditionModel, unetConfig } from '../../../models/networks/unet.js';
+import { UNet2DConditionModel } from '../../../models/networks/unet.js';
+import { unetConfig } from '../../../models/networks/unet_config.js';
 import { AutoencoderKL, vaeConfig } from '../../../models/networks/vae.js';
 import { testDevice } from '../../check.js';
 import { temporaryFolder } from '../../temporary.js';

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { capture, scalar, scope, type Tensor, tensor } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
-import { type UNet2DConditionConfig, UNet2DConditionModel } from '../../../models/networks/unet.js';
+import { UNet2DConditionModel } from '../../../models/networks/unet.js';
+import type { UNet2DConditionConfig } from '../../../models/networks/unet_config.js';
 import { checkBatchInvariance, host, random, testDevice } from '../../check.js';
 import {
   checkGoldenGradients,
