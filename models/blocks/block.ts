@@ -18,7 +18,7 @@ export interface ForwardOptions {
  * block does not read is left undefined: with gradients, what a recomputed block gets must have a part in its result.
  */
 export function runBlock(block: Block, inputs: readonly (Tensor | undefined)[], options: ForwardOptions): Tensor {
-  // Views, so that gradients to an input are summed within the block first, in the order of a recomputed block.
+  // Each input becomes a view, so that its gradients are summed within the block first, in the order of a recomputed block.
   if (!options.recompute) return block.forward(...inputs.map((input) => input && reshape(input, input.shape)));
   const present = inputs.filter((input) => input !== undefined);
   const forward = (...xs: Tensor[]): Tensor => {

@@ -4,9 +4,9 @@ import { scope } from '../../engine/tensor/scope.js';
 import type { Parameters } from './parameters.js';
 
 export interface InitializeOptions {
-  /** Names whose weights begin at zero, so that the branch they end begins as nothing. */
+  /** Weights of these names begin at zero, so that a branch that ends in them adds nothing at first. */
   readonly zero?: RegExp;
-  /** Names drawn from a normal with deviation 0.02: tables of embeddings and positions. */
+  /** Weights of these names are drawn from a normal with deviation 0.02, as tables of embeddings and positions are. */
   readonly embedding?: RegExp;
 }
 

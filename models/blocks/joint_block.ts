@@ -38,7 +38,7 @@ class Projections {
   private readonly layers: readonly Linear[];
   private readonly norms: readonly RMSNorm[];
 
-  /** `names` of the layers for query, key, value and of the norms for query and key. */
+  /** `names` are those of the layers for query, key and value, and of the norms for query and key. */
   constructor(
     parameters: Parameters,
     names: { readonly layers: readonly string[]; readonly norms: readonly string[] },
@@ -49,7 +49,7 @@ class Projections {
     this.norms = qkNorm ? names.norms.map((name) => rmsNorm(parameters, name, headDim, 1e-6)) : [];
   }
 
-  /** x [tokens, N, features] to three of [tokens, N, heads, headDim]. */
+  /** Makes queries, keys and values [tokens, N, heads, headDim] of x [tokens, N, features]. */
   forward(x: Tensor): Tensor[] {
     return this.layers.map((layer, i) => {
       const y = splitHeads(layer.forward(x), this.heads);
@@ -64,7 +64,7 @@ const textNames = {
   norms: ['norm_added_q', 'norm_added_k'],
 };
 
-/** Attention over [tokens, N, heads, headDim], its heads merged again. */
+/** Attention over queries, keys and values [tokens, N, heads, headDim]; the result is [tokens, N, features]. */
 function attend([query, key, value]: readonly Tensor[]): Tensor {
   return mergeHeads(attention(query!, key!, value!, { layout: 'TBHC' }));
 }
@@ -82,7 +82,7 @@ const streamOf = (x: Tensor, modulation: Modulation): Stream => ({
   residual: x,
 });
 
-/** Attention of all tokens, image before text, to all. */
+/** Attention of all tokens to all, in one sequence with the image before the text. */
 class JointAttention {
   private readonly image: Projections;
   private readonly text: Projections;
@@ -97,7 +97,7 @@ class JointAttention {
     this.textOut = last ? null : linear(parameters, 'to_add_out', features, features);
   }
 
-  /** Both streams with what attention to their normed tokens adds, by their gates; the last block leaves the text. */
+  /** Adds to both streams, by their gates, what attention finds for their normed tokens. The last block gives no text. */
   forward(image: Stream, text: Stream | Pick<Stream, 'normed'>): [image: Tensor, text?: Tensor] {
     const own = this.image.forward(image.normed);
     const other = this.text.forward(text.normed);
@@ -152,7 +152,7 @@ export class JointBlock {
 
   /** Tokens [tokens, N, features] of both streams; `conditioning` is [N, features]. The last block gives no text. */
   forward(image: Tensor, text: Tensor, conditioning: Tensor): readonly Tensor[] {
-    // A view of the block's own: its gradients add up in it first, in the same order whether the block is recomputed or not.
+    // The block takes a view of its own, in which its gradients add up first: in one order, whether it is recomputed or not.
     const own = reshape(conditioning, conditioning.shape);
     const [joint, mlp, among] = this.norm.forward(own);
     const [textJoint, textMlp] = this.text?.norm.forward(own) ?? [];

@@ -22,12 +22,12 @@ export type ConfigKeys = Readonly<Record<string, ConfigKey<unknown>>>;
 
 /** A value that can't be taken. */
 export interface ConfigProblem {
-  /** With a dot within an object: `text_config.hidden_size`. */
+  /** A key within an object follows a dot: `text_config.hidden_size`. */
   readonly key: string;
   /** Undefined where the key is missing. */
   readonly found: unknown;
   readonly expected: string;
-  /** Where the value is not even of the type: what the type is called. */
+  /** What the type is called, where the value is not even of it. */
   readonly expectedType?: string;
 }
 
@@ -52,7 +52,7 @@ export type ConfigOf<T> = T extends ConfigTable<infer K> ? GivenKeys<K> : never;
 /** A config with every key, checked. */
 export type ResolvedConfig<T> = T extends ConfigTable<infer K> ? ResolvedKeys<K> : never;
 
-/** Declares a table. Only its own inference needs the function: `across` reads the keys by their types. */
+/** Declares a table. The function is there for the compiler, which gives `across` the types of the keys. */
 export const configTable = <K extends ConfigKeys>(table: ConfigTable<K>): ConfigTable<K> => table;
 
 export interface ConfigCheck {

@@ -12,14 +12,14 @@ import {
 import { type Own, owning } from '../../engine/owning.js';
 import type { Parameters } from '../blocks/parameters.js';
 
-/** Layers by name: equal to an entry or ending in "." and an entry, as in PEFT; or matched whole by a pattern. */
+/** Names of layers: as in PEFT those that equal an entry or end in "." and an entry, or those that a pattern matches whole. */
 export type LoraTargets = readonly string[] | RegExp;
 
 /** The usual targets. */
 export const loraTargets = {
   /** Every attention projection of a UNet2DConditionModel or DiT. */
   attention: ['to_q', 'to_k', 'to_v', 'to_out.0'],
-  /** Those of SD3's joint attention, image and text, as flow_grpo trains them; its second attention stays as it is. */
+  /** The projections of SD3's joint attention, of image and text, as flow_grpo trains them; its second attention stays as it is. */
   jointAttention: [
     'attn.add_k_proj',
     'attn.add_q_proj',
@@ -34,7 +34,7 @@ export const loraTargets = {
   blocks: /(?:.*\.)?transformer_blocks\.\d+\..*/,
 } as const satisfies Record<string, LoraTargets>;
 
-/** What a configuration names: `attention` or `blocks` among the layers of a network, or the ends of names. */
+/** The targets that a configuration names: `attention` or `blocks` among the layers of a network, or the ends of names. */
 export function targetsNamed(targets: string | readonly string[], layers: Iterable<string>): LoraTargets {
   if (targets === 'blocks') return loraTargets.blocks;
   if (targets !== 'attention') return [targets].flat();
@@ -49,7 +49,7 @@ export interface LoraOptions {
   readonly rank: number;
   /** What they add is scaled by alpha / rank. Default: rank. */
   readonly alpha?: number;
-  /** Of the initial weights, 32 bits. Default 0. */
+  /** Seed of the initial weights, an integer of 32 bits. Default 0. */
   readonly seed?: number;
 }
 
@@ -57,9 +57,9 @@ export interface LoraOptions {
 export interface LoraModule {
   readonly name: string;
   readonly layer: Linear;
-  /** [rank, inFeatures], "A". */
+  /** "A" of the paper, [rank, inFeatures]. */
   readonly down: Tensor;
-  /** [outFeatures, rank], "B". */
+  /** "B" of the paper, [outFeatures, rank]. */
   readonly up: Tensor;
 }
 

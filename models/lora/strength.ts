@@ -7,11 +7,11 @@ import type { LoraComponent } from './layouts.js';
 
 /** How strong each module is: what adapter_config.json says, or a diffusers file's metadata, or neither. */
 export interface Strength {
-  /** Where it is written, for messages. */
+  /** The file that says so, for messages. */
   readonly source: string;
   readonly rank: number | undefined;
   readonly alpha: number | undefined;
-  /** The scale is alpha / sqrt(rank). */
+  /** Whether the scale is alpha / sqrt(rank) instead of alpha / rank. */
   readonly rootRank: boolean;
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;

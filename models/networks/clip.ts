@@ -20,13 +20,13 @@ export const clipConfig = configTable({
   network: 'CLIP',
   classes: ['CLIPModel'],
   keys: {
-    /** Of the text encoder. */
+    /** The config of the text encoder. */
     text_config: object(clipTextConfig),
-    /** Old folders have it a second time under this key, which then counts alone. */
+    /** Old folders have text_config a second time under this key, which then counts alone. */
     text_config_dict: object(clipTextConfig),
-    /** Of the image encoder. */
+    /** The config of the image encoder. */
     vision_config: object(clipVisionConfig),
-    /** As text_config_dict. */
+    /** Old folders have vision_config a second time under this key, which then counts alone. */
     vision_config_dict: object(clipVisionConfig),
     /** Features of the space that texts and images share. Those within the two halves do not count. */
     projection_dim: count(512),
@@ -71,7 +71,7 @@ export class CLIPModel {
     return this.readTexts(tokens, options).features;
   }
 
-  /** The same with the states of the tokens. */
+  /** Gives the texts as textFeatures() does, and the states of their tokens. */
   readTexts(tokens: CLIPTokens, options: ForwardOptions = {}): CLIPOutput & { readonly features: Tensor } {
     const { textEmbeds, ...output } = this.text.forward(tokens, options);
     return { ...output, features: normalise(textEmbeds) };

@@ -43,7 +43,7 @@ export function* towerProblems({
 export interface CLIPOutput {
   /** The embeddings and the output of each layer, [B, T, hidden_size], without the final norm. */
   readonly hiddenStates: readonly Tensor[];
-  /** Text: the last of them after the final norm. Image: as it is. */
+  /** The last of them: a text's after the final norm, an image's as it is. */
   readonly lastHiddenState: Tensor;
 }
 
@@ -89,7 +89,7 @@ export class CLIPEncoder {
     );
   }
 
-  /** x and the output of each layer. */
+  /** Gives x and the output of each layer. */
   forward(x: Tensor, options: ForwardOptions): Tensor[] {
     const states = [x];
     for (const layer of this.layers) states.push(runBlock(layer, [states.at(-1)!], options));

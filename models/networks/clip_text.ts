@@ -46,9 +46,9 @@ export type CLIPTextConfig = ConfigOf<typeof clipTextConfig>;
 
 /** Tokenised texts on the GPU, made by clipTokens. */
 export interface CLIPTokens {
-  /** u32 [B, T]. */
+  /** The tokens' ids, u32 [B, T]. */
   readonly ids: Tensor;
-  /** u32 [B]: the row of each text's pooled token among all B T tokens. */
+  /** The row of each text's pooled token among all B T tokens, u32 [B]. */
   readonly pooled: Tensor;
 }
 
@@ -101,7 +101,7 @@ function pool(x: Tensor, pooled: Tensor): Tensor {
   return indexSelect(reshape(x, [batch * length, width]), pooled);
 }
 
-/** The text encoder of Stable Diffusion 1. Weights under `text_model`. */
+/** The text encoder of Stable Diffusion 1. Its weights are declared below `text_model`. */
 export class CLIPTextModel {
   private readonly text: TextTransformer;
 

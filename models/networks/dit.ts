@@ -94,7 +94,7 @@ class Conditioning {
     this.classTable = embedding(table, 'embedding_table', config.num_embeds_ada_norm + 1, features);
   }
 
-  /** After the silu that follows wherever it is used: [N, features]. */
+  /** Gives [N, features] after the silu, which follows wherever the sum is used. */
   forward(sinusoids: Tensor, labels: Tensor): Tensor {
     return silu(add(this.timestepEmbedder.forward(sinusoids), this.classTable.forward(labels)));
   }

@@ -88,7 +88,7 @@ export type AutoencoderKLConfig = ConfigOf<typeof vaeConfig>;
 
 type Config = ResolvedConfig<typeof vaeConfig>;
 
-/** Residual block, attention, residual block. */
+/** Makes the middle of encoder and decoder: a residual block, attention if there is any, and a residual block. */
 function midBlocks(parameters: Parameters, channels: number, config: Config) {
   const norm = { groups: config.norm_num_groups, eps: 1e-6 };
   const resnet = (i: number): ResnetBlock => new ResnetBlock(parameters.at('resnets').at(i), channels, channels, norm);
@@ -127,7 +127,7 @@ class Encoder {
     this.convIn = conv2d(parameters, 'conv_in', config.in_channels, channels[0]!, 3, { padding: 1 });
     this.down = channels.map((to, i) => {
       const scope = parameters.at('down_blocks').at(i);
-      // Zeros below and to the right only.
+      // It is padded with zeros below and to the right only.
       const options = { stride: 2, padding: [0, 1, 0, 1] } as const;
       const sampler = i < channels.length - 1 ? conv2d(scope, 'downsamplers.0.conv', to, to, 3, options) : undefined;
       return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers, groups }, sampler);

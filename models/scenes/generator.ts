@@ -108,7 +108,7 @@ export async function pretrainGenerator(
       const drawn = Array.from({ length: batch }, () => random.below(scenes));
       rows.write(Uint32Array.from(drawn));
       captions.write(Uint32Array.from(drawn, (row) => (random.next() < dropout ? emptyCaption : pool.captions[row]!)));
-      // Stratified: one level in each of `batch` equal parts of the range.
+      // The levels are stratified: there is one in each of `batch` equal parts of the range.
       const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch, j));
       timestep.write(levels.map((level) => level.timestep));
       dataShare.write(levels.map(({ data }) => data));
@@ -144,7 +144,7 @@ const emptyCaption = wordsOf.train.length;
 
 /** What is learned from: computed once, as the autoencoder and the text encoder stay as they are. */
 interface EncodedScenes {
-  /** [scenes, elements]. */
+  /** The latents of all scenes, [scenes, elements]. */
   readonly latents: Tensor;
   /** Number of each scene's caption. */
   readonly captions: readonly number[];

@@ -58,7 +58,7 @@ const flowScheduler = {
   shift: 1,
 } as const;
 
-/** Stable Diffusion 1.4's, sampled by DDIM. */
+/** The noise levels of Stable Diffusion 1.4, sampled by DDIM. */
 const diffusionScheduler = {
   _class_name: 'DDIMScheduler',
   beta_end: 0.012,
@@ -120,13 +120,13 @@ export async function copyFolder(
 const vaeFiles = ['config.json', 'diffusion_pytorch_model.safetensors'];
 export const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
 
-/** Branches that begin as nothing (Peebles and Xie 2023: adaLN-Zero; and the output). */
+/** The output and the ends of branches begin at zero, so that they add nothing at first (adaLN-Zero, Peebles and Xie 2023). */
 const zeroNames: Readonly<Record<GeneratorName, RegExp>> = {
   'scenes-flow': /(norm1|norm1_context|norm_out)\.linear\.|^proj_out\./,
   'scenes-diffusion': /^conv_out\.|\.conv2\./,
 };
 
-/** Positions are given, not learned. */
+/** The table of positions, which is given and not learned. */
 export const positionTable = 'pos_embed.pos_embed';
 
 /**

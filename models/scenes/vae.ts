@@ -38,7 +38,7 @@ export const scenesVaeConfig = {
   latent_channels: 4,
   layers_per_block: 1,
   mid_block_add_attention: false,
-  // Few groups: where each channel is normalised by itself, a level that the whole picture shares is lost.
+  // There are few groups, because a level that the whole picture shares is lost where each channel is normalised by itself.
   norm_num_groups: 2,
   sample_size: sceneSize,
   shift_factor: 0, // diffusers' pipeline of Stable Diffusion 3 adds it
