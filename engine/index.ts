@@ -47,7 +47,7 @@ export { recompute } from './tensor/recompute.js';
 export { scope } from './tensor/scope.js';
 export { formatShape, type Shape, sameShape } from './tensor/shape.js';
 export { type BackwardOptions, backward, noGrad } from './tensor/tape.js';
-export { empty, emptyLike, scalar, Tensor, type Thunk, tensor } from './tensor/tensor.js';
+export { declare, empty, emptyLike, scalar, Tensor, type Thunk, tensor } from './tensor/tensor.js';
 export { moveTogether, zerosTogether } from './tensor/together.js';
 export {
   choicesOf,

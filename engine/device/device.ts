@@ -109,15 +109,19 @@ export class Device {
 
   /** Memory for a tensor: a buffer at once, or under capture a storage that the plan places later. */
   allocate(bytes: number, label: string): Storage {
+    return this.place(new Storage(bytes, label));
+  }
+
+  /** Gives a storage its memory. */
+  place(storage: Storage): Storage {
     this.checkUsable();
-    const storage = new Storage(bytes, label);
     if (this.recorder) {
       this.recorder.adopt(storage);
       return storage;
     }
     this.pool.allocate(storage);
     this.scopes.at(-1)?.push(storage);
-    if (this.options.poison) this.write(storage, new Uint8Array(Math.ceil(bytes / 4) * 4).fill(0xff));
+    if (this.options.poison) this.write(storage, new Uint8Array(Math.ceil(storage.bytes / 4) * 4).fill(0xff));
     return storage;
   }
 

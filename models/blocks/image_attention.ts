@@ -15,7 +15,7 @@ import { groupNorm, linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 import { toImage, toTokens } from './transformer_block.js';
 
-/** Bytes of the scores that are in memory at a time: half of what every adapter can bind. */
+/** So many bytes of scores are in memory at a time: half of what every adapter can bind. */
 const scoreBytes = 2 ** 26;
 
 /** x + to_out.0(attention(group_norm(x))): one head as wide as the image has channels. x is [N, C, H, W]. */

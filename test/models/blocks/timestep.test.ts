@@ -66,7 +66,7 @@ describe('the sinusoidal timestep embedding', () => {
 });
 
 test('the two layers after it have the names and the activation of diffusers', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const layers = new TimestepEmbedding(parameters.at('time_embedding'), 1, 2);
   expect(parameters.all.map(({ name, shape }) => [name, shape])).toEqual([
     ['time_embedding.linear_1.weight', [2, 1]],
@@ -74,6 +74,7 @@ test('the two layers after it have the names and the activation of diffusers', a
     ['time_embedding.linear_2.weight', [2, 2]],
     ['time_embedding.linear_2.bias', [2]],
   ]);
+  parameters.allocate(device);
   const values = [
     [1, -1],
     [0.5, 0],
