@@ -1,7 +1,11 @@
 /** The configuration of a run: one interface, every field with its unit and its default. Keys are those of the YAML file. */
 
-/** How the group is thinned while it is sampled, or afterwards. */
-export type Prune = 'ovf' | 'uniform' | 'none' | 'ovf-after';
+/**
+ * How the group is thinned: while it is sampled, by the largest variance of its previews' rewards (`ovf`, Pro-GRPO) or at
+ * random (`uniform`); after it, by the largest variance of final rewards (`ovf-after`), or to the lowest and the highest of
+ * them (`best-of-n`, DanceGRPO); or not at all (`none`).
+ */
+export type Prune = 'ovf' | 'uniform' | 'none' | 'ovf-after' | 'best-of-n';
 
 /** One step's distribution: Flow-GRPO's or DanceGRPO's flow SDE, coefficients-preserving sampling, or DDIM with eta. */
 export type StepKind = 'flow-sde' | 'dance' | 'cps' | 'ddim';
@@ -80,11 +84,11 @@ export interface RunConfig {
     same_latent: boolean;
   };
   grpo: {
-    /** Size of the group, then survivors after each checkpoint: [G] without pruning. Default [24, 16, 12]: Flash. */
+    /** Size of the group, then what is left after each selection: [G] without pruning. Default [24, 16, 12]: Flash. */
     keep: number[];
     /**
-     * 0-based steps of the checkpoints, one fewer than `keep`. Empty for ovf-after, and for uniform where final rewards
-     * could have decided. Default [5, 7].
+     * Steps, by their numbers from 0, that only the selected take; one fewer than `keep`. Empty for ovf-after and best-of-n,
+     * and for uniform where final rewards could have decided. Default [5, 7].
      */
     prune_at: number[];
     /** Default ovf. */
@@ -167,6 +171,10 @@ export interface RunConfig {
   /** Of weights, noise and the order of prompts, 32 bits. Default 42. */
   seed: number;
 }
+
+export type SamplerConfig = RunConfig['sampler'];
+export type GrpoConfig = RunConfig['grpo'];
+export type TrainConfig = RunConfig['train'];
 
 /** The default of every key that has one. Model, prompts and rewards have none: a run must name them. */
 export const defaults = {

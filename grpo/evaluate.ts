@@ -1,18 +1,19 @@
 /** Evaluation: pictures of held-out prompts from fixed noise, and what can be said of their rewards. */
 import { check } from '../engine/errors.js';
-import { assign, scope, type Tensor } from '../engine/index.js';
+import { assign, type Tensor } from '../engine/index.js';
+import { owning } from '../engine/owning.js';
 import { momentsOf } from './learning/advantage.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
 import { type Picture, PictureDecoder } from './rollout/pictures.js';
-import { initialLatents, Sampler } from './sampling/sampler.js';
+import { initialLatents, Sampler, type SamplingStep } from './sampling/sampler.js';
 import { odeStepsOf, type TransitionOptions, transitionsOf } from './sampling/transitions.js';
 
 /** A picture to draw. */
 export interface PictureJob {
   readonly prompt: Prompt;
-  /** Of all its noise. */
+  /** All noise of the picture is a function of it. */
   readonly seed: number;
 }
 
@@ -43,43 +44,58 @@ export class PictureSampler {
     private readonly conditions: readonly Tensor[],
   ) {}
 
-  static async create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
+  static create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
     const { device, predict, latentShape, encode } = model;
     const { batch, guidance } = options;
-    check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
-    const none = Array<string>(batch).fill('');
-    const [condition, unconditional] = [encode(none), encode(none)];
-    const shape = [batch, ...latentShape];
-    const scale = { scale: guidance, unconditional };
-    const sampler = await Sampler.create(device, predict, shape, condition, scale);
-    const decoder = await PictureDecoder.create(model, batch);
-    return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
+    return owning(async (own) => {
+      check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
+      const none = Array<string>(batch).fill('');
+      const condition = encode(none).map(own);
+      const unconditional = encode(none).map(own);
+      const scale = { scale: guidance, unconditional };
+      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale));
+      const decoder = await PictureDecoder.create(model, batch);
+      return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
+    });
   }
 
   /** The pictures, in order, batch by batch. */
   async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
-    const { device, latentShape, encode, schedule } = this.model;
+    const { schedule } = this.model;
     const { batch, steps, stochastic } = this.options;
     const path = stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
     const pictures: Picture[] = [];
     for (let start = 0; start < jobs.length; start += batch) {
+      const own = jobs.slice(start, start + batch);
       // The last batch is filled up with its last job: a picture does not depend on the others.
-      const group = Array.from({ length: batch }, (_, i) => jobs[Math.min(start + i, jobs.length - 1)]!);
-      const seeds = group.map(({ seed }) => seed);
-      const initial = initialLatents(device, seeds, latentShape);
-      const condition = encode(group.map(({ prompt }) => prompt.prompt));
-      const latents = await this.sampler.sample(initial, path, {
-        condition,
-        seeds,
-        ...(onStep && { onStep: (step) => onStep(start, step, path.length) }),
-      });
-      scope(device, () => assign(this.decoder.latents, latents));
-      for (const thing of [initial, ...condition]) thing.dispose();
-      const drawn = await this.decoder.pictures(group.slice(0, jobs.length - start).map(({ prompt }) => prompt));
+      const filled = Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!);
+      await this.drawLatents(filled, path, onStep && ((step) => onStep(start, step, path.length)));
+      const drawn = await this.decoder.pictures(own.map(({ prompt }) => prompt));
       await onBatch?.(drawn, start);
       pictures.push(...drawn);
     }
     return pictures;
+  }
+
+  /** Writes the latents of a batch of jobs into the decoder. */
+  private async drawLatents(
+    jobs: readonly PictureJob[],
+    path: readonly SamplingStep[],
+    onStep?: (step: number) => void,
+  ): Promise<void> {
+    const { device, latentShape, encode } = this.model;
+    const seeds = jobs.map(({ seed }) => seed);
+    const given: Tensor[] = [];
+    try {
+      const initial = initialLatents(device, seeds, latentShape);
+      given.push(initial);
+      const condition = encode(jobs.map(({ prompt }) => prompt.prompt));
+      given.push(...condition);
+      const latents = await this.sampler.sample(initial, path, { condition, seeds, ...(onStep && { onStep }) });
+      assign(this.decoder.latents, latents);
+    } finally {
+      for (const each of given) each.dispose();
+    }
   }
 
   dispose(): void {
@@ -110,8 +126,8 @@ export async function evaluate(
   const scores: Record<string, number[]> = {};
   const pictures = await sampler.draw(jobs, {
     onBatch: async (batch) => {
-      const { parts } = await rewards.score(batch);
-      for (const [name, values] of Object.entries(parts)) scores[name] = [...(scores[name] ?? []), ...values];
+      const { byReward } = await rewards.score(batch);
+      for (const [name, values] of Object.entries(byReward)) scores[name] = [...(scores[name] ?? []), ...values];
     },
   });
   return { scores, pictures };

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import type { LoadedModel } from '../../grpo/finetune/policy.js';
-import { Trainer, type TrainerConfig, type UpdateReport } from '../../grpo/trainer.js';
+import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
+import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from './tiny.js';
 

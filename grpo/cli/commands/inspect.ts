@@ -10,6 +10,7 @@ import { findRun, RunDirectory } from '../../finetune/run/folder.js';
 import { openSession, type Session } from '../../finetune/session.js';
 import { momentsOf } from '../../learning/advantage.js';
 import { Rollout } from '../../rollout/rollout.js';
+import { wholeGroup } from '../../rollout/stages.js';
 import { Trajectories } from '../../rollout/trajectories.js';
 import { optimalVarianceSubset, uniformSubset } from '../../rollout/variance_filter.js';
 import { transitionsOf } from '../../sampling/transitions.js';
@@ -110,15 +111,11 @@ async function drawGroup(
   { prompt, n, seed }: { readonly prompt: Prompt; readonly n: number; readonly seed: number },
   reporter: Reporter,
 ): Promise<readonly number[]> {
-  const { steps, kind, noise, guidance, same_latent: sameLatent } = config.sampler;
-  const transitions = transitionsOf(model.schedule(steps, kind), {
-    kind,
-    noise,
-    stochasticEnd: config.grpo.train_last_step,
-  });
-  const store = new Trajectories(model, { slots: n, steps, groups: 1 });
-  const options = { transitions, keep: [n], pruneAt: [], prune: 'none', guidance, sameLatent, seed } as const;
-  const rollout = await Rollout.create(model, store, rewards, options);
+  const { sampler, grpo } = config;
+  const { steps } = sampler;
+  const transitions = transitionsOf(model.schedule(steps, sampler.kind), sampler, grpo);
+  const store = Trajectories.create(model, { slots: n, groups: 1, transitions });
+  const rollout = await Rollout.create(model, store, rewards, { sampler, grpo: wholeGroup(n), seed });
   store.encode([prompt.prompt]);
   const [group] = await rollout.sample([prompt], 0, {
     ...(reporter.live && {

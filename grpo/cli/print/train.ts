@@ -5,6 +5,7 @@ import { fullGroup, groupCalls, groupPlanOf } from '../../cost.js';
 import type { RewardSummary, RunDirectory } from '../../finetune/run/folder.js';
 import type { UpdateRecord } from '../../finetune/run/metrics.js';
 import type { Session } from '../../finetune/session.js';
+import { pruneSteps, sizesOf } from '../../rollout/stages.js';
 import type { Progress } from '../../trainer.js';
 import { bar, formatSeconds } from '../reporter.js';
 import { formatCount, formatReward } from './numbers.js';
@@ -20,17 +21,20 @@ export function headLines({ folder, info: run }: RunDirectory, { config, device,
   const weighted = rewards.rewards.map(({ reward, weight }) => `${reward.name} (${weight})`).join(', ');
   const plan = groupPlanOf(config);
   const [calls, full] = [groupCalls(plan), groupCalls(fullGroup(plan))];
+  const at = pruneSteps(plan.stages);
+  const when = `${at.length > 0 ? `steps ${at.join(', ')}` : 'the end'} of ${sampler.steps}`;
   const how = {
     none: 'no selection',
-    ovf: `at steps ${grpo.prune_at.join(', ')} of ${sampler.steps}`,
-    uniform: `at random, at ${grpo.prune_at.length > 0 ? `steps ${grpo.prune_at.join(', ')}` : 'the end'} of ${sampler.steps}`,
+    ovf: `at ${when}`,
+    uniform: `at random, at ${when}`,
     'ovf-after': 'by final rewards',
+    'best-of-n': 'the lowest and highest final rewards',
   }[grpo.prune];
   return [
     `winnow ${version}  run ${basename(folder)} -> ${folder}`,
     `device   ${info.description}${info.software ? ', software' : ''}   f16 ${yes(features.f16)}   subgroups ${yes(features.subgroupSize > 0)}`,
     `model    ${config.model.path}, ${formatCount(run.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
-    `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
+    `funnel   ${sizesOf(plan.stages).join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
   ];
 }
 

@@ -1,6 +1,7 @@
 /** What a configuration may hold: types, ranges and defaults of every key (grpo/config.ts says what they mean). */
 import { z } from 'zod';
 import { defaultNoise, defaults, type RunConfig } from '../../config.js';
+import { stageProblems } from '../../rollout/stages.js';
 
 // Each schema's error is what was expected; config_file.ts says what was found, and where.
 const number = () => z.number({ error: 'a number' });
@@ -70,7 +71,7 @@ export const configSchema = section({
   grpo: section({
     keep: list(whole(2), 'counts, such as [24, 16, 12]').default([...grpo.keep]),
     prune_at: list(whole(0), 'steps, such as [5, 7]').default([...grpo.prune_at]),
-    prune: oneOf('ovf', 'uniform', 'none', 'ovf-after').default(grpo.prune),
+    prune: oneOf('ovf', 'uniform', 'none', 'ovf-after', 'best-of-n').default(grpo.prune),
     groups_per_update: whole(1).default(grpo.groups_per_update),
     clip: between(0, 0.999, 'a number above 0 and below 1').default(grpo.clip),
     kl: atLeast(0).default(grpo.kl),
@@ -128,51 +129,8 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
   const expect = (condition: boolean, path: string, message: string): void => {
     if (!condition) problems.push({ path: path.split('.'), message });
   };
-  const { keep, prune_at: at, prune } = config.grpo;
+  for (const { key, message } of stageProblems(config)) expect(false, key, message);
   const { steps, kind } = config.sampler;
-  expect(keep.length > 0, 'grpo.keep', 'expected the size of the group, found an empty list');
-  expect(
-    keep.every((count, i) => i === 0 || count < keep[i - 1]!),
-    'grpo.keep',
-    `expected falling counts, found [${keep.join(', ')}]`,
-  );
-  expect(
-    at.every((step, i) => i === 0 || step > at[i - 1]!),
-    'grpo.prune_at',
-    `expected rising steps, found [${at.join(', ')}]`,
-  );
-  expect(
-    at.every((step) => step < steps),
-    'grpo.prune_at',
-    `expected steps below sampler.steps (0 to ${steps - 1}), found [${at.join(', ')}]`,
-  );
-  if (prune === 'none') {
-    expect(at.length === 0, 'grpo.prune_at', `prune: none has no checkpoints: expected [], found [${at.join(', ')}]`);
-    expect(
-      keep.length === 1,
-      'grpo.keep',
-      `prune: none keeps the whole group: expected one count, found [${keep.join(', ')}]`,
-    );
-  } else if (prune === 'ovf-after') {
-    expect(
-      at.length === 0,
-      'grpo.prune_at',
-      `prune: ovf-after selects by final rewards: expected [], found [${at.join(', ')}]`,
-    );
-    expect(
-      keep.length === 2,
-      'grpo.keep',
-      `prune: ovf-after needs two counts (drawn, then kept), found [${keep.join(', ')}]`,
-    );
-  } else {
-    const atEnd = prune === 'uniform' && keep.length === at.length + 2;
-    expect(keep.length > 1, 'grpo.keep', `prune: ${prune} needs two counts or more, found [${keep.join(', ')}]`);
-    expect(
-      atEnd || keep.length === at.length + 1,
-      'grpo.prune_at',
-      `${at.length} ${at.length === 1 ? 'checkpoint needs' : 'checkpoints need'} ${at.length + 1} counts in grpo.keep (start, then one each); found ${keep.length}`,
-    );
-  }
   const trained = config.grpo.train_last_step ? steps : steps - 1;
   expect(trained >= 1, 'sampler.steps', 'expected 2 steps or more: the last is not trained (grpo.train_last_step)');
   expect(
