@@ -139,7 +139,12 @@ export class Group {
     this.countDecode(scores);
     const { rewards: finals, byReward } = scores;
     const { chosen, lost } = this.pick(selection, finals);
-    if (selection) this.record(selection, [...chosen, ...lost].sort((a, b) => a - b), scores);
+    if (selection)
+      this.record(
+        selection,
+        [...chosen, ...lost].sort((a, b) => a - b),
+        scores,
+      );
     const survivors = chosen.map((place) => ({ ...this.samples[place]!, reward: finals[place]! }));
     const baseline = (selection?.rule === 'extremes' ? placesOf(finals) : chosen).map((place) => finals[place]!);
     const { prompt, selections, first = [], calls, decodes, alive, slots } = this;

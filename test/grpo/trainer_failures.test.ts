@@ -141,8 +141,14 @@ describe('what goes wrong', async () => {
     const refused: [TinyChanges, RegExp][] = [
       [{ grpo: { keep: [6, 6, 3] } }, /grpo.keep: expected falling counts, found \[6, 6, 3\]/],
       [{ grpo: { prune_at: [3, 2] } }, /grpo.prune_at: expected rising steps, found \[3, 2\]/],
-      [{ grpo: { prune_at: [2] } }, /grpo.prune_at: 1 checkpoint needs 2 counts in grpo.keep \(start, then one each\); found 3/],
-      [{ grpo: { prune: 'none' } }, /grpo.prune_at: prune: none has no checkpoints: expected \[\], found \[2, 3\]; grpo.keep: prune: none keeps the whole/],
+      [
+        { grpo: { prune_at: [2] } },
+        /grpo.prune_at: 1 checkpoint needs 2 counts in grpo.keep \(start, then one each\); found 3/,
+      ],
+      [
+        { grpo: { prune: 'none' } },
+        /grpo.prune_at: prune: none has no checkpoints: expected \[\], found \[2, 3\]; grpo.keep: prune: none keeps the whole/,
+      ],
       [{ sampler: { kind: 'ddim' } }, /steps of kind ddim are not for a flow model/],
       [{ train: { micro_batch: 0 } }, /train.micro_batch: expected at least 1, found 0/],
     ];

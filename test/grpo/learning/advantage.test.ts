@@ -142,7 +142,12 @@ describe('published advantages', () => {
 
 describe('guards', () => {
   test('a group of one and a group of equal rewards have no advantages, also with no eps', () => {
-    for (const options of [{}, { advantage_eps: 0 }, { advantage_eps: 0, correction: 1 as const }, { global_std: true }]) {
+    for (const options of [
+      {},
+      { advantage_eps: 0 },
+      { advantage_eps: 0, correction: 1 as const },
+      { global_std: true },
+    ]) {
       const [one, equal, spread] = groupAdvantages([[0.3], [0.1, 0.1, 0.1], [0, 1]], options);
       expect(one).toEqual([0]);
       expect(equal).toEqual([0, 0, 0]);
@@ -171,6 +176,8 @@ describe('guards', () => {
   });
 
   test('impossible options are refused', () => {
-    expect(() => groupAdvantages([[1, 2]], { advantage_eps: -1 })).toThrow('expected eps >= 0 and max > 0, found -1 and 5');
+    expect(() => groupAdvantages([[1, 2]], { advantage_eps: -1 })).toThrow(
+      'expected eps >= 0 and max > 0, found -1 and 5',
+    );
   });
 });

@@ -29,6 +29,8 @@ test('each trajectory has its own random order, which its numbers fix', () => {
 test('nothing to train is refused', () => {
   expect(() => trainedSteps({ steps: 1 })).toThrow('expected 2 steps or more, found 1');
   expect(trainedSteps({ steps: 1 }, { train_last_step: true })).toEqual([0]);
-  expect(() => trainedSteps({ steps: 10 }, { timestep_fraction: 0 })).toThrow('expected a fraction above 0 and up to 1, found 0');
+  expect(() => trainedSteps({ steps: 10 }, { timestep_fraction: 0 })).toThrow(
+    'expected a fraction above 0 and up to 1, found 0',
+  );
   expect(() => trainedSteps({ steps: 10 }, { timestep_fraction: 1.5 })).toThrow('found 1.5');
 });

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { Prune } from '../../../grpo/config.js';
 import {
   pruneSteps,
-  sizesOf,
   type Stage,
+  sizesOf,
   stageProblems,
   stagesOf,
   survivorsOf,
@@ -75,7 +75,12 @@ describe('contradictions', () => {
     [[24, 12], [5], 'ovf-after', 'prune: ovf-after selects by final rewards: expected [], found [5]'],
     [[24, 12], [5], 'best-of-n', 'prune: best-of-n selects by final rewards: expected [], found [5]'],
     [[24], [], 'best-of-n', 'grpo.keep: prune: best-of-n needs two counts (drawn, then kept), found [24]'],
-    [[24, 7], [], 'best-of-n', 'as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]'],
+    [
+      [24, 7],
+      [],
+      'best-of-n',
+      'as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
+    ],
   ];
   for (const [keep, at, prune, message] of refused)
     test(`${prune} with [${keep}] at [${at}]`, () => expect(() => stages(keep, at, prune)).toThrow(message));
