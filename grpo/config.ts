@@ -22,7 +22,7 @@ export interface RewardConfig {
   http?: string;
   /** Seconds until a server or module counts as failed. Default 60. */
   timeout_s: number;
-  /** Folder of a checkpoint, for clip, pickscore, hpsv2 and aesthetic. */
+  /** The folder with the reward's own weights, for clip, pickscore, hpsv2 and aesthetic. */
   path?: string;
 }
 
@@ -35,7 +35,7 @@ export interface RunConfig {
   };
   /** Low-rank adapter; null trains the network's own weights, all or those of `train.weights` (then `grpo.kl` must be 0). */
   lora: {
-    /** Default 8. */
+    /** Rank of the added matrices. Default 8. */
     rank: number;
     /** The adapter's factor is alpha / rank. Default 2 rank. */
     alpha: number;
@@ -58,11 +58,11 @@ export interface RunConfig {
     steps: number;
     /** Classifier-free guidance in rollout and training. Default 1: none. */
     guidance: number;
-    /** Default by the kind of model: flow-sde or ddim. */
+    /** How the next latents are drawn. Default by the kind of model: flow-sde or ddim. */
     kind?: StepKind;
-    /** a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1. */
+    /** How much noise a step adds: a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1. */
     noise: number;
-    /** Pixels; default: the model's own. */
+    /** Height and width of pictures, in pixels. Default: the model's own. */
     resolution?: number;
     /** Steps of an evaluation. Default: those of a rollout. */
     eval_steps: number;
@@ -91,7 +91,7 @@ export interface RunConfig {
      * and for uniform where final rewards could have decided. Default [5, 7].
      */
     prune_at: number[];
-    /** Default ovf. */
+    /** How the group is thinned. Default ovf. */
     prune: Prune;
     /** Prompts an update, each sampled as a group. Default 8. */
     groups_per_update: number;
@@ -99,17 +99,17 @@ export interface RunConfig {
     clip: number;
     /** Weight of the divergence from the reference policy (adapter off); 0 saves its forward. Default 0. */
     kl: number;
-    /** Default flow-grpo. */
+    /** What that divergence is. Default flow-grpo. */
     kl_form: KLForm;
     /** Advantages are clamped to plus and minus this. Default 5. */
     advantage_max: number;
-    /** Added to the deviation. Default 1e-4. */
+    /** Added to the deviation that rewards are divided by. Default 1e-4. */
     advantage_eps: number;
-    /** Deviation of all final rewards of the update instead of the group's. Default false. */
+    /** Divide by the deviation of all final rewards of the update instead of the group's. Default false. */
     global_std: boolean;
-    /** Weighted sum of raw rewards, or each normalised in its group first. Default sum. */
+    /** Whether raw rewards are added up, or each is normalised in its group first. Default sum. */
     combine: 'sum' | 'normalised';
-    /** Share of the trainable steps used in an update, first ones unless shuffled. Default 1. */
+    /** Share of the trainable steps that an update uses; these are the first ones unless shuffled. Default 1. */
     timestep_fraction: number;
     /** Draw the trained steps at random for each trajectory instead of the first ones. Default false. */
     shuffle_timesteps: boolean;
@@ -128,7 +128,7 @@ export interface RunConfig {
     weights?: string[];
     /** AdamW's learning rate. Default 3e-4, for an adapter; 1e-5 is usual for all weights. */
     lr: number;
-    /** Default 1e-4. */
+    /** AdamW's decoupled weight decay. Default 1e-4. */
     weight_decay: number;
     /** AdamW's decay of both moments. Default [0.9, 0.999]. */
     betas: [number, number];
@@ -139,7 +139,7 @@ export interface RunConfig {
     eps: number;
     /** The gradient's norm at most. Default 1. */
     grad_norm: number;
-    /** Trajectory-steps in one forward and backward: memory, not the result. Default 4. */
+    /** Steps of trajectories in one forward and backward: bounds memory, changes no result. Default 4. */
     micro_batch: number;
     /** Decay of the weights' moving average; 0 for none. Default 0. */
     ema: number;
@@ -149,26 +149,26 @@ export interface RunConfig {
   save: {
     /** Updates between checkpoints; the last is always written. Default 20. */
     every: number;
-    /** How many stay on disk. Default 5. */
+    /** How many checkpoints stay on disk. Default 5. */
     keep: number;
   };
   sample: {
-    /** Updates between sample grids; 0 for before and after alone. Default 0. */
+    /** Updates between sample grids; 0 draws them before and after training alone. Default 0. */
     every: number;
     /** A file of prompts; default: the first test prompts. */
     prompts?: string;
-    /** Of the noise; each makes a picture of every prompt. Default [1, 2, 3, 4]. */
+    /** Seeds of the noise; each makes a picture of every prompt. Default [1, 2, 3, 4]. */
     seeds: number[];
   };
   eval: {
-    /** Updates between evaluations; 0 for before and after alone. Default 0. */
+    /** Updates between evaluations; 0 evaluates before and after training alone. Default 0. */
     every: number;
     /** Held-out pictures. Default 64. */
     n: number;
     /** Rewards reported besides those that are trained on. Default none. */
     rewards: string[];
   };
-  /** Of weights, noise and the order of prompts, 32 bits. Default 42. */
+  /** What weights, noise and the order of prompts are drawn from, 32 bits. Default 42. */
   seed: number;
 }
 

@@ -117,7 +117,7 @@ const evaluation = 0x6576616c; // tells the seeds of evaluations from those of r
 /** Scores of the pictures of some jobs, in their order, by reward. */
 export type Evaluation = Readonly<Record<string, readonly number[]>>;
 
-/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights play no part. */
+/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. */
 export async function evaluate(
   sampler: PictureSampler,
   rewards: CombinedReward,
@@ -138,7 +138,7 @@ export interface Estimate {
   readonly mean: number;
   readonly low: number;
   readonly high: number;
-  /** Of the sample, dividing by n - 1. */
+  /** The standard deviation of the values, by n - 1. */
   readonly std: number;
   readonly count: number;
 }
@@ -152,7 +152,7 @@ export function estimateMean(values: readonly number[]): Estimate {
   return { mean, low: mean - half, high: mean + half, std, count };
 }
 
-/** after - before of pictures of the same prompts and noise: pairing takes what prompts differ by out of the interval. */
+/** The mean of after - before, of pictures of the same prompts and noise: in pairs, what prompts differ by does not widen it. */
 export function estimateDifference(before: readonly number[], after: readonly number[]): Estimate {
   check(before.length === after.length, `difference: ${before.length} scores before, ${after.length} after`);
   return estimateMean(after.map((value, i) => value - before[i]!));

@@ -57,6 +57,7 @@ function spreadOf(groups: readonly (readonly number[])[]): Moments {
   return { mean: meanOf(moments.map(({ mean }) => mean)), std: meanOf(moments.map(({ std }) => std)) };
 }
 
+/** What the rewards of the groups of an update say. */
 export function rewardReport(groups: readonly GroupResult[]): RewardReport {
   const finals = finalRewards(groups);
   const names = Object.keys(groups[0]?.byReward ?? {});

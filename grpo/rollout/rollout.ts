@@ -21,7 +21,7 @@ import { type CallSize, groupsInTurn, samplesAtOnce } from './turns.js';
 export interface RolloutOptions {
   readonly sampler: Pick<SamplerConfig, 'guidance' | 'batch' | 'same_latent'>;
   readonly grpo: Pick<GrpoConfig, 'keep' | 'prune_at' | 'prune'>;
-  /** Of noise and random selections. */
+  /** What noise and random selections are functions of, besides update, group and sample. */
   readonly seed: number;
 }
 
@@ -30,7 +30,7 @@ export interface RolloutProgress {
   /** Number of the first of them, and how many they are. */
   readonly group: number;
   readonly together: number;
-  /** Steps done. */
+  /** How many steps are done. */
   readonly step: number;
   /** Samples of each group that took the last of them. */
   readonly alive: number;
@@ -112,16 +112,10 @@ export class Rollout {
     if (known) return known;
     const batches = await owning(async (own) => {
       const made: RolloutBatch[] = [];
-      for (const { size, scored } of stages) {
-        const batch = await RolloutBatch.create(model, store, {
-          size: together * size,
-          decoded: scored !== 'nothing',
-          sampler: options.sampler,
-          most: samplesAtOnce(this.callSize),
-          before: made.at(-1),
-          isLast: scored === 'finals',
-        });
-        made.push(own(batch));
+      const most = samplesAtOnce(this.callSize);
+      for (const stage of stages) {
+        const given = { stage, together, sampler: options.sampler, most, before: made.at(-1) };
+        made.push(own(await RolloutBatch.create(model, store, given)));
       }
       return made;
     });
@@ -222,7 +216,7 @@ const rowsOf = (seed: number, groups: readonly Group[]): BatchRows => ({
   conditions: groups.flatMap(({ alive, id }) => alive.map(() => id.group)),
 });
 
-/** Seconds by phase. */
+/** Adds up the seconds that sampling and rewards take. */
 class Clock {
   private readonly seconds = { sample: 0, reward: 0 };
   private last = performance.now();
@@ -234,7 +228,7 @@ class Clock {
     this.last = now;
   }
 
-  /** An equal part of both for each of `count`. */
+  /** Both, divided equally among `count`. */
   share(count: number): GroupResult['seconds'] {
     const { sample, reward } = this.seconds;
     return { sample: sample / count, reward: reward / count };

@@ -27,16 +27,18 @@ import type { GenerativeModel } from '../model.js';
 import { guided } from '../sampling/sampler.js';
 import { type Chunks, equalChunks, rowsOf } from './chunks.js';
 import { PictureDecoder } from './pictures.js';
+import type { Stage } from './stages.js';
 import type { Trajectories } from './trajectories.js';
 
 export interface BatchOptions {
-  /** Samples of all groups that are drawn together. */
-  readonly size: number;
-  /** Whether its samples are previewed, or decoded at their end. */
-  readonly decoded: boolean;
+  readonly stage: Stage;
+  /** Groups that are drawn together. */
+  readonly together: number;
   readonly sampler: Pick<SamplerConfig, 'guidance'>;
   /** Samples in one network call at most. */
   readonly most: number;
+  /** The batch of the stage before; absent for the first. */
+  readonly before?: RolloutBatch | undefined;
 }
 
 /** What the samples of a batch are, a row each, group after group. */
@@ -53,9 +55,9 @@ export interface BatchRows {
 interface State {
   readonly latents: Tensor;
   readonly prediction: Tensor;
-  /** u32 [size, 2]. */
+  /** u32 [size, 2]: what the noise of each sample is a function of, besides the counter. */
   readonly keys: Tensor;
-  /** u32 [size]. */
+  /** u32 [size]: rows of the prompts' conditions. */
   readonly conditions: Tensor;
   /** u32 [1]: 0 draws the initial latents, i + 1 the noise of step i. */
   readonly counter: Tensor;
@@ -78,9 +80,8 @@ interface Steps {
   readonly network: Step<void>;
   /** Prediction to the next latents, stored. */
   readonly advance: Step<void>;
-  /** Writes the clean samples that the prediction implies, or the latents themselves, into the decoder. */
-  readonly preview: Step<void> | undefined;
-  readonly finish: Step<void> | undefined;
+  /** Writes the clean samples that the prediction implies into the decoder, or after the last step the latents themselves. */
+  readonly show: Step<void> | undefined;
 }
 
 export class RolloutBatch {
@@ -95,30 +96,21 @@ export class RolloutBatch {
     readonly decoder: PictureDecoder | undefined,
   ) {}
 
-  /** Captures the steps of a batch that comes after `before`, or of the first one. */
-  static create(
-    model: GenerativeModel,
-    store: Trajectories,
-    options: BatchOptions & { readonly before?: RolloutBatch | undefined; readonly isLast: boolean },
-  ): Promise<RolloutBatch> {
-    const { size, decoded, most, before, isLast } = options;
+  /** Captures the steps of a stage's batch. */
+  static create(model: GenerativeModel, store: Trajectories, options: BatchOptions): Promise<RolloutBatch> {
+    const { stage, together, most, before } = options;
+    const size = together * stage.size;
     const chunks = equalChunks(size, most);
     return owning(async (own) => {
       const state = makeState(model, size, chunks, own);
-      const decoder = decoded ? own(await PictureDecoder.create(model, size)) : undefined;
+      const decoder = stage.scored === 'nothing' ? undefined : own(await PictureDecoder.create(model, size));
       const captured = async (body: () => void): Promise<Step<void>> =>
         own(await capture(model.device, () => noGrad(body)));
       const steps: Steps = {
         enter: await captured(() => (before ? take(state, before.state) : start(state, store))),
         network: await captured(() => predict(model, store, state, options.sampler)),
         advance: await captured(() => advance(state, store)),
-        preview:
-          decoder && !isLast
-            ? await captured(() =>
-                assign(decoder.latents, gaussianMean(state.latents, state.prediction, state.coefficients)),
-              )
-            : undefined,
-        finish: decoder && isLast ? await captured(() => assign(decoder.latents, state.latents)) : undefined,
+        show: decoder && (await captured(() => show(state, stage, decoder))),
       };
       return new RolloutBatch(size, store, chunks, state, steps, decoder);
     });
@@ -160,7 +152,7 @@ export class RolloutBatch {
   /** Writes the clean samples that the prediction of step i implies into the decoder. */
   preview(i: number): void {
     this.writeCoefficients(this.store.transitions[i]!.preview);
-    this.steps.preview!.run();
+    this.steps.show!.run();
   }
 
   /** Takes step i by its prediction: the next latents and their log probabilities are stored. */
@@ -172,9 +164,9 @@ export class RolloutBatch {
     steps.advance.run();
   }
 
-  /** Writes the latents as they are into the decoder. */
+  /** Writes the latents after the last step into the decoder. */
   finish(): void {
-    this.steps.finish!.run();
+    this.steps.show!.run();
   }
 
   /** The same coefficients for every sample. */
@@ -231,4 +223,8 @@ function advance({ latents, prediction, keys, counter, stored, coefficients }: S
   assignRows(store.latents, add(stored, store.options.slots), next);
   assignRows(store.logProbs, stored, logProb);
   assign(latents, next);
+}
+
+function show({ latents, prediction, coefficients }: State, { scored }: Stage, decoder: PictureDecoder): void {
+  assign(decoder.latents, scored === 'finals' ? latents : gaussianMean(latents, prediction, coefficients));
 }

@@ -5,7 +5,7 @@ import { type Stage, survivorsOf } from './stages.js';
 /** What the size of a network call depends on. */
 export interface CallSize {
   readonly latentShape: GenerativeModel['latentShape'];
-  /** Of one group. */
+  /** The stages of one group. */
   readonly stages: readonly Stage[];
   /** `sampler.batch`. */
   readonly batch?: number | undefined;

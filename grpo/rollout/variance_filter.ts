@@ -1,4 +1,4 @@
-/** Which samples of a group are kept: those whose rewards vary most (Pro-GRPO, section 4.2), or a random part. */
+/** Which samples of a group are kept: those whose rewards vary most (Pro-GRPO, section 4.2), the lowest and highest, or some at random. */
 import { check } from '../../engine/errors.js';
 import { randomOrder } from '../random.js';
 

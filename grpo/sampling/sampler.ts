@@ -90,7 +90,7 @@ function bothHalves(
   condition: readonly Tensor[],
   { unconditional, detached }: Guidance,
 ): [unconditional: Tensor, conditional: Tensor] {
-  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first keeps nothing.
+  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first stores no activations.
   if (detached) {
     return [noGrad(() => policy(latents, timestep, unconditional)), policy(latents, timestep, condition)];
   }
@@ -111,9 +111,9 @@ export interface Guidance {
 
 /** What a call of the sampler may be given besides latents and steps. */
 export interface SampleOptions {
-  /** Instead of the condition before. */
+  /** Replaces the condition of the call before. */
   readonly condition?: readonly Tensor[];
-  /** One a sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
+  /** A seed for each sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
   readonly seeds?: readonly number[];
   /** Called after each step, with the number of those done. Given one, every step is waited for. */
   readonly onStep?: (step: number) => void;
