@@ -179,6 +179,26 @@ for (const name of tinyModels) {
   });
 }
 
+test('the same captured steps serve few timesteps and many', async () => {
+  const model = await loadTiny(device, 'sd3');
+  const planned: number[] = [];
+  const before = device.memory().plannedBytes;
+  for (const steps of [3, 9]) {
+    const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
+    const store = Trajectories.create(model, { slots: 3, groups: 1, transitions });
+    const rollout = await Rollout.create(model, store, brightness(), {
+      sampler: { guidance: 1, same_latent: false },
+      grpo: { keep: [3, 2], prune_at: [1], prune: 'ovf' },
+      seed: 7,
+    });
+    planned.push(device.memory().plannedBytes - before);
+    for (const each of [rollout, store]) each.dispose();
+  }
+  expect(planned[0]).toBeGreaterThan(0);
+  expect(planned[1]).toBe(planned[0]);
+  model.dispose();
+});
+
 /** A result without what depends on the others: slots and seconds. */
 const withoutPlace = ({ survivors, seconds: _, ...rest }: GroupResult) => ({
   ...rest,

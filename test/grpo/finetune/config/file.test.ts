@@ -175,6 +175,14 @@ describe('keys that are wrong together', () => {
       'grpo.keep prune: ovf-after needs two counts (drawn, then kept), found [24, 16, 12]',
     ],
     [
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]'],
+      'grpo.prune_at prune: best-of-n selects by final rewards: expected [], found [5, 7]',
+    ],
+    [
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 7]', 'grpo.prune_at=[]'],
+      'grpo.keep prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
+    ],
+    [
       ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
       'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
     ],
@@ -205,6 +213,7 @@ describe('keys that are wrong together', () => {
     for (const sets of [
       ['grpo.prune=none', 'grpo.keep=[24]', 'grpo.prune_at=[]'],
       ['grpo.prune=ovf-after', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]', 'grpo.prune_at=[]'],
       ['grpo.prune=uniform'],
       ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
     ])
