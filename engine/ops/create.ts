@@ -16,6 +16,7 @@ function filled(name: string, device: Device, shape: Shape, dtype: DType, start:
       check(!integer || Number.isInteger(value), `expected an integer for ${dtype}, found ${value}`);
     }
     check(dtype !== 'f16' || device.features.f16, 'this adapter has no shader-f16');
+    // Collected, so that nothing is left of a tensor that the device can't bind.
     const { result, made } = device.collect(() => {
       const y = empty(device, shape, dtype);
       dispatch(planFill(y.size, dtype, start, step), { y });

@@ -301,7 +301,7 @@ describe('the rewards of a run', () => {
     const sum = await loadRewards(device, run({ brightness: { weight: 2 }, color: { weight: 1 } }));
     expect(await sum.score(images)).toEqual({
       total: [0, 0.4, 2],
-      parts: { brightness: [0, 0.2, 1], color: [0, 0, 0] },
+      byReward: { brightness: [0, 0.2, 1], color: [0, 0, 0] },
     });
     const normalised = await loadRewards(device, run({ brightness: {} }, 'normalised'));
     const { total } = await normalised.score(images);
