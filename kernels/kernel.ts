@@ -13,7 +13,10 @@ export interface Variant {
   readonly types?: Readonly<Record<string, string>>;
   /** `const NAME = value;`: integers become `u32`, booleans flags for an ordinary `if`. */
   readonly constants?: Readonly<Record<string, number | boolean>>;
-  /** Whole declarations, such as the one line that binds `apply` to a function of lib/elementwise.wgsl. */
+  /**
+   * Whole lines: `#include "lib/fold4.wgsl"` for one of several files with the same functions, and, as WGSL has no alias for
+   * functions, the line that gives one another name: `fn activate(x: F) -> F { return silu(x); }`.
+   */
   readonly declarations?: readonly string[];
   /** The kernel uses subgroup builtins. */
   readonly subgroups?: boolean;
