@@ -11,8 +11,7 @@ import {
   type PictureSamplerOptions,
 } from '../evaluate.js';
 import { equalChunks } from '../rollout/chunks.js';
-import { stagesOf } from '../rollout/stages.js';
-import { samplesAtOnce } from '../rollout/turns.js';
+import { callSizeOf, samplesAtOnce } from '../rollout/turns.js';
 import { withTotal } from './run/metrics.js';
 import { type Session, weightsOf } from './session.js';
 
@@ -80,7 +79,7 @@ async function withSampler<R>(
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
-  const most = samplesAtOnce({ latentShape: model.latentShape, stages: stagesOf(config), batch: config.sampler.batch });
+  const most = samplesAtOnce(callSizeOf(model.latentShape, config));
   const { size: batch } = equalChunks(pictures, most);
   const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { findWeights, openWeights, readJson } from '../../../models/files/weight_files.js';
 import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import type { RunConfig } from '../../config.js';
-import { stagesOf } from '../../rollout/stages.js';
-import { slotsOf } from '../../rollout/turns.js';
+import { callSizeOf, slotsOf } from '../../rollout/turns.js';
 
 export interface MemoryPart {
   readonly part: string;
@@ -58,7 +57,7 @@ export async function keptMemory(folder: string, config: RunConfig): Promise<Mem
   const factor = 2 ** ((blocks as readonly number[]).length - 1);
   const edge = sampler.resolution ? sampler.resolution / factor : Number([side].flat()[0]);
   const latentShape = [Number(channels), edge, edge] as const;
-  const slots = slotsOf(grpo.groups_per_update, { latentShape, stages: stagesOf(config), batch: sampler.batch });
+  const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
   parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * sizeOf(latentShape) });
   return parts;
 }
