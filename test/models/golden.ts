@@ -88,6 +88,7 @@ export async function checkGoldenGradients(
 ): Promise<void> {
   const inputNames = Object.keys(golden.grad_in);
   const weights = parameters.filter(({ name }) => name in golden.grad);
+  expect(weights.map(({ name }) => name).sort(), 'weights with a gradient').toEqual(Object.keys(golden.grad).sort());
   for (const name of inputNames) inputs[name]!.requireGrad();
   for (const { tensor: weight } of weights) weight.requireGrad();
   const gradients = scope(device, () => {
