@@ -122,6 +122,7 @@ for (const name of tinyModels) {
       }
       const path = whole.pathOf(whole.groups[0]!.survivors[0]!.slot).map(floats);
       const noises = [path[0]!, ...(await noisesOf(model, path))];
+      expect(noises.length).toBeGreaterThanOrEqual(steps);
       for (const [i, a] of noises.entries()) {
         for (const [j, b] of noises.entries()) {
           const correlation = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));

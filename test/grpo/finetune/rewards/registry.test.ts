@@ -278,7 +278,9 @@ describe('names', () => {
 
   test('those that need no files load by name alone', async () => {
     const images = [pictureByRule('a', 16, 16), pictureByRule('b', 16, 24)];
-    for (const name of rewardNames.filter((each) => /bright|color|compress/.test(each))) {
+    const names = rewardNames.filter((each) => /bright|color|compress/.test(each));
+    expect(names).toHaveLength(4);
+    for (const name of names) {
       const reward = await loadReward(device, name);
       const scores = await reward.score(images);
       expect(scores.every(Number.isFinite), name).toBe(true);
