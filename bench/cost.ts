@@ -1,8 +1,8 @@
 /** The paper's table 4 beside the totals of grpo/cost.ts: arithmetic alone, nothing is timed. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { packageRoot } from '../engine/version.js';
 import { type AtomicCosts, type CostRow, paperCosts, paperGroups, table4 } from '../grpo/cost.js';
-import { packageRoot } from '../kernels/kernel.js';
 
 /** A row as the paper prints it. The printed numbers are test data, so that none can be taken for a computed one. */
 interface PrintedRow {

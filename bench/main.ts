@@ -74,7 +74,7 @@ function printCosts(): void {
 /** Checks and times every wanted case. */
 async function measure(): Promise<void> {
   const stored = options.compare ? (JSON.parse(readFileSync(options.compare, 'utf8')) as Report) : undefined;
-  const device = await Device.create({ quiet: true });
+  const device = await Device.create({ provideDriver: true, quiet: true });
   try {
     const { fma, copy } = await bestPeaks(device);
     const { info: adapter } = device;

@@ -1,12 +1,16 @@
-/** The engine's public surface. */
+/**
+ * The engine's public surface, `winnow/engine`: devices, tensors and their ops, gradients, captured steps, layers and
+ * optimizers, safetensors files, and what an op of one's own is made of.
+ */
 
 export type { KernelChoices } from '../kernels/choice.js';
-export type { DType, Features } from '../kernels/kernel.js';
+export { type DType, elementTypes, type Features, linearGrid, type Plan, type Variant } from '../kernels/kernel.js';
 export { capture, type Step } from './device/capture.js';
 export { Device, type DeviceOptions } from './device/device.js';
 export type { MemoryReport } from './device/memory.js';
-export { type AdapterInfo, NoAdapterError } from './driver/adapter.js';
-export { CheckError, OutOfMemoryError } from './errors.js';
+export { type Kernel, type KernelPlan, loadKernel } from './device/own_kernel.js';
+export { type AdapterInfo, type AdapterOptions, NoAdapterError } from './driver/adapter.js';
+export { CheckError, check, FileError, OutOfMemoryError } from './errors.js';
 export { EMA, type EMAOptions, emaDecay } from './nn/ema.js';
 export * from './nn/layers.js';
 export * from './nn/module.js';
@@ -28,11 +32,22 @@ export * from './ops/reduce.js';
 export * from './ops/resample.js';
 export * from './ops/shape.js';
 export * from './ops/softmax.js';
-export { defineOp, dispatch } from './tensor/op.js';
-export { checkpoint } from './tensor/recompute.js';
+export {
+  type FileDType,
+  type FileEntry,
+  type FileTensor,
+  type FileValues,
+  openSafetensors,
+  SafetensorsFile,
+  valuesOf,
+  writeSafetensors,
+} from './safetensors.js';
+export { defineOp, dispatch, once, type Pullback } from './tensor/op.js';
+export { recompute } from './tensor/recompute.js';
 export { scope } from './tensor/scope.js';
-export { backward, noGrad } from './tensor/tape.js';
-export { empty, scalar, Tensor, tensor } from './tensor/tensor.js';
+export { formatShape, type Shape, sameShape } from './tensor/shape.js';
+export { type BackwardOptions, backward, noGrad } from './tensor/tape.js';
+export { declare, empty, emptyLike, scalar, Tensor, type Thunk, tensor } from './tensor/tensor.js';
 export { moveTogether, zerosTogether } from './tensor/together.js';
 export {
   choicesOf,

@@ -29,6 +29,7 @@ export type FileDType = keyof typeof elementBytes;
 const bytesOf = (dtype: FileDType, shape: readonly number[]): number =>
   shape.reduce((product, n) => product * n, elementBytes[dtype]);
 
+/** One tensor of an open file. */
 export interface FileEntry {
   readonly name: string;
   readonly dtype: FileDType;
@@ -86,6 +87,7 @@ export class SafetensorsFile {
   }
 }
 
+/** The values of a tensor of a file, as valuesOf gives them. */
 export type FileValues = Float32Array | Float64Array | Int32Array | Uint32Array | BigInt64Array | Uint8Array;
 
 /** Bytes as numbers: F16 and BF16 widened to f32, I64 as bigints; types without a GPU counterpart stay bytes. */

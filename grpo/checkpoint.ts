@@ -87,11 +87,11 @@ export async function listCheckpoints(folder: string): Promise<string[]> {
     .map((name) => join(folder, name));
 }
 
-/** Deletes all but the last `keep` checkpoints below `folder`, and what interrupted writes left. */
-export async function pruneCheckpoints(folder: string, keep: number): Promise<void> {
+/** Deletes all but the last `count` checkpoints below `folder`, and what interrupted writes left. */
+export async function pruneCheckpoints(folder: string, count: number): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   const left = names.filter((name) => /^\d{6,}\.\d+\.(part|old)$/.test(name)).map((name) => join(folder, name));
-  const old = (await listCheckpoints(folder)).slice(0, -Math.max(1, keep));
+  const old = (await listCheckpoints(folder)).slice(0, -Math.max(1, count));
   for (const each of [...left, ...old]) await rm(each, { recursive: true, force: true });
 }
 

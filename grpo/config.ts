@@ -27,8 +27,12 @@ const oneOf = <const T extends readonly string[]>(names: T) => z.enum(names, { e
 const section = <T extends z.ZodRawShape>(shape: T) =>
   z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? 'unknown key' : 'keys with values') });
 
-/** How the group is thinned while it is sampled, or afterwards. */
-export const prunings = ['ovf', 'uniform', 'none', 'ovf-after'] as const;
+/**
+ * How the group is thinned: while it is sampled, by the largest variance of its previews' rewards (`ovf`, Pro-GRPO) or at
+ * random (`uniform`); after it, by the largest variance of final rewards (`ovf-after`), or to the lowest and the highest of
+ * them (`best-of-n`, DanceGRPO); or not at all (`none`).
+ */
+export const prunings = ['ovf', 'uniform', 'none', 'ovf-after', 'best-of-n'] as const;
 export type Prune = (typeof prunings)[number];
 
 /** One step's distribution: Flow-GRPO's or DanceGRPO's flow SDE, coefficients-preserving sampling, or DDIM with eta. */
@@ -119,12 +123,12 @@ const grpo = section({
   prune_at: list(whole(0), 'steps, such as [5, 7]')
     .default([5, 7])
     .describe(
-      '0-based steps of the selections, one fewer than keep. Empty for ovf-after, and for uniform where final rewards could have decided.',
+      '0-based steps of the selections, one fewer than keep. Empty for ovf-after and best-of-n, and for uniform where final rewards could have decided.',
     ),
   prune: oneOf(prunings)
     .default('ovf')
     .describe(
-      'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards.',
+      'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards. best-of-n: the lowest and the highest final rewards.',
     ),
   groups_per_update: whole(1).default(8).describe('Prompts an update, each sampled as a group.'),
   clip: between(0, 0.999, 'a number above 0 and below 1')
@@ -240,6 +244,10 @@ export interface RunConfig extends Omit<ParsedConfig, 'lora' | 'sampler'> {
   lora: (z.output<typeof lora> & { alpha: number }) | null;
   sampler: z.output<typeof sampler> & { noise: number; eval_steps: number };
 }
+
+export type SamplerConfig = RunConfig['sampler'];
+export type GrpoConfig = RunConfig['grpo'];
+export type TrainConfig = RunConfig['train'];
 
 /** The defaults of the sections that may be left out whole, but for those that depend on other keys. */
 export const defaults = {

@@ -1,42 +1,28 @@
 /** What a run costs, counted before it runs: network calls, decodes, trained steps, and their arithmetic (Pro-GRPO, table 4). */
-import { check } from '../engine/errors.js';
-import type { Prune, RunConfig } from './config.js';
+import type { GrpoConfig, SamplerConfig } from './config.js';
 import { trainedStepCount } from './learning/timesteps.js';
+import { type Stage, type StageConfig, stagesOf, survivorsOf, wholeGroup } from './rollout/stages.js';
 
 /** How one group is sampled and trained, as far as that costs anything. */
 export interface GroupPlan {
   /** Denoising steps of a trajectory, T. */
   readonly steps: number;
-  /** Size of the group, then survivors after each selection. */
-  readonly keep: readonly number[];
-  /** 0-based steps of the selections in the middle of sampling. One fewer than there are selections: the last is at the end. */
-  readonly pruneAt: readonly number[];
-  readonly prune: Prune;
+  readonly stages: readonly Stage[];
   /** Steps of each survivor that are trained. */
   readonly trainedSteps: number;
 }
 
-/** The plan that a run's configuration stands for. */
-export function groupPlanOf({ sampler, grpo }: Pick<RunConfig, 'sampler' | 'grpo'>): GroupPlan {
-  return {
-    steps: sampler.steps,
-    keep: grpo.keep,
-    pruneAt: grpo.prune_at,
-    prune: grpo.prune,
-    trainedSteps: trainedStepCount({
-      steps: sampler.steps,
-      fraction: grpo.timestep_fraction,
-      trainLast: grpo.train_last_step,
-    }),
-  };
-}
+/** The plan that a run's configuration stands for. Throws a CheckError for keys that contradict each other. */
+export const groupPlanOf = (config: { readonly sampler: SamplerConfig; readonly grpo: GrpoConfig }): GroupPlan => ({
+  steps: config.sampler.steps,
+  stages: stagesOf(config),
+  trainedSteps: trainedStepCount(config.sampler, config.grpo),
+});
 
 /** The same group without selection: every trajectory runs to its end and is trained. */
 export const fullGroup = (plan: GroupPlan): GroupPlan => ({
   ...plan,
-  keep: [plan.keep[0]!],
-  pruneAt: [],
-  prune: 'none',
+  stages: stagesOf({ sampler: { steps: plan.steps }, grpo: wholeGroup(plan.stages[0]!.size) }),
 });
 
 /** Counts for one group. A call is one sample at one step; guidance's second half is not counted apart. */
@@ -53,23 +39,23 @@ export interface GroupCalls {
 }
 
 /**
- * Counts a group's calls. Those who stop at a checkpoint have had that step's call and take no further one: with
- * checkpoints 5 and 7 of 10, 24 -> 16 -> 12 makes 24 x 6 + 16 x 2 + 12 x 2 = 200 calls.
+ * Counts a group's calls. Those who stop before a step have had that step's call and take no further one: with selections
+ * before steps 5 and 7 of 10, 24 -> 16 -> 12 makes 24 x 6 + 16 x 2 + 12 x 2 = 200 calls.
  */
-export function groupCalls({ steps, keep, pruneAt, prune, trainedSteps }: GroupPlan): GroupCalls {
-  const extra = keep.length - 1 - pruneAt.length; // a last selection, by final rewards
-  check(
-    extra === 0 || extra === 1,
-    `cost: ${pruneAt.length} checkpoints need ${pruneAt.length + 1} counts (or one more, for a selection at the end), found ${keep.length}`,
-  );
-  let network = 0;
-  for (let step = 0; step < steps; step++) network += keep[pruneAt.filter((at) => at < step).length]!;
-  const previews = prune === 'uniform' ? 0 : keep.slice(0, pruneAt.length).reduce((sum, count) => sum + count, 0);
-  const survivors = keep.at(-1)!;
-  return { network, previews, finals: keep[pruneAt.length]!, survivors, trained: survivors * trainedSteps };
+export function groupCalls({ stages, trainedSteps }: GroupPlan): GroupCalls {
+  const scored = (what: Stage['scored']): number =>
+    stages.reduce((sum, stage) => sum + (stage.scored === what ? stage.size : 0), 0);
+  const survivors = survivorsOf(stages);
+  return {
+    network: stages.reduce((sum, { size, from, to }) => sum + size * (to - from), 0),
+    previews: scored('previews'),
+    finals: scored('finals'),
+    survivors,
+    trained: survivors * trainedSteps,
+  };
 }
 
-/** Arithmetic of the parts, all in one unit. */
+/** Arithmetic of a call and of a decode, in one unit. */
 export interface AtomicCosts {
   /** One network call for one sample; with guidance both halves. */
   readonly network: number;
@@ -98,20 +84,24 @@ export function groupCost(plan: GroupPlan, { network, decode }: AtomicCosts, ref
 
 /**
  * Atomic costs of Stable Diffusion 3.5 Medium at 512 x 512 in TFLOP (Pro-GRPO, table 4): a network call is printed as
- * 3.88; the decode with its reward is what the printed totals allow, 2.82039, and not the sum 2.83 of its printed parts.
+ * 3.88; the decode with its reward is what the printed totals allow, 2.82039, and not the printed sum, 2.83.
  */
 export const paperCosts: AtomicCosts = { network: 3.88, decode: 2.82039 };
 
 /** Groups that table 4 counts. */
 export const paperGroups = 96;
 
-const tenSteps = { steps: 10, trainedSteps: 10 };
+/** A group of ten steps, all of which are trained. */
+function tenSteps(grpo: StageConfig['grpo']): GroupPlan {
+  const sampler = { steps: 10 };
+  return { ...sampler, stages: stagesOf({ sampler, grpo }), trainedSteps: 10 };
+}
 
 /** The methods of table 4. */
 export const paperMethods: readonly { readonly name: string; readonly plan: GroupPlan }[] = [
-  { name: 'Flow-GRPO', plan: { ...tenSteps, keep: [24], pruneAt: [], prune: 'none' } },
-  { name: 'Pro-GRPO Standard', plan: { ...tenSteps, keep: [48, 24, 12], pruneAt: [5, 7], prune: 'ovf' } },
-  { name: 'Pro-GRPO Flash', plan: { ...tenSteps, keep: [24, 16, 12], pruneAt: [5, 7], prune: 'ovf' } },
+  { name: 'Flow-GRPO', plan: tenSteps(wholeGroup(24)) },
+  { name: 'Pro-GRPO Standard', plan: tenSteps({ keep: [48, 24, 12], prune_at: [5, 7], prune: 'ovf' }) },
+  { name: 'Pro-GRPO Flash', plan: tenSteps({ keep: [24, 16, 12], prune_at: [5, 7], prune: 'ovf' }) },
 ];
 
 /** One method of table 4. */

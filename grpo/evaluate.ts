@@ -1,18 +1,19 @@
 /** Evaluation: pictures of held-out prompts from fixed noise, and what can be said of their rewards. */
 import { check } from '../engine/errors.js';
-import { assign, scope, type Tensor } from '../engine/index.js';
+import { assign, type Tensor } from '../engine/index.js';
+import { owning } from '../engine/owning.js';
 import { momentsOf } from './learning/advantage.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { hashNumbers } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
 import { type Picture, PictureDecoder } from './rollout/pictures.js';
-import { initialLatents, Sampler } from './sampling/sampler.js';
+import { initialLatents, Sampler, type SamplingStep } from './sampling/sampler.js';
 import { odeStepsOf, type TransitionOptions, transitionsOf } from './sampling/transitions.js';
 
 /** A picture to draw. */
 export interface PictureJob {
   readonly prompt: Prompt;
-  /** Of all its noise. */
+  /** All noise of the picture is a function of it. */
   readonly seed: number;
 }
 
@@ -43,43 +44,58 @@ export class PictureSampler {
     private readonly conditions: readonly Tensor[],
   ) {}
 
-  static async create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
+  static create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
     const { device, predict, latentShape, encode } = model;
     const { batch, guidance } = options;
-    check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
-    const none = Array<string>(batch).fill('');
-    const [condition, unconditional] = [encode(none), encode(none)];
-    const shape = [batch, ...latentShape];
-    const scale = { scale: guidance, unconditional };
-    const sampler = await Sampler.create(device, predict, shape, condition, scale);
-    const decoder = await PictureDecoder.create(model, batch);
-    return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
+    return owning(async (own) => {
+      check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
+      const none = Array<string>(batch).fill('');
+      const condition = encode(none).map(own);
+      const unconditional = encode(none).map(own);
+      const scale = { scale: guidance, unconditional };
+      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale));
+      const decoder = await PictureDecoder.create(model, batch);
+      return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
+    });
   }
 
   /** The pictures, in order, batch by batch. */
   async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
-    const { device, latentShape, encode, schedule } = this.model;
+    const { schedule } = this.model;
     const { batch, steps, stochastic } = this.options;
     const path = stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
     const pictures: Picture[] = [];
     for (let start = 0; start < jobs.length; start += batch) {
+      const own = jobs.slice(start, start + batch);
       // The last batch is filled up with its last job: a picture does not depend on the others.
-      const group = Array.from({ length: batch }, (_, i) => jobs[Math.min(start + i, jobs.length - 1)]!);
-      const seeds = group.map(({ seed }) => seed);
-      const initial = initialLatents(device, seeds, latentShape);
-      const condition = encode(group.map(({ prompt }) => prompt.prompt));
-      const latents = await this.sampler.sample(initial, path, {
-        condition,
-        seeds,
-        ...(onStep && { onStep: (step) => onStep(start, step, path.length) }),
-      });
-      scope(device, () => assign(this.decoder.latents, latents));
-      for (const thing of [initial, ...condition]) thing.dispose();
-      const drawn = await this.decoder.pictures(group.slice(0, jobs.length - start).map(({ prompt }) => prompt));
+      const filled = Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!);
+      await this.drawLatents(filled, path, onStep && ((step) => onStep(start, step, path.length)));
+      const drawn = await this.decoder.pictures(own.map(({ prompt }) => prompt));
       await onBatch?.(drawn, start);
       pictures.push(...drawn);
     }
     return pictures;
+  }
+
+  /** Writes the latents of a batch of jobs into the decoder. */
+  private async drawLatents(
+    jobs: readonly PictureJob[],
+    path: readonly SamplingStep[],
+    onStep?: (step: number) => void,
+  ): Promise<void> {
+    const { device, latentShape, encode } = this.model;
+    const seeds = jobs.map(({ seed }) => seed);
+    const given: Tensor[] = [];
+    try {
+      const initial = initialLatents(device, seeds, latentShape);
+      given.push(initial);
+      const condition = encode(jobs.map(({ prompt }) => prompt.prompt));
+      given.push(...condition);
+      const latents = await this.sampler.sample(initial, path, { condition, seeds, ...(onStep && { onStep }) });
+      assign(this.decoder.latents, latents);
+    } finally {
+      for (const each of given) each.dispose();
+    }
   }
 
   dispose(): void {
@@ -101,7 +117,7 @@ const evaluation = 0x6576616c; // tells the seeds of evaluations from those of r
 /** Scores of the pictures of some jobs, in their order, by reward. */
 export type Evaluation = Readonly<Record<string, readonly number[]>>;
 
-/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights play no part. */
+/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. */
 export async function evaluate(
   sampler: PictureSampler,
   rewards: CombinedReward,
@@ -110,8 +126,8 @@ export async function evaluate(
   const scores: Record<string, number[]> = {};
   const pictures = await sampler.draw(jobs, {
     onBatch: async (batch) => {
-      const { parts } = await rewards.score(batch);
-      for (const [name, values] of Object.entries(parts)) scores[name] = [...(scores[name] ?? []), ...values];
+      const { byReward } = await rewards.score(batch);
+      for (const [name, values] of Object.entries(byReward)) scores[name] = [...(scores[name] ?? []), ...values];
     },
   });
   return { scores, pictures };
@@ -122,7 +138,7 @@ export interface Estimate {
   readonly mean: number;
   readonly low: number;
   readonly high: number;
-  /** Of the sample, dividing by n - 1. */
+  /** The standard deviation of the values, by n - 1. */
   readonly std: number;
   readonly count: number;
 }
@@ -136,7 +152,7 @@ export function estimateMean(values: readonly number[]): Estimate {
   return { mean, low: mean - half, high: mean + half, std, count };
 }
 
-/** after - before of pictures of the same prompts and noise: pairing takes what prompts differ by out of the interval. */
+/** The mean of after - before, of pictures of the same prompts and noise: in pairs, what prompts differ by does not widen it. */
 export function estimateDifference(before: readonly number[], after: readonly number[]): Estimate {
   check(before.length === after.length, `difference: ${before.length} scores before, ${after.length} after`);
   return estimateMean(after.map((value, i) => value - before[i]!));

@@ -24,7 +24,7 @@ export interface AttentionOptions {
   readonly dtype: DType;
   readonly scale: number;
   readonly causal: boolean;
-  /** Of query, key, value and result. */
+  /** The layout of query, key, value and result. */
   readonly layout: AttentionLayout;
   readonly bias: BiasStrides | null;
 }
@@ -69,7 +69,7 @@ function rowVariant(
   return {
     types: { V: whole ? `vec4<${dtype}>` : dtype },
     constants: { CHUNKS: software ? maxHeadDim / 4 : Math.ceil(headDim / 4), EXACT: !software },
-    declarations: [`#include "lib/attention_${whole ? 'vec4' : 'scalar'}.wgsl"`],
+    declarations: [`#include "lib/attention_vec${whole ? 4 : 1}.wgsl"`],
   };
 }
 
@@ -125,14 +125,9 @@ function plan(
         FETCHES: tiles.fetches,
         TILE: tiles.lanes * tiles.fetches,
         OUTPUTS: kernel === 'attention_key_value_grad' ? 2 : 1,
-        SHUFFLE: tiles.shuffle,
         BIAS: bias === null ? 0 : bias.query === 0 ? 1 : 2, // 1: of keys alone
       },
-      declarations: [
-        ...declarations,
-        `#include "lib/attention_sums_${tiles.shuffle ? 'workgroup' : 'private'}.wgsl"`,
-        `fn shuffle(x: vec4f, lane: u32) -> vec4f { return ${tiles.shuffle ? 'subgroupShuffle(x, lane)' : 'x'}; }`,
-      ],
+      declarations: [...declarations, `#include "lib/attention_${tiles.shuffle ? 'shuffle' : 'registers'}.wgsl"`],
       subgroups: tiles.shuffle,
     },
     ...spread(size, tokens, tiles.rows * tiles.workgroup, options),
@@ -172,20 +167,15 @@ export function planAttention(size: AttentionSize, options: AttentionOptions, fe
   return plan('attention', size, size.queries, options, features);
 }
 
-/** statistics (maximum, 1 / sum, delta, 0 of each query row) from dy, output and softmax: what both gradients share. */
-export function planAttentionDelta(
-  { batch, heads, queries, headDim }: AttentionSize,
-  dtype: DType,
-  features: Features,
-): Plan {
+/** statistics (maximum, 1 / sum and delta of each query row) from dy, output and softmax: what both gradients share. */
+export function planAttentionDelta(size: AttentionSize, options: AttentionOptions, features: Features): Plan {
   const workgroup = 64;
-  const rows = batch * heads * queries;
-  const { types, constants, declarations } = rowVariant(headDim, dtype, features);
+  const { types, constants, declarations } = rowVariant(size.headDim, options.dtype, features);
   return {
     kernel: 'attention_delta',
     variant: { types, constants: { ...constants, WORKGROUP: workgroup }, declarations },
-    params: { rows, head_dim: headDim },
-    grid: linearGrid(Math.ceil(rows / workgroup)),
+    params: spread(size, size.queries, workgroup, options).params,
+    grid: linearGrid(Math.ceil((size.batch * size.heads * size.queries) / workgroup)),
   };
 }
 

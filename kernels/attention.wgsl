@@ -2,14 +2,15 @@
 // al. 2022): no [queries, keys] matrix exists. Sums run over the keys in order.
 // One workgroup computes ROWS * WORKGROUP query rows of one head. `softmax` keeps each row's maximum and 1 / sum for the
 // gradients; as max + log(sum) the sum would be lost beside a maximum of 1e9.
-#include "lib/attention_queries.wgsl"
+// The variant gives the functions of a lane, lib/attention_registers.wgsl or _shuffle.wgsl, and what that asks for.
+#include "lib/attention.wgsl"
 
 @group(0) @binding(0) var<storage, read> query: Rows;
 @group(0) @binding(1) var<storage, read> key: Rows;
 @group(0) @binding(2) var<storage, read> value: Rows;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: Rows;
-@group(0) @binding(5) var<storage, read_write> softmax: array<vec2f>;
+@group(0) @binding(5) var<storage, read_write> softmax: array<Softmax>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
@@ -54,7 +55,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
 
   for (var r = 0u; r < ROWS; r++) {
     if (first_query + r * WORKGROUP + lane >= params.queries) { continue; }
-    softmax[owned[r]] = vec2f(highest[r], 1.0 / total[r]);
+    softmax[owned[r]] = Softmax(highest[r], 1.0 / total[r]);
     for (var c = 0u; c < chunks(); c++) { store_chunk(&output, owned[r], c, get_sum(0u, r, c, lane) / total[r]); }
   }
 }

@@ -7,7 +7,7 @@
 @group(0) @binding(2) var<storage, read> value: Rows;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: Rows;
-@group(0) @binding(5) var<storage, read> statistics: array<vec4f>;  // of the query rows: maximum, 1 / sum, delta
+@group(0) @binding(5) var<storage, read> statistics: array<Statistics>;  // of the query rows
 @group(0) @binding(6) var<storage, read_write> dKey: Rows;
 @group(0) @binding(7) var<storage, read_write> dValue: Rows;
 @group(0) @binding(8) var<uniform> params: Params;
@@ -35,20 +35,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     var p = dots(&key, owned, &query, tile);
     var ds = dots(&value, owned, &dy, tile);
     for (var f = 0u; f < FETCHES; f++) {
-      var fetched = vec4f(0.0);
-      if (SHUFFLE) { fetched = statistics[tile_row(tile, f * LANES + lane)]; }
+      let fetched = fetch_statistics(&statistics, tile, f);
       for (var j = 0u; j < LANES; j++) {
         let i = f * LANES + j;
-        let at = tile_row(tile, i);
-        var row = vec4f(0.0);
-        if (SHUFFLE) { row = shuffle(fetched, j); } else { row = statistics[at]; }
+        let row = statistics_of(fetched, &statistics, tile, f, j);
         for (var r = 0u; r < ROWS; r++) {
           var added = by_key[r];
           if (BIAS == 2u) { added = bias[bias_start(head) + min(first_query + i, tile.last) * params.bias_query + rows[r]]; }
           let sees = first_query + i < params.queries && (params.causal == 0u || rows[r] <= first_query + i);
           let s = p[r][i] * params.scale + added;
-          p[r][i] = select(0.0, weight(s - row.x) * row.y, sees);
-          ds[r][i] = p[r][i] * (ds[r][i] - row.z);
+          p[r][i] = select(0.0, weight(s - row.maximum) * row.inverse_sum, sees);
+          ds[r][i] = p[r][i] * (ds[r][i] - row.delta);
         }
       }
     }

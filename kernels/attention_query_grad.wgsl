@@ -1,14 +1,14 @@
 // dQuery = scale ds key, with p = softmax(scale query key^T + bias) computed again and ds = p (dy value^T - delta)
 // (Dao 2023, algorithm 2). One workgroup computes ROWS * WORKGROUP query rows of one head; sums run over the keys in
 // order.
-#include "lib/attention_queries.wgsl"
+#include "lib/attention.wgsl"
 
 @group(0) @binding(0) var<storage, read> query: Rows;
 @group(0) @binding(1) var<storage, read> key: Rows;
 @group(0) @binding(2) var<storage, read> value: Rows;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: Rows;
-@group(0) @binding(5) var<storage, read> statistics: array<vec4f>;  // maximum, 1 / sum, delta
+@group(0) @binding(5) var<storage, read> statistics: array<Statistics>;
 @group(0) @binding(6) var<storage, read_write> dQuery: Rows;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -35,8 +35,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
       let seen = visible_keys(rows[r]);
       let row = statistics[owned[r]];
       for (var j = 0u; j < TILE; j++) {
-        let p = select(0.0, weight(s[r][j] - row.x) * row.y, first_key + j < seen);
-        ds[r][j] = p * (ds[r][j] - row.z);
+        let p = select(0.0, weight(s[r][j] - row.maximum) * row.inverse_sum, first_key + j < seen);
+        ds[r][j] = p * (ds[r][j] - row.delta);
       }
     }
     for (var c = 0u; c < chunks(); c++) {

@@ -4,7 +4,7 @@
 // lane can scale by row, so the reference follows the row's maximum in leaps: only when that is SLACK above it are the sums
 // taken out and scaled. Weights reach exp(SLACK) = 2981 meanwhile, which f16 holds as exactly as 1.
 // The variant gives const BLOCKS (head_dim / 16, rounded up), TILE, HAS_BIAS, and what both files of lib/ ask for.
-#include "lib/attention_rows.wgsl"
+#include "lib/attention.wgsl"
 
 const QUERIES = 64u;
 const SLACK = 8.0;
@@ -29,7 +29,7 @@ const_assert TILE % 16u == 0u && QUERIES % (2u * TILE) == 0u;
 @group(0) @binding(2) var<storage, read> value: Rows;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: Rows;
-@group(0) @binding(5) var<storage, read_write> softmax: array<vec2f>;
+@group(0) @binding(5) var<storage, read_write> softmax: array<Softmax>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 struct Row {
@@ -174,7 +174,7 @@ fn main(
       row_factor[row_of(r)] = 1.0 / total;
       if (first_query + row_of(r) < params.queries) {
         let of_highest = total * weight(rows[r].reference - rows[r].highest);
-        softmax[query_start + (first_query + row_of(r)) * params.token_step] = vec2f(rows[r].highest, 1.0 / of_highest);
+        softmax[query_start + (first_query + row_of(r)) * params.token_step] = Softmax(rows[r].highest, 1.0 / of_highest);
       }
     }
   }

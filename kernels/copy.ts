@@ -57,15 +57,12 @@ export function planCopy(sizes: readonly number[], x: Box, y: Box, dtype: DType,
     ...outer.map((axis) => ({ size: axis.size, x: axis.x / unit, y: axis.y / width })),
   ];
   const { T, V } = elementTypes(dtype, width);
-  const load = gathers
-    ? 'V(x[at], x[at + params.xStep], x[at + 2u * params.xStep], x[at + 3u * params.xStep])'
-    : 'x[at]';
   return {
     kernel: 'copy',
     variant: {
       types: { V, X: unit === 4 ? V : T },
       constants: { RANK: axes.length },
-      declarations: [`fn load(at: u32) -> V { return ${load}; }`],
+      declarations: [`#include "lib/copy_${gathers ? 'elements' : 'unit'}.wgsl"`],
     },
     ...boxParams(items, 256, {
       run,

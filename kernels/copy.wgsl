@@ -1,5 +1,5 @@
 // A strided copy, see copy_common.wgsl. One lane moves a run of V along the innermost axis of y. The four elements of a V
-// may lie xStep apart in x. The variant gives V (written), X (read), RANK, and `load`, which reads a V.
+// may lie xStep apart in x. The variant gives V (written), X (read), RANK, and lib/copy_unit.wgsl or _elements.wgsl.
 #include "copy_common.wgsl"
 
 @compute @workgroup_size(256)

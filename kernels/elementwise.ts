@@ -80,6 +80,7 @@ export function planElementwise(
     types[name] = scalar ? element.T : element.V;
     types[`F${name}`] = element.F;
     types[`S${name}`] = elementTypes(input?.dtype ?? 'f32', 1).F;
+    types[`L${name}`] = scalar ? types[`S${name}`]! : element.F;
     const unit = scalar ? 1 : width;
     for (let axis = 0; axis < maxRank; axis++) {
       const stride = strides[i]?.[axis] ?? 0;

@@ -2,7 +2,8 @@
 // One lane computes `run` Y (of 4 elements when the innermost axis allows), 256 apart. y is contiguous; axes are merged on the host, so
 // that most calls have RANK 1. An input that repeats along the innermost axis is bound as scalars and splat into F.
 // The variant gives: alias A, B, C, Y (storage), FA, FB, FC, FY (arithmetic),
-// SA, SB, SC (one element of it), const INPUTS, RANK, and fn apply.
+// SA, SB, SC (one element of it), LA, LB, LC (what is loaded, in arithmetic's type: WGSL makes no vec4f of an f16 at once),
+// const INPUTS, RANK, and fn apply.
 #include "lib/index.wgsl"
 #include "lib/elementwise.wgsl"
 
@@ -46,9 +47,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     var va = FA();
     var vb = FB();
     var vc = FC();
-    if (INPUTS > 0u) { va = FA(a[at.x]); }
-    if (INPUTS > 1u) { vb = FB(b[at.y]); }
-    if (INPUTS > 2u) { vc = FC(c[at.z]); }
+    if (INPUTS > 0u) { va = FA(LA(a[at.x])); }
+    if (INPUTS > 1u) { vb = FB(LB(b[at.y])); }
+    if (INPUTS > 2u) { vc = FC(LC(c[at.z])); }
     y[i] = Y(apply(va, vb, vc));
   }
 }

@@ -14,6 +14,6 @@ struct Params {
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_index(workgroup, grid) * 256u + lane;
   if (i >= params.count) { return; }
-  // By the bits: compilers fold x != x to false.
+  // It looks at the bits, as compilers fold x != x to false.
   if ((bitcast<u32>(f32(x[i])) & 0x7fffffffu) >= 0x7f800000u) { atomicMin(&flags[0], params.index); }
 }

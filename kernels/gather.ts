@@ -46,8 +46,7 @@ export function planGather(
   const packed = widen && dtype === 'f16';
   const unit = width % 4 === 0 ? 4 : 1;
   const { V } = elementTypes(packed ? 'f32' : dtype, unit);
-  const words = unit === 4 ? { X: 'vec2u', load: 'half4(table[at])' } : { X: 'u32', load: 'half(table[at / 2u], at)' };
-  const { X, load } = packed ? words : { X: V, load: 'table[at]' };
+  const words = unit === 4 ? 'vec2u' : 'u32';
   const part = rowsOfPart(rows, width * (dtype === 'f16' ? 2 : 4), limits);
   return Array.from({ length: Math.ceil(rows / part) }, (_, i) => {
     const firstRow = i * part;
@@ -56,8 +55,10 @@ export function planGather(
     const plan: Plan = {
       kernel: 'gather',
       variant: {
-        types: { V, X },
-        declarations: ['#include "lib/half.wgsl"', `fn load(at: u32) -> V { return ${load}; }`],
+        types: { V, X: packed ? words : V },
+        declarations: packed
+          ? [`#include "lib/half${unit}.wgsl"`, '#include "lib/gather_half.wgsl"']
+          : ['#include "lib/gather_stored.wgsl"'],
       },
       params: { count: units, width: width / unit, ...size, lastRow: rows - 1 },
       grid: linearGrid(Math.ceil(units / 256)),

@@ -1,6 +1,6 @@
 // y[i, :] = table[ids[i], :] for the ids in the bound part of the table, rows firstRow to firstRow + rows; ids beyond the
 // table count as its last row. The parts of one call cover the table, so each row of y is written once, by one of them.
-// One lane writes one V. The variant gives V (written), X (the table as bound) and `load`.
+// One lane writes one V. The variant gives V (written), X (the table as bound) and lib/gather_stored.wgsl or _half.wgsl.
 #include "lib/index.wgsl"
 
 struct Params {

@@ -20,7 +20,7 @@ function lanesOf(units: number, { software }: Features): { LANES: number; WORKGR
   return units >= 512 ? { LANES: 256, WORKGROUP: 256 } : { LANES: 64, WORKGROUP: 64 };
 }
 
-function planRows(kernel: string, size: GroupNormSize, features: Features): Plan {
+function planRows(kernel: string, size: GroupNormSize, eps: number, features: Features): Plan {
   const { samples, channels, pixels, groups, dtype } = size;
   const width = pixels % 4 === 0 ? 4 : 1;
   const lanes = lanesOf(pixels / width, features);
@@ -33,27 +33,24 @@ function planRows(kernel: string, size: GroupNormSize, features: Features): Plan
       constants: { ...lanes, WIDTH: width },
       declarations: [`#include "lib/fold${width}.wgsl"`],
     },
-    params: { rows, pixels: pixels / width, channels, group_channels: channels / groups },
+    params: { rows, pixels: pixels / width, channels, group_channels: channels / groups, eps },
     grid: linearGrid(Math.ceil((rows * lanes.LANES) / lanes.WORKGROUP)),
   };
 }
 
 /** Mean and sum of squared deviations of each channel of each sample. */
-export function planGroupNormStatistics(size: GroupNormSize, features: Features): Plan {
-  const plan = planRows('group_norm_statistics', size, features);
-  const { rows, pixels } = plan.params;
-  return { ...plan, params: { rows: rows!, pixels: pixels! } };
-}
+export const planGroupNormStatistics = (size: GroupNormSize, eps: number, features: Features): Plan =>
+  planRows('group_norm_statistics', size, eps, features);
 
 function planNormalised(kernel: string, size: GroupNormSize, eps: number, features: Features): Plan {
-  const plan = planRows(kernel, size, features);
-  const { variant, params } = plan;
+  const plan = planRows(kernel, size, eps, features);
+  const { variant } = plan;
   const types = { ...variant.types, W: size.weight };
   const constants = { ...variant.constants, SILU: size.silu };
-  return { ...plan, variant: { ...variant, types, constants }, params: { ...params, eps } };
+  return { ...plan, variant: { ...variant, types, constants } };
 }
 
-/** y. */
+/** The normalised y from x and its statistics. */
 export const planGroupNorm = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm', size, eps, features);
 
@@ -61,6 +58,6 @@ export const planGroupNorm = (size: GroupNormSize, eps: number, features: Featur
 export const planGroupNormChannelSums = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm_channel_sums', size, eps, features);
 
-/** dx. */
+/** The gradient dx from dy, x, its statistics and the channel sums. */
 export const planGroupNormGrad = (size: GroupNormSize, eps: number, features: Features): Plan =>
   planNormalised('group_norm_grad', size, eps, features);

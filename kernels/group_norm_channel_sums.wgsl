@@ -11,7 +11,7 @@ alias Sum = vec2f;
 
 @group(0) @binding(0) var<storage, read> dy: array<V>;
 @group(0) @binding(1) var<storage, read> x: array<V>;
-@group(0) @binding(2) var<storage, read> statistics: array<vec2f>;
+@group(0) @binding(2) var<storage, read> statistics: array<Statistics>;
 @group(0) @binding(3) var<storage, read> weight: array<W>;
 @group(0) @binding(4) var<storage, read> bias: array<W>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
@@ -22,13 +22,13 @@ alias Sum = vec2f;
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let slot = workgroup_index(workgroup, grid) * WORKGROUP + lane;
   let row = min(slot / LANES, params.rows - 1u);
-  let group = group_statistics(row);
+  let group = normal_of(row);
   let channel = row % params.channels;
   let base = row * params.pixels;
   var sum = F();
   var product = F();
   for (var i = slot % LANES; i < params.pixels; i += LANES) {
-    let xhat = (F(x[base + i]) - group.x) * group.y;
+    let xhat = (F(x[base + i]) - group.mean) * group.rstd;
     var g = F(dy[base + i]);
     if (SILU) { g = silu_grad(xhat * f32(weight[channel]) + f32(bias[channel]), g); }
     sum += g;

@@ -8,7 +8,7 @@
 
 @group(0) @binding(0) var<storage, read> dy: array<V>;
 @group(0) @binding(1) var<storage, read> x: array<V>;
-@group(0) @binding(2) var<storage, read> statistics: array<vec2f>;
+@group(0) @binding(2) var<storage, read> statistics: array<Statistics>;
 @group(0) @binding(3) var<storage, read> weight: array<W>;
 @group(0) @binding(4) var<storage, read> bias: array<W>;
 @group(0) @binding(5) var<storage, read> sums: array<f32>;
@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let slot = workgroup_index(workgroup, grid) * WORKGROUP + lane;
   let row = slot / LANES;
   if (row >= params.rows) { return; }
-  let group = group_statistics(row);
+  let group = normal_of(row);
   let channel = row % params.channels;
   let inside = row % params.group_channels;
   var means = vec2f();
@@ -32,9 +32,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   means /= f32(params.pixels * WIDTH) * f32(params.group_channels);
   let base = row * params.pixels;
   for (var i = slot % LANES; i < params.pixels; i += LANES) {
-    let xhat = (F(x[base + i]) - group.x) * group.y;
+    let xhat = (F(x[base + i]) - group.mean) * group.rstd;
     var g = F(dy[base + i]);
     if (SILU) { g = silu_grad(xhat * f32(weight[channel]) + f32(bias[channel]), g); }
-    dx[base + i] = V((g * f32(weight[channel]) - means.x - xhat * means.y) * group.y);
+    dx[base + i] = V((g * f32(weight[channel]) - means.x - xhat * means.y) * group.rstd);
   }
 }

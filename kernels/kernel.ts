@@ -1,7 +1,4 @@
-/** Kernels as files: reading a `.wgsl`, its variants, its bindings and the layout of its `Params`. */
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+/** Kernels as text: the declarations of a variant, the includes, the bindings, and the layout of `Params`. */
 import type { KernelChoices } from './choice.js';
 
 /** Element types as stored on the GPU. Arithmetic is f32 (or the integer type itself) in every kernel. */
@@ -16,7 +13,10 @@ export interface Variant {
   readonly types?: Readonly<Record<string, string>>;
   /** `const NAME = value;`: integers become `u32`, booleans flags for an ordinary `if`. */
   readonly constants?: Readonly<Record<string, number | boolean>>;
-  /** Whole declarations, such as the one line that binds `apply` to a function of lib/elementwise.wgsl. */
+  /**
+   * Whole lines: `#include "lib/fold4.wgsl"` for one of several files with the same functions, and, as WGSL has no alias for
+   * functions, the line that gives one another name: `fn activate(x: F) -> F { return silu(x); }`.
+   */
   readonly declarations?: readonly string[];
   /** The kernel uses subgroup builtins. */
   readonly subgroups?: boolean;
@@ -28,7 +28,7 @@ export interface Variant {
 
 /** What one dispatch runs: a pure function of shapes, dtypes and device features. */
 export interface Plan {
-  /** The kernel's file in kernels/, without `.wgsl`. */
+  /** The kernel's file: its name in kernels/ without `.wgsl`, or the `file:` URL of one that lies elsewhere. */
   readonly kernel: string;
   readonly variant: Variant;
   /** The values of the kernel's `struct Params`, by field name. */
@@ -65,8 +65,16 @@ export interface ParamField {
   readonly type: 'u32' | 'i32' | 'f32';
 }
 
+/** The text of a `.wgsl` file, and what messages call it: its path in kernels/, or the whole path of one that lies elsewhere. */
+export interface KernelFile {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** A kernel with its variant's declarations and its includes: what the GPU compiles, and what a dispatch must know of it. */
 export interface KernelSource {
-  readonly name: string;
+  /** What messages call the kernel's file. */
+  readonly file: string;
   readonly code: string;
   readonly bindings: readonly Binding[];
   /** Index of the uniform binding, or -1 when the kernel has no `Params`. */
@@ -76,29 +84,6 @@ export interface KernelSource {
   readonly paramsSize: number;
   /** The file and line (1-based) that a line of `code` (0-based) came from. */
   readonly origin: readonly { readonly file: string; readonly line: number }[];
-}
-
-/** The package's root: the nearest folder above this file with a package.json. Kernels are read from there, also from dist/. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new Error(`no package.json above ${fileURLToPath(import.meta.url)}`);
-    folder = parent;
-  }
-  return folder;
-}
-
-const kernelFolder = join(packageRoot(), 'kernels');
-const files = new Map<string, string>();
-
-function readKernelFile(name: string): string {
-  let text = files.get(name);
-  if (text === undefined) {
-    text = readFileSync(join(kernelFolder, name), 'utf8');
-    files.set(name, text);
-  }
-  return text;
 }
 
 /** The text of a variant's declarations. */
@@ -122,45 +107,69 @@ export function kernelKey(plan: Plan): string {
   return `${plan.kernel}\n${printPrelude(plan.variant)}`;
 }
 
-const includeLine = /^#include "([\w./]+)"\s*$/;
+/** A kernel's name for labels and lists: `softsign` for `file:///home/me/softsign.wgsl`. */
+export function kernelName(kernel: string): string {
+  return kernel.slice(kernel.lastIndexOf('/') + 1).replace(/\.wgsl$/, '');
+}
+
+const includeLine = /^#include "([^"]+)"\s*$/;
 const bindingLine =
   /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage\s*(?:,\s*(read|read_write))?)\s*>\s*(\w+)\s*:/g;
 const paramsBlock = /struct Params \{([^}]*)\}/;
 
-/** Puts the prelude and the includes (each file once) in front of a kernel, and reads its bindings and `Params`. */
-export function loadKernel(name: string, variant: Variant): KernelSource {
+/**
+ * Puts the declarations of a variant and the includes (each file once) in front of a kernel, and reads its bindings and
+ * `Params`. `find` gives the file that an include names: one in `from`, or in the declarations in front of it; `where` is its
+ * file and line, for messages.
+ */
+export function assembleKernel(
+  kernel: KernelFile,
+  variant: Variant,
+  find: (include: string, from: KernelFile, where: string) => KernelFile,
+): KernelSource {
   const lines: string[] = [];
   const origin: { file: string; line: number }[] = [];
-  const seen = new Set<string>();
-  const append = (file: string, text: string): void => {
+  const seen = new Set([kernel.file]);
+  const append = (from: KernelFile, text: string, file: string): void => {
     text.split('\n').forEach((line, i) => {
       const include = includeLine.exec(line)?.[1];
       if (include === undefined) {
         lines.push(line);
         origin.push({ file, line: i + 1 });
-      } else if (!seen.has(include)) {
-        seen.add(include);
-        append(include, readKernelFile(include));
+        return;
       }
+      const included = find(include, from, `${file}:${i + 1}`);
+      if (seen.has(included.file)) return;
+      seen.add(included.file);
+      append(included, included.text, included.file);
     });
   };
-  append(`(prelude of ${name})`, printPrelude(variant));
-  append(`${name}.wgsl`, readKernelFile(`${name}.wgsl`));
+  append(kernel, printPrelude(variant), `(prelude of ${kernelName(kernel.file)})`);
+  append(kernel, kernel.text, kernel.file);
   const code = lines.join('\n');
+  const bare = code.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, ''); // a binding in a comment is none
 
   const bindings: Binding[] = [];
   let paramsIndex = -1;
-  for (const [, index, space, access, binding] of code.matchAll(bindingLine)) {
+  for (const [, index, space, access, binding] of bare.matchAll(bindingLine)) {
     if (space === 'uniform') paramsIndex = Number(index);
     else
       bindings.push({ name: binding!, index: Number(index), access: access === 'read_write' ? 'read_write' : 'read' });
   }
   const params: ParamField[] = [];
-  for (const part of paramsBlock.exec(code.replace(/\/\/.*/g, ''))?.[1]?.split(',') ?? []) {
+  for (const part of paramsBlock.exec(bare)?.[1]?.split(',') ?? []) {
     const field = /(\w+)\s*:\s*(\w+)/.exec(part);
     if (field) params.push({ name: field[1]!, type: field[2] as ParamField['type'] });
   }
-  return { name, code, bindings, paramsIndex, params, paramsSize: Math.ceil(params.length / 4) * 16, origin };
+  return {
+    file: kernel.file,
+    code,
+    bindings,
+    paramsIndex,
+    params,
+    paramsSize: Math.ceil(params.length / 4) * 16,
+    origin,
+  };
 }
 
 /** Packs a plan's values into the bytes of its kernel's `Params`. Throws when a field is missing or one too many. */
@@ -169,16 +178,16 @@ export function packParams(source: KernelSource, values: Readonly<Record<string,
   const view = new DataView(bytes.buffer);
   source.params.forEach(({ name, type }, i) => {
     const value = values[name];
-    if (value === undefined) throw new Error(`${source.name}.wgsl: Params.${name} has no value`);
+    if (value === undefined) throw new Error(`${source.file}: Params.${name} has no value`);
     if (type === 'f32') view.setFloat32(4 * i, value, true);
     else if (!Number.isInteger(value))
-      throw new Error(`${source.name}.wgsl: Params.${name} is ${type}, the plan gives ${value}`);
+      throw new Error(`${source.file}: Params.${name} is ${type}, the plan gives ${value}`);
     else if (type === 'i32') view.setInt32(4 * i, value, true);
     else view.setUint32(4 * i, value, true);
   });
   if (Object.keys(values).length !== source.params.length) {
     const extra = Object.keys(values).filter((name) => !source.params.some((field) => field.name === name));
-    throw new Error(`${source.name}.wgsl: the plan gives ${extra.join(', ')}, which Params does not have`);
+    throw new Error(`${source.file}: the plan gives ${extra.join(', ')}, which Params does not have`);
   }
   return bytes;
 }

@@ -63,7 +63,7 @@ function planRows(
 export const planLayerNorm = (size: LayerNormSize, eps: number, features: Features): Plan =>
   planRows('layer_norm', size, features, { eps });
 
-/** dx. */
+/** The gradient dx from dy, x and the statistics of each row. */
 export const planLayerNormGrad = (size: LayerNormSize, features: Features): Plan =>
   planRows('layer_norm_grad', { ...size, bias: false }, features, {});
 

@@ -42,7 +42,7 @@ export interface MatmulProblem {
   readonly aColumns?: { readonly all: number; readonly first: number };
   /** Where y holds more columns than this product writes: its number of columns, and the first one written. */
   readonly yColumns?: { readonly all: number; readonly first: number };
-  /** y, residual and preactivation are that many matrices [m, columns / parts], one after the other. Not with a batch or a gate. */
+  /** y, residual and preactivation are that many matrices [m, columns / parts], one after the other; this can't be combined with a batch or a gate. */
   readonly parts?: number | undefined;
 }
 
@@ -124,13 +124,7 @@ export function chooseMatmulKernel(features: Features, operands: Operands, tunin
   return chosenKernel(features, classOf(operands), matmulCandidates(features)) ?? first;
 }
 
-/** WGSL of `load_NAME(i)`: the i-th vector (width 4) or element as f32. f16 is read from u32 words. */
-function loadFunction(name: string, dtype: DType, width: 1 | 4): string {
-  const words = width === 4 ? `half4(${name}[i])` : `half(${name}[i / 2u], i)`;
-  return `fn load_${name}(i: u32) -> L { return ${dtype === 'f16' ? words : `${name}[i]`}; }`;
-}
-
-/** The type of the array that `loadFunction` reads. */
+/** The type of the array that lib/matmul_*_f16.wgsl and their twins for f32 read: f16 comes in words. */
 function loadType(dtype: DType, width: 1 | 4): string {
   if (dtype === 'f16') return width === 4 ? 'vec2u' : 'u32';
   return width === 4 ? 'vec4f' : 'f32';
@@ -152,7 +146,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
   const aMatrix = aColumns.all * (transposeA ? k : m);
   const bStride = transposeB ? k : n;
 
-  // Of m only a transposed a's stored rows, which a batch can't be part of, as it is never the last axis.
+  // m counts only where it is the length of a transposed a's stored rows: a batch is never part of that, as it is no last axis.
   const partColumns = yColumns.all / parts;
   const lengths = [aColumns.all, aColumns.first, transposeA ? m : k, bStride, n, partColumns, yColumns.first];
   const width = lengths.every((length) => length % 4 === 0) ? 4 : 1;
@@ -182,10 +176,11 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         ACCUMULATE: problem.accumulate ?? false,
       },
       declarations: [
-        loadFunction('a', a, width),
-        loadFunction('b', b, width),
-        loadFunction('bias', bias, width),
-        `fn activate(x: F) -> F { return ${activation ? `${activations[activation]}(x)` : 'x'}; }`,
+        `#include "lib/half${width}.wgsl"`,
+        `#include "lib/matmul_a_${a}.wgsl"`,
+        `#include "lib/matmul_b_${b}.wgsl"`,
+        `#include "lib/matmul_bias_${bias}.wgsl"`,
+        `fn activate(x: F) -> F { return ${activation ? activations[activation] : 'identity'}(x); }`,
         `#include "lib/matmul_vec${width}.wgsl"`,
         ...(tile.variant.declarations ?? []),
       ],

@@ -33,12 +33,6 @@ const workgroupSize = 64;
  */
 const chunkOf = { rows: 2048, columns: 64 } as const;
 
-const combine: Readonly<Record<Reduction, { readonly initial: string; readonly expression: string }>> = {
-  sum: { initial: 'F(S(0))', expression: 'a + b' },
-  max: { initial: 'first', expression: 'max(a, b)' },
-  min: { initial: 'first', expression: 'min(a, b)' },
-};
-
 /** The views in which neighbouring reduced axes are reduced one group after the other, innermost first. */
 export function reducedViews(shape: readonly number[], axes: readonly number[]): AxisView[] {
   const sizes = [...shape];
@@ -106,18 +100,12 @@ export function planPass(
   const count = outer * chunks * units.inner;
   const { V, F } = elementTypes(input, width);
   const stored = elementTypes(result, rows ? 1 : width);
-  const { initial, expression } = combine[kind];
   return {
     kernel: 'reduce',
     variant: {
       types: { V: V!, F: F!, S: elementTypes(input, 1).F, G: stored.F, Y: stored.V },
       constants: { LANES: lanes },
-      declarations: [
-        `#include "lib/fold${width}.wgsl"`,
-        `fn initial(first: F) -> F { return ${initial}; }`,
-        `fn combine(a: F, b: F) -> F { return ${expression}; }`,
-        `fn fold(a: F) -> G { return ${rows ? `fold_${kind}(a)` : 'a'}; }`,
-      ],
+      declarations: [`#include "lib/fold${rows ? width : 1}.wgsl"`, `#include "lib/reduce_${kind}.wgsl"`],
     },
     params: { count, ...units, chunks, scale },
     grid: linearGrid(Math.ceil((count * lanes) / workgroupSize)),

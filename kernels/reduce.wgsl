@@ -3,7 +3,7 @@
 // otherwise it is four columns, which stay apart. LANES lanes share one result; four accumulators each, and a tree over
 // the lanes. The order depends on length, chunk and LANES only, never on how many rows or columns there are.
 // The variant gives V, F (a unit loaded, in arithmetic), G, Y (a result in arithmetic, stored), S (the scalar of F),
-// `initial`, `combine` and `fold`.
+// lib/reduce_sum.wgsl or its like, and lib/fold4.wgsl or fold1.wgsl.
 #include "lib/index.wgsl"
 #include "lib/lane_combine.wgsl"
 

@@ -31,13 +31,12 @@ function plan(
   const lanes = shared ? workgroupSize : 1;
   const count = outer * units.inner;
   const { V, F } = elementTypes(dtype, width);
-  const join = (kind: string): string => `fn join_${kind}(a: F) -> F { return ${rows ? `F(fold_${kind}(a))` : 'a'}; }`;
   return {
     kernel,
     variant: {
       types: { V, F, S: elementTypes(dtype, 1).F },
       constants: { LANES: lanes, LOG: log },
-      declarations: [`#include "lib/fold${width}.wgsl"`, join('sum'), join('max')],
+      declarations: [`#include "lib/fold${rows ? width : 1}.wgsl"`],
     },
     params: { count, ...units },
     grid: linearGrid(Math.ceil((count * lanes) / workgroupSize)),

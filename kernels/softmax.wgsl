@@ -1,7 +1,7 @@
 // y = exp(x - max) / sum(exp(x - max)) along the middle axis of x [outer, length, inner], or its logarithm (LOG).
-// A unit is one V: with inner = 1 four neighbours of a row, which `join_*` joins at the end; otherwise four columns, which
-// stay apart. LANES lanes share a row, each with four accumulators; the order depends on the length only.
-// The variant gives V (a unit stored), F (in arithmetic), S (its scalar), `join_sum`, `join_max`.
+// A unit is one V: with inner = 1 four neighbours of a row, joined at the end; otherwise four columns, which stay
+// apart. LANES lanes share a row, each with four accumulators; the order depends on the length only.
+// The variant gives V (a unit stored), F (in arithmetic), S (its scalar), and lib/fold4.wgsl or fold1.wgsl.
 #include "lib/index.wgsl"
 #include "lib/lane_combine.wgsl"
 #include "lib/lane_sum.wgsl"
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d = max(d, F(x[at + 3u * step]));
   }
   for (; at < end; at += step) { a = max(a, F(x[at])); }
-  let top = join_max(lane_combine(max(max(a, b), max(c, d)), lane));
+  let top = F(fold_max(lane_combine(max(max(a, b), max(c, d)), lane)));
 
   a = F(0.0);
   b = a;
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d += decay(F(x[at + 3u * step]) - top);
   }
   for (; at < end; at += step) { a += decay(F(x[at]) - top); }
-  let total = join_sum(lane_sum((a + b) + (c + d), lane));
+  let total = F(fold_sum(lane_sum((a + b) + (c + d), lane)));
 
   if (item >= params.count) { return; }
   let scale = F(1.0) / total;

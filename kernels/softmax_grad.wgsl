@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d += term(at + 3u * step);
   }
   for (; at < end; at += step) { a += term(at); }
-  let total = join_sum(lane_sum((a + b) + (c + d), lane));
+  let total = F(fold_sum(lane_sum((a + b) + (c + d), lane)));
 
   if (item >= params.count) { return; }
   for (at = first; at < end; at += step) {

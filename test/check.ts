@@ -39,7 +39,7 @@ export function tolerance(dtype: DType, terms: number): number {
  * the live bytes must be back where they were.
  */
 export async function testDevice(): Promise<Device> {
-  const device = await Device.create({ poison: true });
+  const device = await Device.create({ poison: true, provideDriver: true });
   let before = 0;
   beforeEach(() => {
     before = device.memory().liveBytes;

@@ -12,19 +12,19 @@ import { type FileTensor, writeSafetensors } from '../engine/safetensors.js';
 import { toHalf } from '../engine/tensor/dtype.js';
 import { guided, initialLatents, type Policy } from '../grpo/sampling/sampler.js';
 import { Parameters } from '../models/blocks/parameters.js';
-import {
-  type ConfigShape,
-  clipTextConfig,
-  readConfig,
-  sd3Config,
-  unetConfig,
-  vaeConfig,
-} from '../models/files/config_file.js';
+import type { ConfigKeys, ConfigTable, ResolvedKeys } from '../models/files/config.js';
+import { readConfig } from '../models/files/config_file.js';
 import { loadWeights } from '../models/files/weights.js';
-import { CLIPTextModel, CLIPTextModelWithProjection, clipTokens } from '../models/networks/clip.js';
-import { SD3Transformer2DModel } from '../models/networks/mmdit.js';
+import {
+  CLIPTextModel,
+  CLIPTextModelWithProjection,
+  clipTextConfig,
+  clipTokens,
+} from '../models/networks/clip_text.js';
+import { SD3Transformer2DModel, sd3Config } from '../models/networks/mmdit.js';
 import { UNet2DConditionModel } from '../models/networks/unet.js';
-import { AutoencoderKL } from '../models/networks/vae.js';
+import { unetConfig } from '../models/networks/unet_config.js';
+import { AutoencoderKL, vaeConfig } from '../models/networks/vae.js';
 import { readConfig as configFixture, stream } from './models/rule.js';
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
@@ -51,33 +51,29 @@ function halves(name: string, shape: readonly number[]): Uint16Array {
 }
 
 /** Writes a component with random weights to `folder/name`, and loads it from there. */
-async function component<C extends object, N>(
+async function component<K extends ConfigKeys, N>(
   device: Device,
   folder: string,
   name: string,
-  Network: new (parameters: Parameters, config: C) => N,
-  shape: ConfigShape<C>,
+  Network: new (parameters: Parameters, config: ResolvedKeys<K>) => N,
+  shape: ConfigTable<K>,
 ): Promise<N> {
   const target = join(folder, name);
   await mkdir(target);
   await writeFile(join(target, 'config.json'), JSON.stringify(configFixture(name)));
   const config = await readConfig(target, shape);
   const start = performance.now();
-  const declared = new Parameters(device, { storage: 'f16' });
-  new Network(declared, config);
-  const tensors = declared.all.map(({ name: key, shape: sizes }): [string, FileTensor] => [
+  const parameters = new Parameters({ storage: 'f16' });
+  const network = new Network(parameters, config);
+  const tensors = parameters.all.map(({ name: key, shape: sizes }): [string, FileTensor] => [
     key,
     { dtype: 'F16', shape: sizes, data: async () => halves(key, sizes) },
   ]);
-  declared.dispose();
-  device.pool.trim();
   await writeSafetensors(join(target, 'model.safetensors'), Object.fromEntries(tensors), { format: 'pt' });
-  report(device, `${name}: ${declared.all.length} tensors written`, start);
+  report(device, `${name}: ${parameters.all.length} tensors written`, start);
 
   const loading = performance.now();
-  const parameters = new Parameters(device, { storage: 'f16' });
-  const network = new Network(parameters, config);
-  await loadWeights(target, parameters);
+  await loadWeights(device, target, parameters);
   await device.sync();
   report(device, `${name}: loaded`, loading);
   await rm(target, { recursive: true });
@@ -160,7 +156,7 @@ const models = { sd14, sd35m };
 const wanted = process.argv.slice(2);
 for (const [name, run] of Object.entries(models)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const device = await Device.create({ memoryBudget: 16e9 });
+  const device = await Device.create({ memoryBudget: 16e9, provideDriver: true });
   const folder = await mkdtemp(join(tmpdir(), 'winnow-full-'));
   console.log(`${name} on ${device.info.description || device.info.device}`);
   try {

@@ -47,6 +47,10 @@ const files = ['kernels', 'engine', 'models', 'grpo'].flatMap((folder) =>
 const sources = files.filter((file) => file.endsWith('.ts'));
 const imports = sources.flatMap((file) => importsOf(file, readFileSync(file, 'utf8')));
 
+/** What a file's text imports by name: Node's modules and packages. */
+const packagesIn = (text: string): string[] =>
+  [...text.matchAll(/(?:\bfrom|\bimport|\brequire\()\s*\(?\s*'([^'.][^']*)'/g)].map(([, name]) => name!);
+
 /** A circle of files that import each other, types included; undefined where there is none. */
 function circleIn(edges: readonly Pick<Import, 'from' | 'to'>[]): string[] | undefined {
   const done = new Set<string>();
@@ -84,13 +88,30 @@ test('an import against the direction is found', () => {
     ['grpo/trainer.ts', "import type { train } from './finetune/index.js';"],
     ['grpo/finetune/index.ts', "import { print } from '../cli/reporter.js';"],
     ['engine/device/device.ts', "const ops = await import('../ops/reduce.js');"],
-    ['engine/tensor/tape.ts', "import { loadKernel } from '../../kernels/kernel.js';"],
+    ['engine/tensor/tape.ts', "import { linearGrid } from '../../kernels/kernel.js';"],
     ['engine/tensor/tensor.ts', "import '../../bench/main.js';"],
-    ['models/networks/unet.ts', "import { loadKernel } from '../../kernels/kernel.js';"],
+    ['models/networks/unet.ts', "import { linearGrid } from '../../kernels/kernel.js';"],
   ] as const;
   for (const [from, text] of wrong) expect(importsOf(from, text).map(allowed), text).toEqual([false]);
   const right = importsOf('engine/tensor/tape.ts', "import type { Plan } from '../../kernels/kernel.js';");
   expect(right.map(allowed)).toEqual([true]);
+});
+
+test('kernels/ is pure: it imports neither modules of Node nor packages', () => {
+  const kernels = sources.filter((file) => file.startsWith('kernels/'));
+  expect(kernels.length).toBeGreaterThan(15);
+  const impure = kernels.flatMap((file) => packagesIn(readFileSync(file, 'utf8')).map((name) => `${file} -> ${name}`));
+  expect(impure).toEqual([]);
+  const texts = [
+    "import { readFileSync } from 'node:fs';",
+    "import {\n  join,\n} from 'node:path';",
+    "import 'node:process';",
+    "export * from 'node:url';",
+    "const fs = await import('node:fs');",
+    "import { create } from 'webgpu';",
+  ];
+  for (const text of texts) expect(packagesIn(text), text).toHaveLength(1);
+  expect(packagesIn("import { linearGrid } from './kernel.js';")).toEqual([]);
 });
 
 test('no files import each other in a circle, not even for types', () => {

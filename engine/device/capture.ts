@@ -1,6 +1,7 @@
 /** Captured steps: a function's dispatches recorded once, their memory planned, then replayed in one submit. */
 import { packParams } from '../../kernels/kernel.js';
 import { CheckError, check, withPrefix } from '../errors.js';
+import { owning } from '../owning.js';
 import { tensorsIn } from '../tensor/scope.js';
 import { elideCopies, type WrittenBy } from './copies.js';
 import type { Device } from './device.js';
@@ -178,10 +179,13 @@ function assemble<R>(
   });
   const planned = [...lifetimes.keys()];
   const { slotOf, slotBytes } = planSlots([...lifetimes.values()] satisfies Lifetime[]);
-  const slots: GPUBuffer[] = [];
-  let params: GPUBuffer | undefined;
-  try {
-    for (const [i, bytes] of slotBytes.entries()) slots.push(device.pool.allocatePlanned(bytes, `slot ${i}`));
+  return owning((own) => {
+    const allocate = (...request: Parameters<typeof device.pool.allocatePlanned>): GPUBuffer => {
+      const buffer = device.pool.allocatePlanned(...request);
+      own({ dispose: () => device.pool.releasePlanned(buffer) });
+      return buffer;
+    };
+    const slots = slotBytes.map((bytes, i) => allocate(bytes, `slot ${i}`));
     planned.forEach((storage, i) => {
       storage.buffer = slots[slotOf[i]!];
     });
@@ -197,10 +201,9 @@ function assemble<R>(
     packed.forEach((bytes, i) => {
       block.set(bytes, offsets[i]!);
     });
-    if (total > 0) {
-      params = device.pool.allocatePlanned(total, 'params of a step', GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-      device.gpu.queue.writeBuffer(params, 0, block);
-    }
+    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    const params = total > 0 ? allocate(total, 'params of a step', usage) : undefined;
+    if (params) device.gpu.queue.writeBuffer(params, 0, block);
     const encoded = dispatches.map(({ plan, key, buffers, label }, i): Encoded => {
       const pipeline = device.pipelines.get(plan, key);
       const group = device.encoder.bindGroup(
@@ -215,9 +218,5 @@ function assemble<R>(
     const slotByStorage = new Map(planned.map((storage, i) => [storage, slotOf[i]!]));
     const places = new Map([...inputs].map((storage) => [storage, storage.buffer]));
     return new Step(device, outputs, dispatches, encoded, [...owned], places, slots, params, slotByStorage, bytes);
-  } catch (error) {
-    for (const buffer of slots) device.pool.releasePlanned(buffer);
-    if (params) device.pool.releasePlanned(params);
-    throw error;
-  }
+  });
 }

@@ -1,13 +1,14 @@
 /** The device: one adapter, its limits and features, the queue of eager dispatches, reading back, errors, the end. */
 import { totalmem } from 'node:os';
 import type { KernelChoices } from '../../kernels/choice.js';
-import { type Features, kernelKey, type Plan } from '../../kernels/kernel.js';
+import { type Features, kernelKey, kernelName, type Plan } from '../../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from '../driver/adapter.js';
 import { check, formatBytes } from '../errors.js';
 import { type BufferRange, type Dispatch, Encoder, type Replay } from './encoder.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
 import { mapErrorLines, PipelineCache } from './pipelines.js';
 
+/** What `Device.create` is to open, and how carefully. */
 export interface DeviceOptions extends AdapterOptions {
   /** Most bytes of GPU memory to use. Default `WINNOW_MEMORY` (in GB), else 60 % of the machine's RAM on a software adapter, no limit on a GPU. */
   readonly memoryBudget?: number;
@@ -23,6 +24,10 @@ export interface Recorder {
   adopt(storage: Storage): void;
 }
 
+/**
+ * One adapter opened for work: its limits and features, the memory of its tensors, the queue of dispatches, and its errors, which
+ * are thrown at the call that is awaited next. `Device.create()` opens one, `close()` frees all of it.
+ */
 export class Device {
   /** Set while capture() records. */
   recorder: Recorder | undefined;
@@ -76,15 +81,15 @@ export class Device {
 
   private static readonly open = new Set<Device>();
 
-  /** Opens a device. Rejects with NoAdapterError where no driver exists and none could be provided. */
+  /** Opens a device. Rejects with NoAdapterError where there is no driver, and none was to be provided or none could be. */
   static async create(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, info } = await findAdapter(options);
-    const adapterInfo = adapter.info;
-    const device = await requestDevice(adapter);
     const fromEnvironment = process.env.WINNOW_MEMORY ? Number(process.env.WINNOW_MEMORY) * 1e9 : undefined;
     const fallback = info.software ? 0.6 * totalmem() : Number.POSITIVE_INFINITY;
     const budget = options.memoryBudget ?? fromEnvironment ?? fallback;
     if (!(budget > 0)) throw new Error(`memory budget: expected a positive number of bytes, found ${budget}`);
+    const adapterInfo = adapter.info;
+    const device = await requestDevice(adapter);
     return new Device(gpu, device, info, readFeatures(device, adapterInfo, info.software), options, budget);
   }
 
@@ -104,15 +109,19 @@ export class Device {
 
   /** Memory for a tensor: a buffer at once, or under capture a storage that the plan places later. */
   allocate(bytes: number, label: string): Storage {
+    return this.place(new Storage(bytes, label));
+  }
+
+  /** Gives a storage its memory. */
+  place(storage: Storage): Storage {
     this.checkUsable();
-    const storage = new Storage(bytes, label);
     if (this.recorder) {
       this.recorder.adopt(storage);
       return storage;
     }
     this.pool.allocate(storage);
     this.scopes.at(-1)?.push(storage);
-    if (this.options.poison) this.write(storage, new Uint8Array(Math.ceil(bytes / 4) * 4).fill(0xff));
+    if (this.options.poison) this.write(storage, new Uint8Array(Math.ceil(storage.bytes / 4) * 4).fill(0xff));
     return storage;
   }
 
@@ -166,8 +175,12 @@ export class Device {
     this.pool.move(storage, part);
   }
 
-  /** Runs a plan: recorded under capture, otherwise encoded now and submitted with the next flush. */
-  dispatch(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, label: string): void {
+  /**
+   * Runs a plan: recorded under capture, otherwise encoded now and submitted with the next flush. `op` is the label, by default
+   * the kernel's name.
+   */
+  dispatch(plan: Plan, buffers: Readonly<Record<string, BufferRange | null>>, op = ''): void {
+    const label = op || kernelName(plan.kernel);
     this.checkUsable();
     this.checkBindings(plan, buffers, label);
     const dispatch = { plan, key: kernelKey(plan), buffers, label };

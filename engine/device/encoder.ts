@@ -1,4 +1,4 @@
-/** From dispatches to commands: bind groups, and the queue of eager dispatches that one compute pass submits. */
+/** Turns dispatches into commands: bind groups, and the queue of eager dispatches that one compute pass submits. */
 import { type Plan, packParams } from '../../kernels/kernel.js';
 import { check } from '../errors.js';
 import type { Storage } from './memory.js';
@@ -97,7 +97,7 @@ export class Encoder {
   ): GPUBindGroup {
     const entries = source.bindings.map(({ name, index, access }): GPUBindGroupEntry => {
       const range = buffers[name];
-      if (range === undefined) throw new Error(`${source.name}.wgsl: no buffer for binding ${name} (${label})`);
+      if (range === undefined) throw new Error(`${source.file}: no buffer for binding ${name} (${label})`);
       if (range === null) return { binding: index, resource: { buffer: this.absentAt(index) } };
       const { storage, offset, bytes } = range;
       if (access === 'read_write') {
@@ -107,7 +107,7 @@ export class Encoder {
           const bound = b.index === index ? undefined : buffers[b.name]?.storage;
           return bound && (bound.whole ?? bound) === inBuffer;
         });
-        check(!other, () => `${source.name}.wgsl writes ${name} and also binds it as ${other?.name} (${label})`);
+        check(!other, () => `${source.file} writes ${name} and also binds it as ${other?.name} (${label})`);
       }
       return {
         binding: index,
@@ -116,7 +116,7 @@ export class Encoder {
     });
     if (source.bindings.length !== Object.keys(buffers).length) {
       const extra = Object.keys(buffers).filter((name) => !source.bindings.some((binding) => binding.name === name));
-      throw new Error(`${source.name}.wgsl has no binding ${extra.join(', ')} (${label})`);
+      throw new Error(`${source.file} has no binding ${extra.join(', ')} (${label})`);
     }
     if (source.paramsIndex >= 0 && params) {
       entries.push({ binding: source.paramsIndex, resource: { ...params, size: source.paramsSize } });

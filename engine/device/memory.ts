@@ -31,6 +31,7 @@ export class Storage {
   }
 }
 
+/** A device's memory at one moment. */
 export interface MemoryReport {
   /** Bytes of buffers that hold a live tensor. */
   readonly liveBytes: number;

@@ -1,5 +1,6 @@
 /** Compute pipelines by kernel and variant, and the translation of their errors to the lines of the .wgsl files. */
-import { type KernelSource, kernelKey, loadKernel, type Plan } from '../../kernels/kernel.js';
+import { type KernelSource, kernelKey, kernelName, type Plan } from '../../kernels/kernel.js';
+import { sourceOf } from './kernel_source.js';
 
 export interface Pipeline {
   readonly source: KernelSource;
@@ -66,7 +67,7 @@ export class PipelineCache {
     layout: GPUBindGroupLayout;
     descriptor: () => GPUComputePipelineDescriptor;
   } {
-    const source = loadKernel(plan.kernel, plan.variant);
+    const source = sourceOf(plan);
     const entries: GPUBindGroupLayoutEntry[] = source.bindings.map(({ index, access }) => ({
       binding: index,
       visibility: GPUShaderStage.COMPUTE,
@@ -79,11 +80,12 @@ export class PipelineCache {
         buffer: { type: 'uniform', minBindingSize: source.paramsSize },
       });
     }
-    const layout = this.gpu.createBindGroupLayout({ label: plan.kernel, entries });
+    const label = kernelName(plan.kernel);
+    const layout = this.gpu.createBindGroupLayout({ label, entries });
     const descriptor = (): GPUComputePipelineDescriptor => ({
-      label: plan.kernel,
-      layout: this.gpu.createPipelineLayout({ label: plan.kernel, bindGroupLayouts: [layout] }),
-      compute: { module: this.gpu.createShaderModule({ label: plan.kernel, code: source.code }), entryPoint: 'main' },
+      label,
+      layout: this.gpu.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module: this.gpu.createShaderModule({ label, code: source.code }), entryPoint: 'main' },
     });
     return { source, layout, descriptor };
   }

@@ -1,5 +1,5 @@
 /** GPU time of each dispatch of a step, by timestamps, and the printed dispatch list. */
-
+import { kernelName } from '../../kernels/kernel.js';
 import { check, formatBytes } from '../errors.js';
 import type { Device } from './device.js';
 import type { Dispatch, Encoded } from './encoder.js';
@@ -71,7 +71,7 @@ export function formatDispatches(
     const bytes = ranges.reduce((sum, { range }) => sum + range.bytes, 0);
     const slots = ranges.map(({ name, range }) => `${name}:${slotOf.get(range.storage) ?? 'outside'}`).join(' ');
     const time = times ? `${(times[i]! / 1000).toFixed(1).padStart(10)} us` : '';
-    return `${String(i).padStart(5)}${time}  ${plan.kernel.padEnd(24)} [${plan.grid.join(', ')}]  ${formatBytes(bytes)}  ${slots}  (${label})`;
+    return `${String(i).padStart(5)}${time}  ${kernelName(plan.kernel).padEnd(24)} [${plan.grid.join(', ')}]  ${formatBytes(bytes)}  ${slots}  (${label})`;
   });
   const total = slotBytes.reduce((sum, bytes) => sum + bytes, 0);
   lines.push(`${dispatches.length} dispatches, ${slotBytes.length} slots, ${formatBytes(total)}`);
@@ -83,7 +83,7 @@ export function formatDispatches(
     const all = times.reduce((sum, time) => sum + time, 0);
     for (const [kernel, time] of [...byKernel].sort(([, a], [, b]) => b - a)) {
       lines.push(
-        `${(time / 1e6).toFixed(3).padStart(10)} ms  ${((100 * time) / all).toFixed(1).padStart(5)} %  ${kernel}`,
+        `${(time / 1e6).toFixed(3).padStart(10)} ms  ${((100 * time) / all).toFixed(1).padStart(5)} %  ${kernelName(kernel)}`,
       );
     }
   }

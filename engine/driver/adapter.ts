@@ -2,7 +2,7 @@
 import { create, globals } from 'webgpu';
 import type { Features } from '../../kernels/kernel.js';
 import { harmlessLines, withoutLines } from './quiet_start.js';
-import { lacksVulkanLoader, provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
+import { driverHint, lacksVulkanLoader, provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
 
 /** Dawn toggles: without the second, NVIDIA on Linux hides f16; the last gives exact timestamps. Unknown ones are ignored. */
 const toggles = [
@@ -20,16 +20,23 @@ export interface AdapterInfo {
   readonly software: boolean;
 }
 
+/** An adapter with the Dawn instance it belongs to. */
 export interface FoundAdapter {
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;
   readonly info: AdapterInfo;
 }
 
+/** Which adapter to open, and what may be done where there is none. */
 export interface AdapterOptions {
   /** Part of the adapter's name; default `WINNOW_DEVICE`, else the first real GPU, else a software adapter. */
   readonly name?: string | undefined;
-  /** Receives the line that says which driver was provided, when none was there. */
+  /**
+   * Where there is no driver, provide a software one, as `provideVulkan` says: it installs packages, or fetches one into the
+   * user's cache folder. For programs that own their machine, such as commands and tests. Default false.
+   */
+  readonly provideDriver?: boolean;
+  /** Receives the lines that say which driver is provided. Default: they go to stderr. */
   readonly log?: ((line: string) => void) | undefined;
   /**
    * Leave out Dawn's warnings at the start that say nothing. For programs that own their process: its stderr is another one
@@ -38,28 +45,31 @@ export interface AdapterOptions {
   readonly quiet?: boolean;
 }
 
-/** An adapter that has no Vulkan, Metal or D3D12 behind it is not found: the message says what to install. */
+/** No adapter: there is no Vulkan, Metal or D3D12, or no adapter of the name asked for. The message says what to do. */
 export class NoAdapterError extends Error {
   override name = 'NoAdapterError';
 }
 
-/** Opens Dawn and asks for an adapter; where there is none, provides a software Vulkan driver and asks again. */
+/**
+ * Opens Dawn and asks for an adapter; where there is none and `provideDriver` is set, provides a software Vulkan driver and
+ * asks again. Rejects with NoAdapterError where it stays so.
+ */
 export async function findAdapter({
   name = process.env.WINNOW_DEVICE,
-  log,
+  provideDriver = false,
+  log = (line) => process.stderr.write(`${line}\n`),
   quiet = false,
 }: AdapterOptions = {}): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
   tuneSoftwareDrivers();
   // Without a loader Dawn finds no more than a warning to print.
   let present = lacksVulkanLoader() ? undefined : await tryAdapter(quiet);
-  let provided = '';
+  if (!present && !provideDriver) throw new NoAdapterError(`no WebGPU adapter. ${driverHint()}`);
   if (!present) {
-    const { ok, message } = await provideVulkan(log ?? ((line) => process.stderr.write(`${line}\n`)));
-    provided = ok ? `${message}, but it gives none` : message;
+    const { ok, message } = await provideVulkan(log);
     present = ok ? await tryAdapter(quiet) : undefined;
+    if (!present) throw new NoAdapterError(`no WebGPU adapter. ${ok ? `${message}, but it gives none` : message}`);
   }
-  if (!present) throw new NoAdapterError(`no WebGPU adapter. ${provided}`);
   if (!name) return present;
   return (await tryAdapter(quiet, name))!;
 }

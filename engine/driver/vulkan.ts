@@ -1,6 +1,7 @@
 /**
  * A software Vulkan driver for Linux machines that have none: Mesa's lavapipe by apt where this process may install
- * packages, else SwiftShader from npm in the user's cache folder. `WINNOW_NO_INSTALL=1` forbids both.
+ * packages, else SwiftShader from npm in the user's cache folder. Only for a device that asks for it (`provideDriver`), and
+ * `WINNOW_NO_INSTALL=1` forbids both.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -50,6 +51,13 @@ export function lacksVulkanLoader(): boolean {
   const dawn = join(dirname(createRequire(import.meta.url).resolve('webgpu')), 'dist', `linux-${process.arch}`);
   const beside = [dawn, dirname(process.execPath)].some((folder) => existsSync(join(folder, loader)));
   return !beside && isMissing(loader);
+}
+
+/** What to do by hand where there is no driver, and that a device can be asked to provide one. */
+export function driverHint(): string {
+  const hint = installHint(process.platform, readOsRelease());
+  if (process.platform !== 'linux') return hint;
+  return `${hint}\nOr let winnow provide a software driver: Device.create({ provideDriver: true }).`;
 }
 
 /**

@@ -2,11 +2,13 @@
 import { type EmaOperation, planEma } from '../../kernels/ema.js';
 import type { Device } from '../device/device.js';
 import { check } from '../errors.js';
+import { owning } from '../owning.js';
 import { dispatch } from '../tensor/op.js';
 import { sameShape } from '../tensor/shape.js';
 import { empty, scalar, type Tensor } from '../tensor/tensor.js';
 import { wholeOf, zerosTogether } from '../tensor/together.js';
 
+/** Options of an EMA. */
 export interface EMAOptions {
   /** Weight of the old average in each update; later `ema.decay.write([value])`. */
   readonly decay: number;
@@ -39,12 +41,18 @@ export class EMA {
     const { device } = first;
     check(!device.recorder, 'EMA: make it outside the captured step');
     this.device = device;
-    this.decay = scalar(device, decay);
     const shapes = parameters.map(({ shape }) => shape);
-    const together = wholeOf(parameters) && zerosTogether(device, shapes);
-    this.averages = together ?? shapes.map((shape) => empty(device, shape));
-    // As a copy in the other direction: each parameter takes the average's part.
-    this.run('copy', this.averages, parameters);
+    const state = owning((own) => {
+      const together = wholeOf(parameters) && zerosTogether(device, shapes)?.map(own);
+      return { averages: together ?? shapes.map((shape) => own(empty(device, shape))), decay: scalar(device, decay) };
+    });
+    this.decay = state.decay;
+    this.averages = state.averages;
+    owning((own) => {
+      own(this);
+      // The copy runs in the other direction here: each parameter takes the average's part.
+      this.run('copy', this.averages, parameters);
+    });
   }
 
   /** Moves the averages towards the parameters. Can be captured. */

@@ -11,9 +11,11 @@ import { conv2d } from '../ops/products/conv2d.js';
 import { type LinearOptions, linear } from '../ops/products/linear.js';
 import { normal, uniform } from '../ops/random.js';
 import { reshape } from '../ops/shape.js';
+import { owning } from '../owning.js';
 import { scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { type Tensor, tensor } from '../tensor/tensor.js';
+import { disposeModule } from './module.js';
 
 /**
  * Draws initial weights: the n-th tensor drawn from an initializer is a function of its seed and n alone, the same on
@@ -82,7 +84,10 @@ export class Linear {
 
   static create(init: Initializer, inFeatures: number, outFeatures: number, { bias = true }: BiasOption = {}): Linear {
     const bound = 1 / Math.sqrt(inFeatures);
-    return new Linear(init.uniform([outFeatures, inFeatures], bound), bias ? init.uniform([outFeatures], bound) : null);
+    return owning((own) => {
+      const weight = own(init.uniform([outFeatures, inFeatures], bound));
+      return new Linear(weight, bias ? init.uniform([outFeatures], bound) : null);
+    });
   }
 
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
@@ -100,6 +105,7 @@ export class Linear {
   }
 }
 
+/** Options of the layer Conv2d. */
 export interface Conv2dLayerOptions extends BiasOption {
   readonly stride?: number;
   /** One number, or [top, bottom, left, right]. */
@@ -123,8 +129,10 @@ export class Conv2d {
   ): Conv2d {
     const { bias = true, ...rest } = options;
     const bound = 1 / Math.sqrt(inChannels * kernel * kernel);
-    const weight = init.uniform([outChannels, inChannels, kernel, kernel], bound);
-    return new Conv2d(weight, bias ? init.uniform([outChannels], bound) : null, rest);
+    return owning((own) => {
+      const weight = own(init.uniform([outChannels, inChannels, kernel, kernel], bound));
+      return new Conv2d(weight, bias ? init.uniform([outChannels], bound) : null, rest);
+    });
   }
 
   /** `residual`, of the output's shape, is added to it. */
@@ -146,7 +154,7 @@ export class GroupNorm {
     channels: number,
     options: { readonly groups: number; readonly eps?: number },
   ): GroupNorm {
-    return new GroupNorm(init.constant([channels], 1), init.constant([channels], 0), options);
+    return owning((own) => new GroupNorm(own(init.constant([channels], 1)), init.constant([channels], 0), options));
   }
 
   forward(x: Tensor, { silu = false }: { readonly silu?: boolean } = {}): Tensor {
@@ -163,9 +171,8 @@ export class LayerNorm {
   ) {}
 
   static create(init: Initializer, features: number, { affine = true, eps = 1e-5 } = {}): LayerNorm {
-    return affine
-      ? new LayerNorm(init.constant([features], 1), init.constant([features], 0), eps)
-      : new LayerNorm(null, null, eps);
+    if (!affine) return new LayerNorm(null, null, eps);
+    return owning((own) => new LayerNorm(own(init.constant([features], 1)), init.constant([features], 0), eps));
   }
 
   /** `scale` and `shift` are [B, features]: y (1 + scale) + shift for x [B, tokens, features]. */
@@ -216,6 +223,7 @@ export function mergeHeads(x: Tensor): Tensor {
   return reshape(x, [first, second, heads * headDim]);
 }
 
+/** Options of the layer Attention. */
 export interface AttentionLayerOptions {
   readonly heads: number;
   /** Features of the context; default: those of x (self-attention). */
@@ -242,10 +250,15 @@ export class Attention {
     features: number,
     { heads, contextFeatures = features, bias = false }: AttentionLayerOptions,
   ): Attention {
-    const toQ = Linear.create(init, features, features, { bias });
-    const toK = Linear.create(init, contextFeatures, features, { bias });
-    const toV = Linear.create(init, contextFeatures, features, { bias });
-    return new Attention(toQ, toK, toV, [Linear.create(init, features, features)], heads);
+    return owning((own) => {
+      const projection = (from: number): Linear => {
+        const made = Linear.create(init, from, features, { bias });
+        own({ dispose: () => disposeModule(made) });
+        return made;
+      };
+      const [toQ, toK, toV] = [projection(features), projection(contextFeatures), projection(contextFeatures)];
+      return new Attention(toQ, toK, toV, [Linear.create(init, features, features)], heads);
+    });
   }
 
   /** `causal` and `bias` as in the op attention; `residual` is added to the output. */
@@ -258,12 +271,13 @@ export class Attention {
   }
 }
 
+/** What a call of the layer Attention is given besides its input. */
 export interface AttentionForwardOptions {
   readonly context?: Tensor;
   readonly causal?: boolean;
   readonly layout?: 'BTHC' | 'TBHC';
   readonly bias?: Tensor;
   readonly residual?: Tensor;
-  /** As in the op linear, of the output. */
+  /** Gate and residual of the output, as in the op `linear`. */
   readonly gate?: Tensor;
 }

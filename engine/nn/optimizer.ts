@@ -4,11 +4,13 @@ import type { Device } from '../device/device.js';
 import { CheckError, check } from '../errors.js';
 import { zerosLike } from '../ops/create.js';
 import { assign } from '../ops/elementwise.js';
+import { owning } from '../owning.js';
 import { dispatch } from '../tensor/op.js';
 import { type Shape, sameShape } from '../tensor/shape.js';
 import { scalar, type Tensor, tensor } from '../tensor/tensor.js';
 import { wholeOf, zerosTogether } from '../tensor/together.js';
 
+/** Options of AdamW. */
 export interface AdamWOptions {
   /** Learning rate at the start; later `optimizer.lr.write([value])`. Default 1e-3. */
   readonly lr?: number;
@@ -86,24 +88,37 @@ export class AdamW {
     this.options = { betas, eps, weightDecay };
     this.maxGradNorm = maxGradNorm;
     const whole = wholeOf(parameters);
-    const state = (): readonly Tensor[] =>
-      (whole ? zerosTogether(device, shapesOf(parameters)) : null) ?? parameters.map(zerosLike);
-    this.firstMoments = state();
-    this.secondMoments = state();
-    this.gathered = whole && state();
-    this.units = whole
-      ? [{ parameter: whole, first: wholeOf(this.firstMoments)!, second: wholeOf(this.secondMoments)! }]
-      : parameters.map((parameter, i) => ({
-          parameter,
-          first: this.firstMoments[i]!,
-          second: this.secondMoments[i]!,
-        }));
-    this.lr = scalar(device, lr);
-    this.count = scalar(device, 0, 'u32');
-    this.gradNorm = scalar(device, 0);
-    this.factors = tensor(device, [0, 0, 0, 0]);
-    const chunks = this.units.reduce((sum, { parameter }) => sum + squareSumChunks(parameter.size), 0);
-    this.partials = tensor(device, new Float32Array(chunks));
+    const state = owning((own) => {
+      const zeros = (): readonly Tensor[] =>
+        (whole ? zerosTogether(device, shapesOf(parameters))?.map(own) : null) ??
+        parameters.map((parameter) => own(zerosLike(parameter)));
+      const [firstMoments, secondMoments] = [zeros(), zeros()];
+      const gathered = whole && zeros();
+      const units = whole
+        ? [{ parameter: whole, first: wholeOf(firstMoments)!, second: wholeOf(secondMoments)! }]
+        : parameters.map((parameter, i) => ({ parameter, first: firstMoments[i]!, second: secondMoments[i]! }));
+      const chunks = units.reduce((sum, { parameter }) => sum + squareSumChunks(parameter.size), 0);
+      return {
+        firstMoments,
+        secondMoments,
+        gathered,
+        units,
+        lr: own(scalar(device, lr)),
+        count: own(scalar(device, 0, 'u32')),
+        gradNorm: own(scalar(device, 0)),
+        factors: own(tensor(device, [0, 0, 0, 0])),
+        partials: tensor(device, new Float32Array(chunks)),
+      };
+    });
+    this.firstMoments = state.firstMoments;
+    this.secondMoments = state.secondMoments;
+    this.gathered = state.gathered;
+    this.units = state.units;
+    this.lr = state.lr;
+    this.count = state.count;
+    this.gradNorm = state.gradNorm;
+    this.factors = state.factors;
+    this.partials = state.partials;
   }
 
   /** Updates the parameters by their gradients, given in the same order. */

@@ -13,6 +13,7 @@ import { defineOp, dispatch, once } from '../tensor/op.js';
 import { formatShape } from '../tensor/shape.js';
 import { empty, emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 
+/** Options of attention. */
 export interface AttentionOptions {
   /** Factor of the scores. Default 1 / sqrt(headDim). */
   readonly scale?: number;
@@ -94,8 +95,8 @@ const fused = defineOp(
       output,
       (dy) => {
         const statistics = once(() => {
-          const made = empty(query.device, [batch * heads * queries, 4]);
-          dispatch(planAttentionDelta(shapes, query.dtype, features), { dy, output, softmax, statistics: made });
+          const made = empty(query.device, [batch * heads * queries, 3]);
+          dispatch(planAttentionDelta(shapes, options, features), { dy, output, softmax, statistics: made });
           return made;
         });
         const keyValue = once(() => {
@@ -113,7 +114,7 @@ const fused = defineOp(
           },
           () => keyValue().dKey,
           () => keyValue().dValue,
-          // None for the bias: biases here are masks and frozen position tables.
+          // The bias has no gradient: biases here are masks and frozen position tables.
         ];
       },
     ];

@@ -2,7 +2,7 @@
 import { planFill } from '../../kernels/fill.js';
 import type { DType } from '../../kernels/kernel.js';
 import type { Device } from '../device/device.js';
-import { CheckError, check } from '../errors.js';
+import { CheckError, check, withPrefix } from '../errors.js';
 import { dispatch } from '../tensor/op.js';
 import type { Shape } from '../tensor/shape.js';
 import { empty, type Tensor } from '../tensor/tensor.js';
@@ -16,11 +16,16 @@ function filled(name: string, device: Device, shape: Shape, dtype: DType, start:
       check(!integer || Number.isInteger(value), `expected an integer for ${dtype}, found ${value}`);
     }
     check(dtype !== 'f16' || device.features.f16, 'this adapter has no shader-f16');
-    const y = empty(device, shape, dtype);
-    dispatch(planFill(y.size, dtype, start, step), { y });
-    return y;
+    // Collected, so that nothing is left of a tensor that the device can't bind.
+    const { result, made } = device.collect(() => {
+      const y = empty(device, shape, dtype);
+      dispatch(planFill(y.size, dtype, start, step), { y });
+      return y;
+    });
+    device.keep(made);
+    return result;
   } catch (error) {
-    if (error instanceof CheckError) throw new CheckError(`${name}: ${error.message}`, { cause: error });
+    if (error instanceof CheckError) throw withPrefix(name, error);
     throw error;
   }
 }
@@ -30,10 +35,12 @@ export function full(device: Device, shape: Shape, value: number, dtype: DType =
   return filled('full', device, shape, dtype, value);
 }
 
+/** A tensor whose elements are all 0. */
 export function zeros(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
   return filled('zeros', device, shape, dtype, 0);
 }
 
+/** A tensor whose elements are all 1. */
 export function ones(device: Device, shape: Shape, dtype: DType = 'f32'): Tensor {
   return filled('ones', device, shape, dtype, 1);
 }
@@ -43,6 +50,7 @@ export function zerosLike(x: Tensor): Tensor {
   return filled('zerosLike', x.device, x.shape, x.dtype, 0);
 }
 
+/** Options of arange. */
 export interface ArangeOptions {
   readonly start?: number;
   readonly step?: number;

@@ -42,10 +42,13 @@ function unary(name: string, expression: string, gradient?: string): (x: Tensor)
   });
 }
 
+/** -x. x is f32 or f16, as in all functions of one tensor here, and the result is of its shape and dtype. */
 export const neg = unary('neg', '-a', '-b');
+/** e to the power x, for x up to 88; beyond, f32 has no number for it. */
 export const exp = unary('exp', 'exp(a)', 'exp_grad(a, b)');
 /** Natural logarithm of x > 0. */
 export const log = unary('log', 'log(a)', 'log_grad(a, b)');
+/** Square root of x >= 0. */
 export const sqrt = unary('sqrt', 'sqrt(a)', 'sqrt_grad(a, b)');
 /** 1 / sqrt(x). */
 export const rsqrt = unary('rsqrt', 'reciprocal_sqrt(a)', 'reciprocal_sqrt_grad(a, b)');
@@ -53,11 +56,17 @@ export const rsqrt = unary('rsqrt', 'reciprocal_sqrt(a)', 'reciprocal_sqrt_grad(
 export const sin = unary('sin', 'sine(a)', 'sin_grad(a, b)');
 /** Cosine of x in radians, for |x| up to 1e4. */
 export const cos = unary('cos', 'cosine(a)', 'cos_grad(a, b)');
+/** x^2. */
 export const square = unary('square', 'square(a)', 'square_grad(a, b)');
+/** |x|, with gradient 0 at 0. */
 export const abs = unary('abs', 'abs(a)', 'abs_grad(a, b)');
+/** The largest integer that is not above x. It has no gradient. */
 export const floor = unary('floor', 'floor(a)');
+/** 1 / (1 + exp(-x)). */
 export const sigmoid = unary('sigmoid', 'sigmoid(a)', 'sigmoid_grad(a, b)');
+/** Hyperbolic tangent. */
 export const tanh = unary('tanh', 'tanh_safe(a)', 'tanh_grad(a, b)');
+/** max(x, 0). */
 export const relu = unary('relu', 'relu(a)', 'relu_grad(a, b)');
 /** x sigmoid(x). */
 export const silu = unary('silu', 'silu(a)', 'silu_grad(a, b)');
@@ -138,9 +147,13 @@ function binary(
   return (a, b) => (typeof b === 'number' ? withNumber(a, b) : withTensor(a, b));
 }
 
+/** a + b, which broadcast, or a number b; of one dtype, as in all functions of two tensors here. */
 export const add = binary('add', 'a + b', { gradients: { a: 'c', b: 'c' } });
+/** a - b, which broadcast, or a number b. */
 export const sub = binary('sub', 'a - b', { gradients: { a: 'c', b: '-c' } });
+/** a b, element by element; they broadcast, or b is a number. */
 export const mul = binary('mul', 'a * b', { gradients: { a: 'c * b', b: 'c * a' } });
+/** a / b, which broadcast, or a number b; f32 or f16. */
 export const div = binary('div', 'a / b', { gradients: { a: 'c / b', b: 'divide_grad_b(a, b, c)' }, floatOnly: true });
 /** At a tie the gradient is shared equally. */
 export const minimum = binary('minimum', 'min(a, b)', {
@@ -190,7 +203,7 @@ export const expand = defineOp('expand', (x: Tensor, shape: Shape) => {
 
 /**
  * Overwrites `target` with the values of `source`, of the same shape and dtype: how a captured step hands its state to
- * its next run. Not recorded: a target that needs a gradient is refused.
+ * its next run. It is not recorded: a target that needs a gradient is refused.
  */
 export function assign(target: Tensor, source: Tensor): void {
   check(!target.requiresGrad, () => `assign: ${target} needs a gradient; it can't be overwritten`);
@@ -201,7 +214,7 @@ export function assign(target: Tensor, source: Tensor): void {
   dispatch(planElementwise([source], { expression: 'a', output: target }), { a: source, b: null, c: null, y: target });
 }
 
-/** Adds `part` to `total` in place, both f32 of one shape: how gradients gather over micro-batches. Not recorded. */
+/** Adds `part` to `total` in place, both f32 of one shape: how gradients gather over micro-batches. It is not recorded. */
 export function accumulate(total: Tensor, part: Tensor): void {
   check(!total.requiresGrad, () => `accumulate: ${total} needs a gradient; it can't be overwritten`);
   check(

@@ -73,7 +73,7 @@ export const indexSelect = defineOp('indexSelect', (x: Tensor, indices: Tensor) 
 /**
  * Overwrites rows of `target` [n, ...] in place: target[indices[i]] = source[i], for indices u32 [m] that differ and source
  * [m, ...] of the same dtype, f32 or u32. Indices past the end write nothing. How a captured step keeps what it makes
- * under a place that only the GPU knows. Not recorded: a target that needs a gradient is refused.
+ * under a place that only the GPU knows. It is not recorded: a target that needs a gradient is refused.
  */
 export function assignRows(target: Tensor, indices: Tensor, source: Tensor): void {
   const [rows, ...rest] = target.shape;

@@ -2,7 +2,7 @@
 import * as groups from '../../kernels/group_norm.js';
 import * as layers from '../../kernels/layer_norm.js';
 import { check } from '../errors.js';
-import { defineOp, dispatch } from '../tensor/op.js';
+import { defineOp, dispatch, once } from '../tensor/op.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import { empty, emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
 import { add, cast, mul } from './elementwise.js';
@@ -21,20 +21,12 @@ function checkParameter(name: string, parameter: Tensor | null, shape: Shape): v
   check(sameShape(parameter.shape, shape), () => `${name} is ${parameter}, expected ${formatShape(shape)}`);
 }
 
-/** Runs `make` at the first call and gives its value at every one: for what several gradients share. */
-function lazy<R>(make: () => R): () => R {
-  let made: { readonly value: R } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
-  };
-}
-
 /** A gradient in the dtype of its parameter: sums are made in f32. */
 const inDTypeOf = ({ dtype }: Tensor, gradient: Tensor): Tensor =>
   gradient.dtype === dtype ? gradient : cast(gradient, dtype);
 const inF32 = (x: Tensor): Tensor => (x.dtype === 'f32' ? x : cast(x, 'f32'));
 
+/** Options of groupNorm. */
 export interface GroupNormOptions {
   /** Number of groups; it must divide the channels. */
   readonly groups: number;
@@ -65,13 +57,13 @@ export const groupNorm = defineOp(
 
     const statistics = empty(x.device, [samples, channels, 2]);
     const y = emptyLike(x);
-    dispatch(groups.planGroupNormStatistics(size, features), { x, statistics });
+    dispatch(groups.planGroupNormStatistics(size, eps, features), { x, statistics });
     dispatch(groups.planGroupNorm(size, eps, features), { x, statistics, weight, bias, y });
 
     return [
       y,
       (dy) => {
-        const channelSums = lazy(() => {
+        const channelSums = once(() => {
           const sums = empty(x.device, [samples, channels]);
           const products = empty(x.device, [samples, channels]);
           const plan = groups.planGroupNormChannelSums(size, eps, features);
@@ -150,6 +142,7 @@ function normaliseRows(
   };
 }
 
+/** Options of layerNorm. */
 export interface LayerNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
@@ -179,8 +172,8 @@ const modulatedLayerNorm = defineOp(
     return [
       y,
       (dy) => {
-        const chunks = lazy(() => columnSums(dy));
-        const perSample = lazy(() => ({ sums: sum(chunks().sums, 1), products: sum(chunks().products, 1) }));
+        const chunks = once(() => columnSums(dy));
+        const perSample = once(() => ({ sums: sum(chunks().sums, 1), products: sum(chunks().products, 1) }));
         const parameterGrad = (of: 'sums' | 'products'): Tensor =>
           scale ? sum(mul(perSample()[of], add(inF32(scale), 1)), 0) : sum(chunks()[of], [0, 1]);
         const scaleGrad = (): Tensor => {
@@ -200,6 +193,7 @@ const modulatedLayerNorm = defineOp(
   },
 );
 
+/** Options of rmsNorm. */
 export interface RmsNormOptions {
   /** Added to the mean square. Default 1e-6. */
   readonly eps?: number;

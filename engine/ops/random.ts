@@ -5,6 +5,7 @@ import { defineOp, dispatch } from '../tensor/op.js';
 import { checkShape, formatShape, type Shape } from '../tensor/shape.js';
 import { empty, type Tensor } from '../tensor/tensor.js';
 
+/** Options of the random numbers. */
 export interface RandomOptions {
   /** Tells apart draws that share keys and counter, such as two in one captured step. A u32; default 0. */
   readonly stream?: number;

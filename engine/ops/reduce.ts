@@ -8,6 +8,7 @@ import { add, cast, div, equal, exp, expand, inDtype, log, mul, square, sub } fr
 import { reshape } from './shape.js';
 import { reduce } from './sum_to.js';
 
+/** Options of the reductions. */
 export interface ReduceOptions {
   /** Reduced axes stay, with size 1. Default false. */
   readonly keepDims?: boolean;
@@ -67,6 +68,7 @@ export const max = extremum('max');
 /** Smallest value over `axes` (all by default). Equal smallest values share the gradient, as in PyTorch's amin. */
 export const min = extremum('min');
 
+/** Options of variance. */
 export interface VarianceOptions extends ReduceOptions {
   /** Taken off the number of elements in the divisor: 1 gives the unbiased estimate. Default 0. */
   readonly correction?: number;

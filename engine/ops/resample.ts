@@ -83,11 +83,12 @@ export const patchify = defineOp('patchify', (x: Tensor, patch: number) => {
   return [toPatches(x, patch), (dy) => [() => toImage(dy, patch, shape)]];
 });
 
+/** The patches and the image that unpatchify makes of them. */
 export interface UnpatchifyOptions {
   /** Rows and columns of a patch, in pixels. */
   readonly patch: number;
   readonly channels: number;
-  /** Of the image, in pixels. */
+  /** Height and width of the image, in pixels. */
   readonly height: number;
   readonly width: number;
 }

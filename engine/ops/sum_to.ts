@@ -14,7 +14,7 @@ export function reduce(kind: Reduction, x: Tensor, axes: readonly number[], shap
   }, x);
 }
 
-/** `x` summed over the axes along which `shape` is broadcast to reach it: x itself where there are none. Not recorded. */
+/** `x` summed over the axes along which `shape` is broadcast to reach it: x itself where there are none. It is not recorded. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
   const axes = broadcastAxes(shape, x.shape);
   return axes.length === 0 ? x : reduce('sum', x, axes, shape);

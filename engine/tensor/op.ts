@@ -10,7 +10,7 @@ import { type Node, Tensor, type Thunk } from './tensor.js';
 
 type Gradients<R> = R extends Tensor ? Tensor : readonly (Tensor | undefined)[];
 
-/** From the output's gradient (for several outputs: a list, undefined where none arrived) to one thunk for each argument. */
+/** Maps the output's gradient (for several outputs: a list, undefined where none arrived) to one thunk for each argument. */
 export type Pullback<R> = (dy: Gradients<R>) => readonly (Thunk | undefined)[];
 
 /**
@@ -106,5 +106,5 @@ export function dispatch(plan: Plan, buffers: Readonly<Record<string, Tensor | n
     ranges[name] = tensor?.range ?? null;
   }
   if (!device) throw new Error(`${plan.kernel}: a dispatch without tensors`);
-  device.dispatch(plan, ranges, device.opLabel || plan.kernel);
+  device.dispatch(plan, ranges, device.opLabel);
 }

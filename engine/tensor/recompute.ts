@@ -9,8 +9,8 @@ import type { Tensor } from './tensor.js';
  * al. 2016, sublinear memory). `parameters` are the tensors the block reads besides its inputs whose gradients are
  * wanted. The block must give the same values again: random numbers inside repeat, being functions of key and counter.
  */
-export const checkpoint = defineOp(
-  'checkpoint',
+export const recompute = defineOp(
+  'recompute',
   (block: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], parameters: readonly Tensor[] = []) => {
     const { device } = inputs[0]!;
     // No label around the block: the ops inside carry their own and name their own errors.
@@ -20,7 +20,7 @@ export const checkpoint = defineOp(
       (dy) => {
         // One recomputation serves all gradients; it runs when the first of them is wanted.
         let gradients: ReadonlyMap<Tensor, Tensor> | undefined;
-        const recompute = (): ReadonlyMap<Tensor, Tensor> =>
+        const runAgain = (): ReadonlyMap<Tensor, Tensor> =>
           device.withLabel('', () => {
             const leaves = inputs.map((input) => (input.requiresGrad ? input.detach().requireGrad() : input));
             const moving = [...inputs, ...parameters].filter(({ requiresGrad }) => requiresGrad);
@@ -35,7 +35,7 @@ export const checkpoint = defineOp(
             return new Map(moving.map((tensor, i) => [tensor, found[i]!]));
           });
         const gradientOf = (tensor: Tensor) => (): Tensor => {
-          gradients ??= recompute();
+          gradients ??= runAgain();
           return gradients.get(tensor)!;
         };
         return [undefined, ...inputs.map(gradientOf), ...parameters.map(gradientOf)];

@@ -1,4 +1,4 @@
-/** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and checkpoint(). */
+/** Reverse-mode differentiation: the nodes behind tensors, backward(), noGrad() and withGrad(). */
 import { CheckError, check, withPrefix } from '../errors.js';
 import { formatShape, sameShape } from './shape.js';
 import { type Node, Tensor, tensor } from './tensor.js';
@@ -35,6 +35,7 @@ export function setAddGradients(add: (a: Tensor, b: Tensor) => Tensor): void {
   addGradients = add;
 }
 
+/** Options of backward. */
 export interface BackwardOptions {
   /** The gradient of the output, of its shape. Needed unless the output is one element, whose gradient is 1. */
   readonly seed?: Tensor;

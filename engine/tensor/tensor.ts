@@ -2,7 +2,7 @@
 import type { DType } from '../../kernels/kernel.js';
 import type { Device } from '../device/device.js';
 import type { BufferRange } from '../device/encoder.js';
-import type { Storage } from '../device/memory.js';
+import { Storage } from '../device/memory.js';
 import { check } from '../errors.js';
 import { arrayOf, bytesOf, type TypedData, toBytes } from './dtype.js';
 import { checkShape, formatShape, type Shape, sizeOf } from './shape.js';
@@ -17,20 +17,25 @@ export interface Node {
   /** The op's arguments; only tensors among them can receive gradients. */
   readonly inputs: readonly unknown[];
   readonly outputs: readonly Tensor[];
-  /** From the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined: no gradient. */
+  /** Maps the outputs' gradients (undefined where none arrived) to one thunk for each input. Undefined where the op has no gradient. */
   readonly pullback: ((dys: readonly (Tensor | undefined)[]) => readonly (Thunk | undefined)[]) | undefined;
   /** Storages saved for the pullback alone, freed with it. */
   readonly saved: readonly Storage[];
   consumed: boolean;
 }
 
+/**
+ * Values on a device: a shape and an element type over a storage, and for backward() the op that made it. Made by `tensor`,
+ * `empty` and the ops; a view shares the storage of another tensor.
+ */
 export class Tensor {
   readonly shape: Shape;
   /** The op that made this tensor, when a gradient can flow through it. */
   node: Node | undefined;
 
   constructor(
-    readonly device: Device,
+    /** Undefined until a declared tensor is allocated. */
+    private home: Device | undefined,
     readonly storage: Storage,
     shape: Shape,
     readonly dtype: DType,
@@ -40,6 +45,12 @@ export class Tensor {
     readonly offset = 0,
   ) {
     this.shape = Object.freeze([...shape]);
+  }
+
+  /** The device that holds the values. Throws for a tensor that is only declared. */
+  get device(): Device {
+    check(this.home !== undefined, () => `${this} is declared, but not allocated on a device yet`);
+    return this.home;
   }
 
   /** Number of elements. */
@@ -81,6 +92,13 @@ export class Tensor {
     return [...this.shape] as ReturnType<typeof this.dims<N>>;
   }
 
+  /** Gives a tensor that declare() made its memory on a device. The values are anything until they are written. */
+  allocate(device: Device): void {
+    check(!this.home && !this.disposed, () => `allocate(): ${this} has had its memory already`);
+    device.place(this.storage);
+    this.home = device;
+  }
+
   /** Reads the values back; f16 comes as f32. Waits for everything dispatched so far and throws its errors. */
   async data(): Promise<TypedData> {
     check(!this.device.recorder, 'data() reads back inside a captured step; return the tensor and read it after run()');
@@ -119,6 +137,10 @@ export class Tensor {
 
   /** Frees the memory, also of every view of it. A second call does nothing. */
   dispose(): void {
+    if (!this.home) {
+      this.storage.disposed = true;
+      return;
+    }
     check(!this.device.recorder, 'dispose() inside a captured step: the plan owns what is made there');
     check(!this.storage.owner, () => `dispose(): ${this} belongs to a captured step; dispose of the step`);
     this.device.release(this.storage);
@@ -165,6 +187,12 @@ export function empty(device: Device, shape: Shape, dtype: DType = 'f32'): Tenso
     `${device.opLabel || 'empty'} -> ${formatShape(shape)} ${dtype}`,
   );
   return new Tensor(device, storage, shape, dtype);
+}
+
+/** A tensor of which the shape and type are known, but no device yet: Tensor.allocate() gives it one. `label` is for reports. */
+export function declare(shape: Shape, dtype: DType, label: string): Tensor {
+  checkShape(shape);
+  return new Tensor(undefined, new Storage(bytesOf(dtype, sizeOf(shape)), label), shape, dtype);
 }
 
 /** `empty` on the same device, by default with the same shape and dtype. */

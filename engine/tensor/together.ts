@@ -3,6 +3,7 @@ import type { Device } from '../device/device.js';
 import { Storage } from '../device/memory.js';
 import { check } from '../errors.js';
 import { assign } from '../ops/elementwise.js';
+import { owning } from '../owning.js';
 import { type Shape, sizeOf } from './shape.js';
 import { Tensor, tensor } from './tensor.js';
 
@@ -21,7 +22,7 @@ export function zerosTogether(device: Device, shapes: readonly Shape[]): Tensor[
   const sizes = shapes.map((shape) => 4 * sizeOf(shape));
   const bytes = sizes.reduce((sum, size) => sum + placeAfter(size), 0);
   if (bytes > device.limits.maxStorageBufferBindingSize) return null;
-  // Not in the scope at hand: what lives on there are the parts.
+  // The whole stays out of the scope at hand: what lives on there are the parts.
   const { result: whole } = device.collect(() => tensor(device, new Float32Array(bytes / 4)).storage);
   let start = 0;
   const parts = shapes.map((shape, i) => {
@@ -44,16 +45,13 @@ export function moveTogether(tensors: readonly Tensor[]): void {
     check(each.dtype === 'f32' && !each.node, () => `moveTogether: expected leaves of f32, found ${each}`);
     check(!each.storage.whole && each.offset === 0, () => `moveTogether: ${each} lies together with others already`);
   }
-  const parts = first.device.collect(() =>
-    zerosTogether(
-      first.device,
-      tensors.map(({ shape }) => shape),
-    ),
-  ).result;
-  for (const [i, part] of (parts ?? []).entries()) {
-    assign(part, tensors[i]!);
-    first.device.move(tensors[i]!.storage, part.storage);
-  }
+  const shapes = tensors.map(({ shape }) => shape);
+  owning((own) => {
+    // The parts stay out of the scope at hand: they become the storages of the tensors.
+    const { result: parts } = first.device.collect(() => zerosTogether(first.device, shapes)?.map(own) ?? []);
+    for (const [i, part] of parts.entries()) assign(part, tensors[i]!);
+    for (const [i, part] of parts.entries()) first.device.move(tensors[i]!.storage, part.storage);
+  });
 }
 
 /** The buffer of parts that are all of those that were made together, in order, as one tensor [elements]; otherwise null. */

@@ -111,6 +111,7 @@ export async function measureKernels(device: Device): Promise<KernelTrial[]> {
   return trials;
 }
 
+/** The kernels that were chosen in the trials, by class. */
 export const choicesOf = (trials: readonly KernelTrial[]): KernelChoices =>
   Object.fromEntries(trials.map(({ shapeClass, chosen }) => [shapeClass, chosen]));
 

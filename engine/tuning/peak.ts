@@ -41,7 +41,7 @@ export async function measurePeaks(device: Device): Promise<Peaks> {
 async function bestTime(device: Device, plan: Plan, storages: Readonly<Record<string, Storage>>): Promise<number> {
   const buffers: Record<string, BufferRange> = {};
   for (const [name, storage] of Object.entries(storages)) buffers[name] = { storage, offset: 0, bytes: storage.bytes };
-  const step = await capture(device, () => device.dispatch(plan, buffers, plan.kernel));
+  const step = await capture(device, () => device.dispatch(plan, buffers));
   const time = async (): Promise<number> => {
     if (device.features.timestamps) return (await step.profile())[0]! / 1e9;
     const start = performance.now();

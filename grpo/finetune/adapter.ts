@@ -1,15 +1,12 @@
 /** Adapters of files and of checkpoints as the weights of a model that learns. */
 import { ModelFileError } from '../../models/files/errors.js';
-import { type LoraComponent, readLora } from '../../models/lora/lora_files.js';
-import type { PipelineKind } from '../../models/pipeline/pipeline.js';
+import { readLora } from '../../models/lora/load_lora.js';
+import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { UsageError } from './errors.js';
 import type { LoadedModel } from './policy.js';
 import type { RunFolder } from './run/folder.js';
-
-/** The part of a pipeline whose layers are adapted, as files name it. */
-export const componentOf = (kind: PipelineKind): LoraComponent => (kind === 'sd1' ? 'unet' : 'transformer');
 
 /**
  * Overwrites the model's fresh adapter with a file's. Throws a UsageError where the model has none, a ModelFileError where the
@@ -17,7 +14,8 @@ export const componentOf = (kind: PipelineKind): LoraComponent => (kind === 'sd1
  */
 export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<void> {
   if (!lora) throw new UsageError(`${path}: every weight learns (lora: null), there is no adapter that could begin so`);
-  const file = await readLora(path, pipeline.network, { component: componentOf(pipeline.kind) });
+  const { component } = pipelineKinds[pipeline.kind];
+  const file = await readLora(path, pipeline.parameters, { component });
   const problems = [...file.values.keys()]
     .filter((name) => !lora.modules.some((module) => module.name === name))
     .map((name) => `${name} is adapted, expected only the layers that lora.targets names`);

@@ -27,7 +27,7 @@ export interface DeviceChoice {
  * tables know what is fast. Throws a UsageError for kernels that are unknown.
  */
 export async function openDevice({ device: name, kernels }: DeviceChoice = {}): Promise<Device> {
-  const device = await Device.create({ name, quiet: true });
+  const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
     const named = process.env.WINNOW_KERNELS;
     const stored = kernels ?? storedKernels(device.info);
@@ -69,7 +69,7 @@ export interface Tuning {
 
 /** Measures the kernels on an adapter anew and keeps the choice, which openDevice() takes from now on. */
 export async function tune({ device: name }: Pick<DeviceChoice, 'device'> = {}): Promise<Tuning> {
-  const device = await Device.create({ name, quiet: true });
+  const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
     const trials = await measureKernels(device);
     const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));

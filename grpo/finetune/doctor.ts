@@ -70,7 +70,7 @@ export async function diagnose(): Promise<{ report: DoctorReport; error?: NoAdap
   };
   let device: Device;
   try {
-    device = await Device.create({ quiet: true });
+    device = await Device.create({ provideDriver: true, quiet: true });
   } catch (error) {
     if (error instanceof NoAdapterError) return { report: { ...host, warnings: [] }, error };
     throw error;

@@ -12,9 +12,10 @@ import {
   type PictureSamplerOptions,
 } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
-import { equalParts } from '../rollout/batches.js';
+import { equalChunks } from '../rollout/chunks.js';
 import type { Picture } from '../rollout/pictures.js';
-import { samplesAtOnce } from '../rollout/stages.js';
+import { stagesOf } from '../rollout/stages.js';
+import { samplesAtOnce } from '../rollout/turns.js';
 import { DivergedError } from '../trainer.js';
 import { withTotal } from './run/metrics.js';
 import { type Session, weightsOf } from './session.js';
@@ -83,9 +84,8 @@ async function withSampler<R>(
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
-  const { sampler: given, grpo } = config;
-  const most = samplesAtOnce({ latentShape: model.latentShape, keep: grpo.keep, batch: given.batch });
-  const { size: batch } = equalParts(pictures, most);
+  const most = samplesAtOnce({ latentShape: model.latentShape, stages: stagesOf(config), batch: config.sampler.batch });
+  const { size: batch } = equalChunks(pictures, most);
   const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {
     return await body(sampler, batch);

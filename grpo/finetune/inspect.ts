@@ -1,6 +1,7 @@
 /** How rewards spread in one full group, in a uniform half of it, and in the half of largest variance (the paper's figure 1). */
 import { momentsOf } from '../learning/advantage.js';
 import { Rollout } from '../rollout/rollout.js';
+import { wholeGroup } from '../rollout/stages.js';
 import { Trajectories } from '../rollout/trajectories.js';
 import { optimalVarianceSubset, uniformSubset } from '../rollout/variance_filter.js';
 import { transitionsOf } from '../sampling/transitions.js';
@@ -109,15 +110,11 @@ async function drawGroup(
     onStep,
   }: { readonly prompt: Prompt; readonly n: number; readonly seed: number } & Pick<InspectOptions, 'onStep'>,
 ): Promise<readonly number[]> {
-  const { steps, kind, noise, guidance, same_latent: sameLatent } = config.sampler;
-  const transitions = transitionsOf(model.schedule(steps, kind), {
-    kind,
-    noise,
-    stochasticEnd: config.grpo.train_last_step,
-  });
-  const store = new Trajectories(model, { slots: n, steps, groups: 1 });
-  const options = { transitions, keep: [n], pruneAt: [], prune: 'none', guidance, sameLatent, seed } as const;
-  const rollout = await Rollout.create(model, store, rewards, options);
+  const { sampler, grpo } = config;
+  const { steps } = sampler;
+  const transitions = transitionsOf(model.schedule(steps, sampler.kind), sampler, grpo);
+  const store = Trajectories.create(model, { slots: n, groups: 1, transitions });
+  const rollout = await Rollout.create(model, store, rewards, { sampler, grpo: wholeGroup(n), seed });
   store.encode([prompt.prompt]);
   const [group] = await rollout.sample([prompt], 0, {
     ...(onStep && { onStep: ({ step }) => onStep(n, step, steps) }),

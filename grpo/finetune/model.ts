@@ -3,13 +3,15 @@ import { mkdir, rm } from 'node:fs/promises';
 import { writing } from '../../engine/files.js';
 import { Device } from '../../engine/index.js';
 import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
-import { loadLora, type SaveLoraOptions, saveLora } from '../../models/lora/lora_files.js';
+import { loadLora } from '../../models/lora/load_lora.js';
+import { type SaveLoraOptions, saveLora } from '../../models/lora/save_lora.js';
+import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline/pipeline.js';
 import { defaultNoise, defaults, type RunConfig } from '../config.js';
 import type { PictureSamplerOptions } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
 import type { TransitionOptions } from '../sampling/transitions.js';
-import { componentOf, initAdapter, readRunWeights } from './adapter.js';
+import { initAdapter, readRunWeights } from './adapter.js';
 import { loadConfig } from './config/file.js';
 import { openDevice } from './device.js';
 import { drawJobs, evaluationSampling } from './drawing.js';
@@ -66,7 +68,6 @@ export interface SampleOptions {
   readonly onStep?: ((done: number, step: number, steps: number) => void) | undefined;
 }
 
-const usualGuidance = { sd1: 7.5, sd3: 4.5, dit: 4 } as const;
 const usualSteps = 28;
 
 /** What a model is made of. */
@@ -138,7 +139,7 @@ export class Model {
     { format = 'diffusers', dtype = 'f32' }: Partial<Pick<SaveLoraOptions, 'format'>> & { dtype?: 'f32' | 'f16' } = {},
   ): Promise<string> {
     const { policy } = this.learning;
-    const component = componentOf(this.pipeline.kind);
+    const { component } = pipelineKinds[this.pipeline.kind];
     const type = dtype === 'f16' ? 'F16' : 'F32';
     const { lora } = policy;
     if (lora)
@@ -203,7 +204,10 @@ async function loadParts(
   }
   if (options.lora === undefined) {
     const pipeline = await loadPipeline(device, modelFolder(source), { storage: options.weights ?? 'f16' });
-    if (adapter !== undefined) await loadLora(adapter, pipeline.network, { component: componentOf(pipeline.kind) });
+    if (adapter !== undefined) {
+      const { component } = pipelineKinds[pipeline.kind];
+      await loadLora(adapter, pipeline.parameters, { component });
+    }
     return {
       generator: frozenModel(pipeline, options),
       pipeline,
@@ -235,9 +239,6 @@ function configOf(
 
 /** How a model of a kind draws where nothing else is said. */
 function usualOf({ kind }: Pick<Pipeline, 'kind'>): Pick<Parts, 'usual' | 'rollout'> {
-  const step = kind === 'sd3' ? 'flow-sde' : 'ddim';
-  return {
-    usual: { steps: usualSteps, guidance: usualGuidance[kind] },
-    rollout: { kind: step, noise: defaultNoise[step] },
-  };
+  const { guidance, step } = pipelineKinds[kind];
+  return { usual: { steps: usualSteps, guidance }, rollout: { kind: step, noise: defaultNoise[step] } };
 }

@@ -2,6 +2,7 @@
 import { CheckError, type Device, type Tensor } from '../../engine/index.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
+import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline/pipeline.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
@@ -27,7 +28,7 @@ export function scheduleOf(
   steps: number,
   step?: StepKind,
 ): NoiseSchedule {
-  if (kind === 'sd3') {
+  if (pipelineKinds[kind].prediction === 'flow') {
     const make = step === 'dance' ? shiftedLinearSchedule : flowMatchSchedule;
     return { kind: 'flow', levels: make(steps, Number(scheduler.shift ?? 1)) };
   }
@@ -95,10 +96,10 @@ export function frozenModel(
 ): GenerativeModel {
   const { device, kind, vae, latentChannels } = pipeline;
   const side = latentSide(pipeline, resolution);
-  const forward = { checkpoint: checkpointing };
+  const forward = { recompute: checkpointing };
   return {
     device,
-    kind: kind === 'sd3' ? 'flow' : 'diffusion',
+    kind: pipelineKinds[kind].prediction,
     latentShape: [latentChannels, side, side],
     pictureSize: [side * vae.factor, side * vae.factor],
     schedule: (steps, step) => scheduleOf(pipeline, steps, step),
@@ -119,11 +120,11 @@ function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: numb
 }
 
 function adapterOf(
-  { network }: Pipeline,
+  { parameters }: Pipeline,
   { rank, alpha, targets }: NonNullable<RunConfig['lora']>,
   seed: number,
 ): Lora {
-  return Lora.inject(network, { targets: targetsNamed(targets, network.linears.keys()), rank, alpha, seed });
+  return Lora.inject(parameters, { targets: targetsNamed(targets, parameters.linears.keys()), rank, alpha, seed });
 }
 
 /** An adapter's tensors under PEFT's names. */
@@ -136,12 +137,12 @@ export const adapterTensors = ({ modules }: Lora): Map<string, Tensor> =>
   );
 
 /** The network's own weights that learn: all, or those that are named. They must be kept in f32, as vectors always are. */
-function networkTensors({ network }: Pipeline, names?: readonly string[]): Map<string, Tensor> {
+function networkTensors({ parameters: { all } }: Pipeline, names?: readonly string[]): Map<string, Tensor> {
   for (const end of names ?? []) {
-    if (!network.all.some(({ name }) => isTarget(name, [end])))
-      throw new CheckError(`train.weights: none of the network's ${network.all.length} weights is named ${end}`);
+    if (!all.some(({ name }) => isTarget(name, [end])))
+      throw new CheckError(`train.weights: none of the network's ${all.length} weights is named ${end}`);
   }
-  const chosen = network.all.filter(({ name }) => !names || isTarget(name, names));
+  const chosen = all.filter(({ name }) => !names || isTarget(name, names));
   const half = chosen.find(({ tensor }) => tensor.dtype !== 'f32');
   if (half) throw new CheckError(`train.weights: ${half.name} is kept in f16; training it needs model.weights f32`);
   return new Map(chosen.map(({ name, tensor }): [string, Tensor] => [name, tensor.requireGrad()]));

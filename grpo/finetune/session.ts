@@ -1,5 +1,6 @@
 /** What a run works with: its configuration, model, prompts and rewards, all checked before anything is done. */
 import { type Device, scope } from '../../engine/index.js';
+import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
@@ -65,8 +66,7 @@ export async function joinSession(
   const { config, device, model, prompts, rewards } = given;
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
-  // The prompts of a DiT are names or numbers of classes, which only the model knows.
-  if (model.pipeline.kind === 'dit') await preparing(async () => checkClasses(model, all));
+  if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
   const loaded: Reward[] = [];
   const close = (): void => {
     for (const reward of loaded) reward.dispose?.();

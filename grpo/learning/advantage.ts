@@ -1,5 +1,6 @@
 /** Advantages of a group's samples from their final rewards (GRPO; Pro-GRPO eq. 5 and 18). */
 import { check } from '../../engine/errors.js';
+import type { GrpoConfig } from '../config.js';
 
 /** Mean and standard deviation, in double precision. */
 export interface Moments {
@@ -23,33 +24,42 @@ export function momentsOf(values: readonly number[], correction: 0 | 1 = 0): Mom
 export const standardise = (value: number, { mean, std }: Moments, eps: number): number =>
   std === 0 ? 0 : (value - mean) / (std + eps);
 
-export interface AdvantageOptions {
-  /** Added to the deviation. Default 1e-4: Flow-GRPO's. */
-  readonly eps?: number;
-  /** Advantages are clamped to plus and minus this. Default 5. */
-  readonly max?: number;
-  /** The deviation of all groups' rewards together instead of each group's own; the mean stays the group's. Default false. */
-  readonly globalStd?: boolean;
+/**
+ * The keys that decide, with defaults of their own: 1e-4 is added to the deviation as in Flow-GRPO, advantages are clamped to
+ * plus and minus 5, and deviations are each group's own.
+ */
+export interface AdvantageOptions
+  extends Readonly<Partial<Pick<GrpoConfig, 'advantage_eps' | 'advantage_max' | 'global_std'>>> {
   /** 1 divides by n - 1, as DanceGRPO does. Default 0: the population's deviation. */
   readonly correction?: 0 | 1;
+  /** For each group the rewards that its mean and deviation are of. Default: those of its samples. */
+  readonly baselines?: readonly (readonly number[])[];
 }
 
 /**
- * Advantages (R - mean) / (std + eps) of the samples of each group, with the group's mean, clamped. A group of one, or of
- * equal rewards, has advantages 0. A reward that is not finite has advantage 0 and counts in no mean or deviation.
+ * Advantages (R - mean) / (std + eps) of the samples of each group, with the group's mean, clamped. With `global_std` the
+ * deviation is that of all groups' rewards together. A group of one, or of equal rewards, has advantages 0. Refuses a
+ * reward that is not finite: lost samples have left their group before.
  */
 export function groupAdvantages(
   groups: readonly (readonly number[])[],
-  { eps = 1e-4, max = 5, globalStd = false, correction = 0 }: AdvantageOptions = {},
+  {
+    advantage_eps: eps = 1e-4,
+    advantage_max: max = 5,
+    global_std: globalStd = false,
+    correction = 0,
+    baselines = groups,
+  }: AdvantageOptions = {},
 ): number[][] {
   check(eps >= 0 && max > 0, `advantages: expected eps >= 0 and max > 0, found ${eps} and ${max}`);
-  const finite = groups.map((rewards) => rewards.filter(Number.isFinite));
-  const all = globalStd ? momentsOf(finite.flat(), correction).std : undefined;
+  for (const [g, rewards] of groups.entries()) {
+    const wrong = rewards.find((reward) => !Number.isFinite(reward));
+    check(wrong === undefined, `advantages: expected finite rewards, found ${wrong} in group ${g}`);
+  }
+  const all = globalStd ? momentsOf(baselines.flat(), correction).std : undefined;
   return groups.map((rewards, g) => {
-    const own = momentsOf(finite[g]!, correction);
+    const own = momentsOf(baselines[g]!, correction);
     const moments = { mean: own.mean, std: all ?? own.std };
-    return rewards.map((reward) =>
-      Number.isFinite(reward) ? Math.min(Math.max(standardise(reward, moments, eps), -max), max) : 0,
-    );
+    return rewards.map((reward) => Math.min(Math.max(standardise(reward, moments, eps), -max), max));
   });
 }

@@ -12,6 +12,7 @@ import {
   backward,
   capture,
   concat,
+  type Device,
   EMA,
   emaDecay,
   full,
@@ -25,35 +26,20 @@ import {
   reshape,
   type Step,
   type Tensor,
-  tensor,
   zeros,
   zerosTogether,
 } from '../../engine/index.js';
-import type { KLForm } from '../config.js';
+import { type Own, owning } from '../../engine/owning.js';
+import type { GrpoConfig, SamplerConfig, TrainConfig } from '../config.js';
 import type { GenerativeModel } from '../model.js';
 import type { Trajectories } from '../rollout/trajectories.js';
 import { guided } from '../sampling/sampler.js';
-import type { Transition } from '../sampling/transitions.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
 
 export interface LearnerOptions {
-  readonly transitions: readonly Transition[];
-  readonly guidance: number;
-  readonly detachUnconditional: boolean;
-  readonly clip: number;
-  /** Weight of the divergence from the reference; 0 saves its forward. */
-  readonly kl: number;
-  readonly klForm: KLForm;
-  /** Steps of trajectories in one forward and backward. */
-  readonly microBatch: number;
-  readonly lr: number;
-  readonly weightDecay: number;
-  readonly betas: readonly [number, number];
-  /** AdamW's. */
-  readonly eps: number;
-  readonly gradNorm: number;
-  /** Decay of the moving average; 0 for none. */
-  readonly ema: number;
+  readonly sampler: Pick<SamplerConfig, 'guidance' | 'detach_unconditional'>;
+  readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form'>;
+  readonly train: Pick<TrainConfig, 'micro_batch' | 'lr' | 'weight_decay' | 'betas' | 'eps' | 'grad_norm' | 'ema'>;
 }
 
 /** One step of a trajectory that is trained on. */
@@ -92,11 +78,18 @@ const averages = [
   'ratioMean',
 ] as const;
 
-/** The inputs of a micro-batch, each [micro-batch]. */
+/** The inputs of a micro-batch, a row for each of its steps of trajectories. */
 interface Inputs {
-  readonly slots: Tensor;
-  readonly steps: Tensor;
+  /** u32 [N]: rows of the store, those of the latents before the step. */
+  readonly stored: Tensor;
+  /** u32 [N]: rows of the prompts' conditions. */
   readonly conditions: Tensor;
+  /** f32 [N], as all that follow: what the network was fed. */
+  readonly timesteps: Tensor;
+  /** f32 [N, 5]: the transition that was drawn from. */
+  readonly coefficients: Tensor;
+  /** The divergence's factors; 0 for a step without noise. */
+  readonly klFactors: Tensor;
   readonly advantages: Tensor;
   readonly shares: Tensor;
 }
@@ -105,6 +98,7 @@ export class Learner {
   private constructor(
     readonly optimizer: AdamW,
     readonly ema: EMA | undefined,
+    private readonly store: Trajectories,
     private readonly options: LearnerOptions,
     private readonly inputs: Inputs,
     private readonly sums: Tensor,
@@ -114,65 +108,55 @@ export class Learner {
     private readonly applyStep: Step<void>,
   ) {}
 
-  static async create(model: GenerativeModel, store: Trajectories, options: LearnerOptions): Promise<Learner> {
+  /** Captures the learning from the trajectories of `store`, by its transitions. */
+  static create(model: GenerativeModel, store: Trajectories, options: LearnerOptions): Promise<Learner> {
     const { device, trainable } = model;
-    const { microBatch, lr, weightDecay, betas, eps, gradNorm, kl } = options;
-    check(
-      Number.isInteger(microBatch) && microBatch > 0,
-      `train.micro_batch: expected at least 1, found ${microBatch}`,
-    );
-    check(
-      kl === 0 || model.reference !== undefined,
-      'grpo.kl: a divergence needs a reference policy, so an adapter (lora)',
-    );
-    const parameters = [...trainable.values()];
-    const optimizer = new AdamW(parameters, { lr, weightDecay, betas, eps, maxGradNorm: gradNorm });
-    const ema = options.ema > 0 ? new EMA(parameters, { decay: options.ema }) : undefined;
-    const numbers = (dtype: 'u32' | 'f32'): Tensor => zeros(device, [microBatch], dtype);
-    const inputs: Inputs = {
-      slots: numbers('u32'),
-      steps: numbers('u32'),
-      conditions: numbers('u32'),
-      advantages: numbers('f32'),
-      shares: numbers('f32'),
-    };
-    const shapes = parameters.map(({ shape }) => shape);
-    const gradients = zerosTogether(device, shapes) ?? shapes.map((shape) => zeros(device, shape));
-    const [sums, deviation] = [zeros(device, [averages.length]), zeros(device, [1])];
-    const accumulateStep = await capture(device, () => {
-      const { loss, parts, ratioDeviation } = lossOf(model, store, options, inputs);
-      const found = backward(loss, parameters);
-      for (const [i, gradient] of found.entries()) accumulate(gradients[i]!, gradient);
-      noGrad(() => {
-        accumulate(
-          sums,
-          concat(
-            averages.map((name) => reshape(parts[name], [1])),
-            0,
-          ),
-        );
-        assign(deviation, maximum(deviation, reshape(ratioDeviation, [1])));
+    const { grpo, train } = options;
+    return owning(async (own) => {
+      check(
+        Number.isInteger(train.micro_batch) && train.micro_batch > 0,
+        `train.micro_batch: expected at least 1, found ${train.micro_batch}`,
+      );
+      check(
+        grpo.kl === 0 || model.reference !== undefined,
+        'grpo.kl: a divergence needs a reference policy, so an adapter (lora)',
+      );
+      const parameters = [...trainable.values()];
+      const optimizer = own(whole(device, () => optimizerOf(parameters, train)));
+      const ema = train.ema > 0 ? own(whole(device, () => new EMA(parameters, { decay: train.ema }))) : undefined;
+      const inputs = makeInputs(device, train.micro_batch, own);
+      const shapes = parameters.map(({ shape }) => shape);
+      const gradients = zerosTogether(device, shapes)?.map(own) ?? shapes.map((shape) => own(zeros(device, shape)));
+      const [sums, deviation] = [own(zeros(device, [averages.length])), own(zeros(device, [1]))];
+      const accumulateStep = own(
+        await capture(device, () => {
+          const { loss, terms, ratioDeviation } = lossOf(model, store, options, inputs);
+          const found = backward(loss, parameters);
+          for (const [i, gradient] of found.entries()) accumulate(gradients[i]!, gradient);
+          noGrad(() => {
+            const values = averages.map((name) => reshape(terms[name], [1]));
+            accumulate(sums, concat(values, 0));
+            assign(deviation, maximum(deviation, reshape(ratioDeviation, [1])));
+          });
+        }),
+      );
+      const applyStep = await capture(device, () => {
+        optimizer.step(gradients);
+        ema?.update();
+        for (const each of [...gradients, sums, deviation]) assign(each, zeros(device, each.shape));
       });
+      return new Learner(optimizer, ema, store, options, inputs, sums, deviation, gradients, accumulateStep, applyStep);
     });
-    const applyStep = await capture(device, () => {
-      optimizer.step(gradients);
-      ema?.update();
-      for (const each of [...gradients, sums, deviation]) assign(each, zeros(device, each.shape));
-    });
-    return new Learner(optimizer, ema, options, inputs, sums, deviation, gradients, accumulateStep, applyStep);
   }
 
   /** Adds the gradients of the rows' mean loss, where `total` rows make the mean: those left out count as rows of loss 0. */
   async accumulate(rows: readonly TrainingRow[], total: number): Promise<LearningReport> {
     const { inputs, sums, deviation } = this;
-    const size = inputs.slots.size;
+    const size = inputs.stored.size;
     for (let start = 0; start < rows.length; start += size) {
       // The last micro-batch is filled up with its first row, of share 0.
       const batch = Array.from({ length: size }, (_, i) => rows[start + i] ?? rows[start]!);
-      inputs.slots.write(batch.map(({ slot }) => slot));
-      inputs.steps.write(batch.map(({ step }) => step));
-      inputs.conditions.write(batch.map(({ condition }) => condition));
-      inputs.advantages.write(batch.map(({ advantage }) => advantage));
+      this.writeRows(batch);
       inputs.shares.write(batch.map((_, i) => (start + i < rows.length ? 1 / total : 0)));
       this.accumulateStep.run();
     }
@@ -183,9 +167,22 @@ export class Learner {
     return { ...report, ratioDeviation: await deviation.item() } as unknown as LearningReport; // every name of `averages`
   }
 
+  private writeRows(rows: readonly TrainingRow[]): void {
+    const { inputs, store, options } = this;
+    const transitions = rows.map(({ step }) => store.transitions[step]!);
+    inputs.stored.write(rows.map(({ slot, step }) => store.row(step, slot)));
+    inputs.conditions.write(rows.map(({ condition }) => condition));
+    inputs.timesteps.write(transitions.map(({ timestep }) => timestep));
+    inputs.coefficients.write(packGaussianCoefficients(transitions.map(({ step }) => step)));
+    inputs.klFactors.write(
+      transitions.map(({ step, interval }) => (step.std > 0 ? klFactor(options.grpo.kl_form, step, interval) : 0)),
+    );
+    inputs.advantages.write(rows.map(({ advantage }) => advantage));
+  }
+
   /** Takes the optimizer's step number `count` (0-based) and clears the gradients. Returns their norm before clipping. */
   async apply(count: number): Promise<number> {
-    this.ema?.decay.write([emaDecay(count, this.options.ema)]);
+    this.ema?.decay.write([emaDecay(count, this.options.train.ema)]);
     this.applyStep.run();
     return this.optimizer.gradNorm.item();
   }
@@ -198,50 +195,64 @@ export class Learner {
   }
 }
 
+function optimizerOf(parameters: readonly Tensor[], train: LearnerOptions['train']): AdamW {
+  const { lr, weight_decay: weightDecay, betas, eps, grad_norm: maxGradNorm } = train;
+  return new AdamW(parameters, { lr, weightDecay, betas, eps, maxGradNorm });
+}
+
+/** What `make` makes of several tensors; where it throws, none of them is left. */
+function whole<R>(device: Device, make: () => R): R {
+  const { result, made } = device.collect(make);
+  device.keep(made);
+  return result;
+}
+
+function makeInputs(device: Device, rows: number, own: Own): Inputs {
+  const numbers = (dtype: 'u32' | 'f32', ...shape: readonly number[]): Tensor => own(zeros(device, shape, dtype));
+  return {
+    stored: numbers('u32', rows),
+    conditions: numbers('u32', rows),
+    timesteps: numbers('f32', rows),
+    coefficients: numbers('f32', rows, gaussianColumns),
+    klFactors: numbers('f32', rows),
+    advantages: numbers('f32', rows),
+    shares: numbers('f32', rows),
+  };
+}
+
 interface Loss {
   readonly loss: Tensor;
-  readonly parts: Readonly<Record<(typeof averages)[number], Tensor>>;
+  readonly terms: Readonly<Record<(typeof averages)[number], Tensor>>;
   readonly ratioDeviation: Tensor;
 }
 
 /** The share of a micro-batch in the update's loss. */
-function lossOf(model: GenerativeModel, store: Trajectories, options: LearnerOptions, inputs: Inputs): Loss {
-  const { transitions, guidance: scale, detachUnconditional: detached, clip, kl, klForm } = options;
+function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: LearnerOptions, inputs: Inputs): Loss {
   const { device, predict } = model;
-  const { slots, steps, conditions, advantages, shares } = inputs;
-  const given = noGrad(() => {
-    const before = add(slots, mul(steps, store.size.slots));
+  const { stored, conditions, timesteps, coefficients, klFactors, advantages, shares } = inputs;
+  const scale = sampler.guidance;
+  const { latents, next, oldLogProb, condition, unconditional } = noGrad(() => {
     const none = full(device, conditions.shape, store.unconditional, 'u32');
-    const column = (values: readonly number[]): Tensor => indexSelect(tensor(device, values), steps);
-    const coefficients = packGaussianCoefficients(transitions.map(({ step }) => step));
     return {
-      latents: indexSelect(store.latents, before),
-      next: indexSelect(store.latents, add(before, store.size.slots)),
-      oldLogProb: indexSelect(store.logProbs, before),
-      timesteps: column(transitions.map(({ timestep }) => timestep)),
-      coefficients: indexSelect(tensor(device, coefficients, [transitions.length, gaussianColumns]), steps),
-      condition: store.conditions.map((part) => indexSelect(part, conditions)),
-      unconditional: scale === 1 ? [] : store.conditions.map((part) => indexSelect(part, none)),
-      klFactors: kl > 0 ? column(klFactors(transitions, klForm)) : undefined,
+      latents: indexSelect(store.latents, stored),
+      next: indexSelect(store.latents, add(stored, store.options.slots)),
+      oldLogProb: indexSelect(store.logProbs, stored),
+      condition: store.conditions.map((rows) => indexSelect(rows, conditions)),
+      unconditional: scale === 1 ? [] : store.conditions.map((rows) => indexSelect(rows, none)),
     };
   });
-  const { latents, next, oldLogProb, timesteps, coefficients, condition, unconditional, klFactors: factors } = given;
-  const predicted = (isReference: boolean): Tensor =>
-    guided(predict, latents, timesteps, condition, { scale, unconditional, detached: detached && !isReference });
-  const prediction = predicted(false);
+  const predicted = (detached: boolean): Tensor =>
+    guided(predict, latents, timesteps, condition, { scale, unconditional, detached });
+  const prediction = predicted(sampler.detach_unconditional);
   const [logProb] = gaussianLogProb(prediction, latents, next, coefficients);
-  const { loss, diagnostics } = policyLoss(logProb, oldLogProb, advantages, { clip, shares });
+  const { loss, diagnostics } = policyLoss(logProb, oldLogProb, advantages, { clip: grpo.clip, shares });
   const { ratioDeviation, ...others } = diagnostics;
-  if (!factors) return { loss, parts: { policyLoss: loss, kl: zeros(device, []), ...others }, ratioDeviation };
-  const reference = noGrad(() => model.reference!(() => predicted(true)));
-  const divergence = referenceKL(prediction, reference, factors, shares);
+  if (grpo.kl === 0) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, ratioDeviation };
+  const reference = noGrad(() => model.reference!(() => predicted(false)));
+  const divergence = referenceKL(prediction, reference, klFactors, shares);
   return {
-    loss: add(loss, mul(divergence, kl)),
-    parts: { policyLoss: loss, kl: divergence, ...others },
+    loss: add(loss, mul(divergence, grpo.kl)),
+    terms: { policyLoss: loss, kl: divergence, ...others },
     ratioDeviation,
   };
 }
-
-/** The factor of each step; 0 for one without noise, which is not trained. */
-const klFactors = (transitions: readonly Transition[], form: KLForm): number[] =>
-  transitions.map(({ step, interval }) => (step.std > 0 ? klFactor(form, step, interval) : 0));

@@ -1,23 +1,24 @@
 /** Which steps of a trajectory are trained. */
 import { check } from '../../engine/errors.js';
+import type { GrpoConfig, SamplerConfig } from '../config.js';
 import { randomOrder } from '../random.js';
 
-export interface TimestepOptions {
-  /** Denoising steps of the rollout, T. */
-  readonly steps: number;
-  /** Share of the trainable steps that is used, rounded down, at least one. Default 1. */
-  readonly fraction?: number;
-  /**
-   * Whether the last step is trainable. Its noise is tiny, so that its likelihood is steep: Flow-GRPO and DanceGRPO leave it
-   * out, the paper's Table 4 counts it. Default false.
-   */
-  readonly trainLast?: boolean;
-  /** Take the steps from a random order that these numbers fix, one for each trajectory, as DanceGRPO does. */
-  readonly shuffle?: readonly number[];
-}
+/**
+ * The keys that decide. Defaults: every step but the last, whose noise is tiny, so that its likelihood is steep (Flow-GRPO and
+ * DanceGRPO leave it out, the paper's table 4 counts it), in order.
+ */
+export type TimestepOptions = Readonly<
+  Partial<Pick<GrpoConfig, 'timestep_fraction' | 'train_last_step' | 'shuffle_timesteps'>>
+>;
 
-/** How many steps of each trajectory are trained: what trainedSteps() returns for any seed. */
-export function trainedStepCount({ steps, fraction = 1, trainLast = false }: TimestepOptions): number {
+/**
+ * How many steps of each trajectory are trained: `timestep_fraction` of the trainable ones, rounded down, at least one. Throws
+ * where there are none, or for a fraction that is not above 0 and up to 1.
+ */
+export function trainedStepCount(
+  { steps }: Pick<SamplerConfig, 'steps'>,
+  { timestep_fraction: fraction = 1, train_last_step: trainLast = false }: TimestepOptions = {},
+): number {
   const trainable = trainLast ? steps : steps - 1;
   check(
     Number.isInteger(steps) && trainable >= 1,
@@ -27,12 +28,17 @@ export function trainedStepCount({ steps, fraction = 1, trainLast = false }: Tim
   return Math.max(1, Math.floor(trainable * fraction));
 }
 
-/** The 0-based steps of a trajectory that are trained, in training order: the first ones, or those of a random order. */
-export function trainedSteps(options: TimestepOptions): number[] {
-  const count = trainedStepCount(options);
-  const trainable = options.trainLast ? options.steps : options.steps - 1;
-  const order = options.shuffle
-    ? randomOrder(trainable, ...options.shuffle)
-    : Array.from({ length: count }, (_, i) => i);
+/**
+ * The 0-based steps of a trajectory that are trained, in training order: the first ones, or with `shuffle_timesteps` those of
+ * a random order that the seeds fix, one for each trajectory, as DanceGRPO has it.
+ */
+export function trainedSteps(
+  sampler: Pick<SamplerConfig, 'steps'>,
+  grpo: TimestepOptions = {},
+  seeds: readonly number[] = [],
+): number[] {
+  const count = trainedStepCount(sampler, grpo);
+  const trainable = grpo.train_last_step ? sampler.steps : sampler.steps - 1;
+  const order = grpo.shuffle_timesteps ? randomOrder(trainable, ...seeds) : Array.from({ length: count }, (_, i) => i);
   return order.slice(0, count);
 }

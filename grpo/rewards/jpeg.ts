@@ -141,7 +141,7 @@ interface Plane {
   readonly columns: number;
   readonly rows: number;
   readonly divisors: readonly number[];
-  /** Of the Huffman tables. */
+  /** Which of the Huffman tables it takes. */
   readonly table: 0 | 1;
   /** Blocks of a unit, across and down. */
   readonly sampling: 1 | 2;

@@ -87,7 +87,7 @@ export interface CombinedScores {
   /** What is trained on. */
   readonly total: number[];
   /** Raw scores of each reward, by name. */
-  readonly parts: Readonly<Record<string, number[]>>;
+  readonly byReward: Readonly<Record<string, number[]>>;
 }
 
 /** Several rewards at once. */
@@ -106,17 +106,17 @@ export class CombinedReward {
     if (groups.reduce((sum, size) => sum + size, 0) !== images.length)
       throw new Error(`rewards: groups of ${groups.join(', ')} are not the ${images.length} images given`);
     const results = await Promise.allSettled(this.rewards.map(({ reward }) => scoresOf(reward, images)));
-    const parts: Record<string, number[]> = {};
+    const byReward: Record<string, number[]> = {};
     const total = Array<number>(images.length).fill(0);
     results.forEach((result, r) => {
       if (result.status === 'rejected') throw result.reason;
       const { reward, weight } = this.rewards[r]!;
-      parts[reward.name] = result.value;
+      byReward[reward.name] = result.value;
       this.comparable(result.value, groups).forEach((score, i) => {
         total[i]! += weight * score;
       });
     });
-    return { total, parts };
+    return { total, byReward };
   }
 
   dispose(): void {

@@ -1,8 +1,9 @@
 /** From latents to the pictures that rewards see. */
 import { assignRows, capture, indexSelect, noGrad, type Step, type Tensor, zeros } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import type { GenerativeModel, Prompt } from '../model.js';
 import type { RewardImage } from '../rewards/reward.js';
-import { equalParts, type Parts, placesOf } from './batches.js';
+import { type Chunks, equalChunks, rowsOf } from './chunks.js';
 
 /** A picture that was sampled. */
 export interface Picture extends RewardImage {
@@ -14,39 +15,41 @@ export interface Picture extends RewardImage {
 export const decodedAtOnce = ([, height, width]: GenerativeModel['latentShape']): number =>
   Math.max(1, Math.floor(4096 / (height * width)));
 
-/** Decodes batches of `count` latents, in parts that are captured once. */
+/** Decodes batches of `count` latents, in chunks by a step that is captured once. */
 export class PictureDecoder {
   private constructor(
     /** [count, ...]: what pictures() decodes. The caller writes it. */
     readonly latents: Tensor,
-    private readonly parts: Parts,
-    private readonly places: Tensor,
+    private readonly chunks: Chunks,
+    private readonly chunk: Tensor,
     private readonly decoded: Tensor,
     private readonly step: Step<void>,
   ) {}
 
   /** A decoder of `count` latents, `most` of them at once. */
-  static async create(
+  static create(
     model: GenerativeModel,
     count: number,
     most = decodedAtOnce(model.latentShape),
   ): Promise<PictureDecoder> {
     const { device, latentShape, pictureSize, decode } = model;
-    const parts = equalParts(count, most);
-    const latents = zeros(device, [count, ...latentShape]);
-    const places = zeros(device, [parts.size], 'u32');
-    const decoded = zeros(device, [count, 3, ...pictureSize]);
-    const step = await capture(device, () =>
-      noGrad(() => assignRows(decoded, places, decode(indexSelect(latents, places)))),
-    );
-    return new PictureDecoder(latents, parts, places, decoded, step);
+    return owning(async (own) => {
+      const chunks = equalChunks(count, most);
+      const latents = own(zeros(device, [count, ...latentShape]));
+      const chunk = own(zeros(device, [chunks.size], 'u32'));
+      const decoded = own(zeros(device, [count, 3, ...pictureSize]));
+      const step = await capture(device, () =>
+        noGrad(() => assignRows(decoded, chunk, decode(indexSelect(latents, chunk)))),
+      );
+      return new PictureDecoder(latents, chunks, chunk, decoded, step);
+    });
   }
 
   /** The pictures of the latents, one for each of the prompts. */
   async pictures(prompts: readonly Prompt[]): Promise<Picture[]> {
-    const { parts, places, decoded, step } = this;
-    for (const start of parts.starts) {
-      places.write(placesOf(start, parts));
+    const { chunks, chunk, decoded, step } = this;
+    for (const start of chunks.starts) {
+      chunk.write(rowsOf(start, chunks));
       step.run();
     }
     const values = await decoded.data();
@@ -59,7 +62,7 @@ export class PictureDecoder {
   }
 
   dispose(): void {
-    for (const thing of [this.step, this.latents, this.places, this.decoded]) thing.dispose();
+    for (const thing of [this.step, this.latents, this.chunk, this.decoded]) thing.dispose();
   }
 }
 

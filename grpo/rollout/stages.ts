@@ -1,85 +1,133 @@
-/** What a rollout is to draw, and what follows from it before anything runs: sizes, groups drawn together, memory. */
-import { check } from '../../engine/errors.js';
-import type { Prune } from '../config.js';
-import type { GenerativeModel } from '../model.js';
-import type { Transition } from '../sampling/transitions.js';
+/**
+ * The stages of a group: what the keys grpo.keep, grpo.prune_at and grpo.prune mean. The rollout draws by them, costs are
+ * counted by them, and the plan prints them.
+ */
+import { CheckError } from '../../engine/errors.js';
+import type { GrpoConfig, Prune, SamplerConfig } from '../config.js';
 
-export interface RolloutOptions {
-  readonly transitions: readonly Transition[];
+/** How a selection chooses: by the largest variance of rewards, half lowest and half highest, or without regard to them. */
+export type SelectionRule = 'ovf' | 'extremes' | 'uniform';
+
+/** A selection among the samples of a group. */
+export interface StageSelection {
+  readonly rule: SelectionRule;
+  /** How many samples go on, or are trained after the last step. */
+  readonly count: number;
+  /** The step that only the selected take, by its number from 0; the number of steps where final rewards decide. */
+  readonly step: number;
+}
+
+/** A stretch of sampling in which a group has one size. */
+export interface Stage {
+  readonly size: number;
+  /** Its samples have the network calls of the steps `from` to `to`, `to` excluded. */
+  readonly from: number;
+  readonly to: number;
   /**
-   * Size of a group, then what is kept at each checkpoint, each less than the one before. One count more, and the last
-   * selection is among the final rewards (static filtering, section 4.2).
+   * What is decoded and scored at its end: the clean samples that the last network call implies, or final pictures. In the
+   * last stage these always are.
    */
-  readonly keep: readonly number[];
-  /** 0-based steps of the checkpoints, rising. */
-  readonly pruneAt: readonly number[];
-  readonly prune: Prune;
-  /** Classifier-free guidance; 1 is none. */
-  readonly guidance: number;
-  /** Samples in one network call at most: bounds memory, changes no bit. Default: samplesAtOnce(). */
-  readonly batch?: number | undefined;
-  /** One initial latent for a whole group. Default false. */
-  readonly sameLatent?: boolean;
-  /** Of noise and random selections. */
-  readonly seed: number;
+  readonly scored: 'nothing' | 'previews' | 'finals';
+  /** The selection at its end; absent where all samples go to the training. */
+  readonly selection?: StageSelection;
 }
 
-/** The sizes a group has until its end, and what a last selection keeps. Throws for plans that make no sense. */
-export function stagesOf({ keep, pruneAt, prune, transitions }: Omit<RolloutOptions, 'guidance' | 'seed'>): {
-  readonly sizes: readonly number[];
-  readonly after: number | undefined;
-} {
-  const steps = transitions.length;
-  const falls = keep.every((size, i) => Number.isInteger(size) && size >= 1 && (i === 0 || size < keep[i - 1]!));
-  check(keep.length > 0 && falls, `rollout: expected falling numbers of samples to keep, found [${keep}]`);
-  const rises = pruneAt.every((step, i) => Number.isInteger(step) && step > (pruneAt[i - 1] ?? -1) && step < steps);
-  check(rises, `rollout: expected rising steps below ${steps} to prune at, found [${pruneAt}]`);
-  const extra = keep.length - 1 - pruneAt.length;
-  const allowed = { none: [0], ovf: [0], uniform: [0, 1], 'ovf-after': [1] }[prune];
-  check(
-    allowed.includes(extra) && (prune !== 'none' || keep.length === 1) && (prune !== 'ovf-after' || keep.length === 2),
-    `rollout: pruning by ${prune} at steps [${pruneAt}] does not go with [${keep}] samples`,
+/** The keys that stages follow from. */
+export interface StageConfig {
+  readonly sampler: Readonly<Pick<SamplerConfig, 'steps'>>;
+  readonly grpo: Pick<GrpoConfig, 'prune'> & { readonly [key in 'keep' | 'prune_at']: readonly number[] };
+}
+
+const rules: Readonly<Record<Exclude<Prune, 'none'>, SelectionRule>> = {
+  ovf: 'ovf',
+  'ovf-after': 'ovf',
+  'best-of-n': 'extremes',
+  uniform: 'uniform',
+};
+
+/** The keys of a group that nobody thins. */
+export const wholeGroup = (size: number) =>
+  ({ keep: [size], prune_at: [], prune: 'none' }) satisfies StageConfig['grpo'];
+
+/** The stages of a group, one or more. Throws a CheckError for keys that contradict each other. */
+export function stagesOf(config: StageConfig): Stage[] {
+  const problems = stageProblems(config);
+  if (problems.length > 0) throw new CheckError(problems.map(({ key, message }) => `${key}: ${message}`).join('; '));
+  const { keep, prune_at: at, prune } = config.grpo;
+  const { steps } = config.sampler;
+  return keep.slice(0, at.length + 1).map((size, i): Stage => {
+    const step = at[i] ?? steps;
+    const isLast = i === at.length;
+    const [from, to] = [i === 0 ? 0 : at[i - 1]! + 1, isLast ? steps : step + 1];
+    if (prune === 'none') return { size, from, to, scored: 'finals' };
+    const count = keep[i + 1];
+    const selection = count === undefined ? {} : { selection: { rule: rules[prune], count, step } };
+    return { size, from, to, scored: isLast ? 'finals' : prune === 'uniform' ? 'nothing' : 'previews', ...selection };
+  });
+}
+
+/** The sizes that a group has one after the other, that of its survivors last. */
+export const sizesOf = (stages: readonly Stage[]): number[] => [
+  ...stages.map(({ size }) => size),
+  ...stages.slice(-1).flatMap(({ selection }) => (selection ? [selection.count] : [])),
+];
+
+/** The samples of a group that are trained on. */
+export const survivorsOf = (stages: readonly Stage[]): number => sizesOf(stages).at(-1)!;
+
+/** The steps before which a group shrinks, rising; a selection after the last step is not among them. */
+export const pruneSteps = (stages: readonly Stage[]): number[] =>
+  stages.slice(0, -1).flatMap(({ selection }) => (selection ? [selection.step] : []));
+
+/** A key of a configuration whose value contradicts others, and what was expected and found. */
+export interface StageProblem {
+  readonly key: 'grpo.keep' | 'grpo.prune_at';
+  readonly message: string;
+}
+
+/** What the keys of the stages have wrong together; an empty list where stagesOf() accepts them. */
+export function stageProblems({
+  sampler: { steps },
+  grpo: { keep, prune_at: at, prune },
+}: StageConfig): StageProblem[] {
+  const problems: StageProblem[] = [];
+  const expect = (condition: boolean, key: StageProblem['key'], message: string): void => {
+    if (!condition) problems.push({ key, message });
+  };
+  const [counts, prunedAt] = [keep, at].map((list) => `[${list.join(', ')}]`);
+  const rises = (list: readonly number[], least: number): boolean =>
+    list.every((value, i) => Number.isInteger(value) && value >= least && (i === 0 || value > list[i - 1]!));
+  expect(keep.length > 0, 'grpo.keep', 'expected the size of the group, found an empty list');
+  expect(rises(keep.toReversed(), 1), 'grpo.keep', `expected falling counts, found ${counts}`);
+  expect(rises(at, 0), 'grpo.prune_at', `expected rising steps, found ${prunedAt}`);
+  expect(
+    at.every((step) => step < steps),
+    'grpo.prune_at',
+    `expected steps below sampler.steps (0 to ${steps - 1}), found ${prunedAt}`,
   );
-  return { sizes: keep.slice(0, pruneAt.length + 1), after: extra === 1 ? keep.at(-1)! : undefined };
-}
-
-/** What the size of a network call depends on. */
-export interface CallSize {
-  readonly latentShape: GenerativeModel['latentShape'];
-  readonly keep: readonly number[];
-  /** `sampler.batch`. */
-  readonly batch?: number | undefined;
-}
-
-/**
- * Pixels of latents that keep an adapter busy: four latents of 64 x 64. A call costs some hundred dispatches whatever is in it,
- * 20 microseconds each on a software adapter; with so many pixels these are lost in the arithmetic, and more would only take
- * memory.
- */
-const busyPixels = 4 * 64 * 64;
-
-/**
- * Samples in one network call at most, unless `sampler.batch` says: those of one group, or where latents are small as many
- * as have `busyPixels`. Stable Diffusion draws a group at a time so, and latents of 8 x 8 up to 256 samples.
- */
-export function samplesAtOnce({ latentShape: [, height, width], keep, batch }: CallSize): number {
-  return batch ?? Math.max(keep[0]!, Math.floor(busyPixels / (height * width)));
-}
-
-/**
- * Numbers of groups that are drawn together, turn after turn: of whole groups as many as fit in one network call, but one at
- * least, and as evenly as can be. A sample's bits do not depend on it.
- */
-export function groupsInTurn(groups: number, size: CallSize): number[] {
-  const most = Math.max(1, Math.floor(samplesAtOnce(size) / size.keep[0]!));
-  const turns = Math.ceil(groups / most);
-  const before = (turn: number): number => Math.floor((turn * groups) / turns);
-  return Array.from({ length: turns }, (_, turn) => before(turn + 1) - before(turn));
-}
-
-/** Slots that the trajectories of an update need: those of the survivors, and what groups drawn together have besides. */
-export function slotsOf(groups: number, size: CallSize): number {
-  const { keep } = size;
-  const survivors = keep.at(-1)!;
-  return groups * survivors + Math.max(...groupsInTurn(groups, size)) * (keep[0]! - survivors);
+  if (prune === 'none') {
+    expect(at.length === 0, 'grpo.prune_at', `prune: none has no checkpoints: expected [], found ${prunedAt}`);
+    expect(keep.length === 1, 'grpo.keep', `prune: none keeps the whole group: expected one count, found ${counts}`);
+  } else if (prune === 'ovf-after' || prune === 'best-of-n') {
+    expect(
+      at.length === 0,
+      'grpo.prune_at',
+      `prune: ${prune} selects by final rewards: expected [], found ${prunedAt}`,
+    );
+    expect(keep.length === 2, 'grpo.keep', `prune: ${prune} needs two counts (drawn, then kept), found ${counts}`);
+    expect(
+      prune !== 'best-of-n' || keep.at(-1)! % 2 === 0,
+      'grpo.keep',
+      `prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found ${counts}`,
+    );
+  } else {
+    const atEnd = prune === 'uniform' && keep.length === at.length + 2;
+    expect(keep.length > 1, 'grpo.keep', `prune: ${prune} needs two counts or more, found ${counts}`);
+    expect(
+      atEnd || keep.length === at.length + 1,
+      'grpo.prune_at',
+      `${at.length} ${at.length === 1 ? 'checkpoint needs' : 'checkpoints need'} ${at.length + 1} counts in grpo.keep (start, then one each); found ${keep.length}`,
+    );
+  }
+  return problems;
 }

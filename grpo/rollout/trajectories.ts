@@ -6,40 +6,69 @@
  */
 import { check } from '../../engine/errors.js';
 import { assignRows, scope, type Tensor, tensor, zeros } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import type { GenerativeModel } from '../model.js';
+import type { Transition } from '../sampling/transitions.js';
+
+export interface TrajectoryOptions {
+  /** Samples that are kept at one time. */
+  readonly slots: number;
+  /** Prompts whose conditions are kept. */
+  readonly groups: number;
+  /** The steps that every trajectory takes: the rollout draws by them, and the learner learns by them. */
+  readonly transitions: readonly Transition[];
+}
 
 export class Trajectories {
-  /** f32 [(steps + 1) slots, ...latent]: row `step * slots + slot` holds a sample's latents before that step. */
-  readonly latents: Tensor;
-  /** f32 [steps * slots]: log probabilities of the latents after each step, under the policy that drew them. */
-  readonly logProbs: Tensor;
-  /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt. */
-  readonly conditions: readonly Tensor[];
   private free: number[] = [];
 
-  /** Room for `slots` samples of `steps` steps, under `groups` prompts. */
-  constructor(
+  private constructor(
     private readonly model: GenerativeModel,
-    readonly size: { readonly slots: number; readonly steps: number; readonly groups: number },
+    readonly options: TrajectoryOptions,
+    /** f32 [(steps + 1) slots, ...latent]: row `row(step, slot)` holds a sample's latents before that step. */
+    readonly latents: Tensor,
+    /** f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. */
+    readonly logProbs: Tensor,
+    /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt. */
+    readonly conditions: readonly Tensor[],
   ) {
-    const { device, latentShape } = model;
-    const { slots, steps, groups } = size;
-    this.latents = zeros(device, [(steps + 1) * slots, ...latentShape]);
-    this.logProbs = zeros(device, [steps * slots]);
-    const empty = model.encode(['']);
-    this.conditions = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
-    this.place(groups, empty);
     this.clear();
+  }
+
+  /** Makes room, and encodes the empty prompt. */
+  static create(model: GenerativeModel, options: TrajectoryOptions): Trajectories {
+    const { device, latentShape } = model;
+    const { slots, groups, transitions } = options;
+    return owning((own) => {
+      const latents = own(zeros(device, [(transitions.length + 1) * slots, ...latentShape]));
+      const logProbs = own(zeros(device, [transitions.length * slots]));
+      const conditions = scope(device, () => {
+        const empty = model.encode(['']);
+        const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
+        place(rows, groups, empty);
+        return rows;
+      });
+      return new Trajectories(model, options, latents, logProbs, conditions);
+    });
+  }
+
+  get transitions(): readonly Transition[] {
+    return this.options.transitions;
   }
 
   /** Row of the empty prompt's condition. */
   get unconditional(): number {
-    return this.size.groups;
+    return this.options.groups;
+  }
+
+  /** The row of a sample's latents before a step, 0 to the number of steps; its row after the step is `slots` further. */
+  row(step: number, slot: number): number {
+    return step * this.options.slots + slot;
   }
 
   /** Frees every slot. */
   clear(): void {
-    this.free = Array.from({ length: this.size.slots }, (_, i) => i);
+    this.free = Array.from({ length: this.options.slots }, (_, i) => i);
   }
 
   /** Slots for `count` new samples. */
@@ -55,26 +84,25 @@ export class Trajectories {
 
   /** Encodes the prompts of an update: row i is the condition of prompt i. */
   encode(prompts: readonly string[]): void {
-    check(prompts.length <= this.size.groups, `trajectories: ${prompts.length} prompts, room for ${this.size.groups}`);
+    const { model, options } = this;
+    check(prompts.length <= options.groups, `trajectories: ${prompts.length} prompts, room for ${options.groups}`);
     for (let start = 0; start < prompts.length; start += encodedAtOnce) {
-      this.place(start, this.model.encode(prompts.slice(start, start + encodedAtOnce)));
+      scope(model.device, () => {
+        place(this.conditions, start, model.encode(prompts.slice(start, start + encodedAtOnce)));
+      });
     }
-  }
-
-  /** Writes conditions over the rows from `first` on, and frees them. */
-  private place(first: number, conditions: readonly Tensor[]): void {
-    const { device } = this.model;
-    scope(device, () => {
-      for (const [i, rows] of conditions.entries()) {
-        const ids = Array.from({ length: rows.shape[0]! }, (_, k) => first + k);
-        assignRows(this.conditions[i]!, tensor(device, ids, undefined, 'u32'), rows);
-      }
-    });
-    for (const rows of conditions) rows.dispose();
   }
 
   dispose(): void {
     for (const thing of [this.latents, this.logProbs, ...this.conditions]) thing.dispose();
+  }
+}
+
+/** Writes conditions over the rows of others, from row `first` on. */
+function place(conditions: readonly Tensor[], first: number, encoded: readonly Tensor[]): void {
+  for (const [i, rows] of encoded.entries()) {
+    const ids = Array.from({ length: rows.shape[0]! }, (_, k) => first + k);
+    assignRows(conditions[i]!, tensor(rows.device, ids, undefined, 'u32'), rows);
   }
 }
 

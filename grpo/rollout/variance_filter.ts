@@ -1,4 +1,4 @@
-/** Which samples of a group are kept: those whose rewards vary most (Pro-GRPO, section 4.2), or a random part. */
+/** Which samples of a group are kept: those whose rewards vary most (Pro-GRPO, section 4.2), the lowest and highest, or some at random. */
 import { check } from '../../engine/errors.js';
 import { randomOrder } from '../random.js';
 
@@ -12,29 +12,29 @@ function checkCount(name: string, count: number, size: number): void {
 const ascending = (indices: readonly number[]): number[] => [...indices].sort((a, b) => a - b);
 
 /** Indices by rising reward. The sort is stable: equal rewards stay in order. */
-const byReward = (rewards: ArrayLike<number>, indices: readonly number[]): number[] =>
-  [...indices].sort((a, b) => rewards[a]! - rewards[b]!);
+function byReward(name: string, rewards: ArrayLike<number>): number[] {
+  const indices = Array.from(rewards, (reward, i) => {
+    check(Number.isFinite(reward), `${name}: expected finite rewards, found ${reward} at ${i}`);
+    return i;
+  });
+  return indices.sort((a, b) => rewards[a]! - rewards[b]!);
+}
 
 /**
  * Optimal variance filtering: the `count` samples whose rewards have the largest population variance (Pro-GRPO, eq. 10 and
  * 17), as ascending indices. The variance is convex in each reward, so the best subset is the lowest and the highest
  * rewards with a gap between them; all count + 1 places of the gap are tried, in O(n log n). Among equal rewards and equal
- * variances the choice goes by index. A reward that is not finite is kept only where there are too few that are.
+ * variances the choice goes by index. Refuses a reward that is not finite.
  */
 export function optimalVarianceSubset(rewards: ArrayLike<number>, count: number): number[] {
-  const all = Array.from(rewards, (_, i) => i);
-  checkCount('optimalVarianceSubset', count, all.length);
-  const finite = byReward(
-    rewards,
-    all.filter((i) => Number.isFinite(rewards[i])),
-  );
-  const lost = all.filter((i) => !Number.isFinite(rewards[i]));
-  if (finite.length <= count) return ascending([...finite, ...lost.slice(0, count - finite.length)]);
+  checkCount('optimalVarianceSubset', count, rewards.length);
+  const indices = byReward('optimalVarianceSubset', rewards);
+  if (count === indices.length) return ascending(indices);
   const low = bestPrefix(
-    finite.map((i) => rewards[i]!),
+    indices.map((i) => rewards[i]!),
     count,
   );
-  return ascending([...finite.slice(0, low), ...finite.slice(finite.length - (count - low))]);
+  return ascending([...indices.slice(0, low), ...indices.slice(indices.length - (count - low))]);
 }
 
 /** How many of the `count` kept should be the lowest of the sorted rewards, the rest being the highest. */
@@ -59,15 +59,14 @@ function bestPrefix(sorted: readonly number[], count: number): number {
   return best.low;
 }
 
-/** The `low` lowest and `high` highest rewards as ascending indices: best-of-n as DanceGRPO has it, with low = high. */
+/**
+ * The `low` lowest and `high` highest rewards as ascending indices: best-of-n as DanceGRPO has it, with low = high (Xue et al.
+ * 2025). Equal rewards go by index. Refuses a reward that is not finite.
+ */
 export function extremes(rewards: ArrayLike<number>, low: number, high: number): number[] {
-  const size = rewards.length;
-  checkCount('extremes', low + high, size);
-  const sorted = byReward(
-    rewards,
-    Array.from({ length: size }, (_, i) => i),
-  );
-  return ascending([...sorted.slice(0, low), ...sorted.slice(size - high)]);
+  checkCount('extremes', low + high, rewards.length);
+  const indices = byReward('extremes', rewards);
+  return ascending([...indices.slice(0, low), ...indices.slice(indices.length - high)]);
 }
 
 /** `count` of `size` samples, drawn without regard to their rewards: the seeds fix which. Ascending indices. */

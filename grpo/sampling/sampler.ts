@@ -25,6 +25,7 @@ import {
   tensor,
   zeros,
 } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
 import { ddimCoefficients, eulerCoefficients } from './step.js';
 
@@ -89,12 +90,12 @@ function bothHalves(
   condition: readonly Tensor[],
   { unconditional, detached }: Guidance,
 ): [unconditional: Tensor, conditional: Tensor] {
-  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first keeps nothing.
+  // A sample's bits do not depend on its batch, so two passes give what one gives, and the first stores no activations.
   if (detached) {
     return [noGrad(() => policy(latents, timestep, unconditional)), policy(latents, timestep, condition)];
   }
   const samples = latents.shape[0]!;
-  const both = condition.map((part, i) => concat([unconditional[i]!, part], 0));
+  const both = condition.map((rows, i) => concat([unconditional[i]!, rows], 0));
   const times = timestep.shape[0] === 1 ? timestep : concat([timestep, timestep], 0);
   const [first, second] = split(policy(concat([latents, latents], 0), times, both), [samples, samples], 0);
   return [first!, second!];
@@ -110,9 +111,9 @@ export interface Guidance {
 
 /** What a call of the sampler may be given besides latents and steps. */
 export interface SampleOptions {
-  /** Instead of the condition before. */
+  /** Replaces the condition of the call before. */
   readonly condition?: readonly Tensor[];
-  /** One a sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
+  /** A seed for each sample, for steps with noise: a sample's noise is a function of its seed and the step alone. */
   readonly seeds?: readonly number[];
   /** Called after each step, with the number of those done. Given one, every step is waited for. */
   readonly onStep?: (step: number) => void;
@@ -131,28 +132,30 @@ export class Sampler {
   ) {}
 
   /** Captures a step. `condition` (and the guidance's) must be tensors made outside; sample() writes over the first. */
-  static async create(
+  static create(
     device: Device,
     policy: Policy,
     shape: readonly number[],
     condition: readonly Tensor[],
     guidance?: Guidance,
   ): Promise<Sampler> {
-    const samples = shape[0]!;
-    const latents = zeros(device, shape);
-    const timestep = tensor(device, [0]);
-    const coefficients = zeros(device, [samples, gaussianColumns]);
-    const keys = zeros(device, [samples, 2], 'u32');
-    const counter = zeros(device, [1], 'u32');
-    const step = await capture(device, () =>
-      noGrad(() => {
-        const prediction = guided(policy, latents, timestep, condition, guidance);
-        // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
-        const noise = normal(keys, counter, shape);
-        assign(latents, gaussianNext(latents, prediction, noise, coefficients));
-      }),
-    );
-    return new Sampler(latents, timestep, coefficients, keys, counter, condition, step);
+    return owning(async (own) => {
+      const samples = shape[0]!;
+      const latents = own(zeros(device, shape));
+      const timestep = own(tensor(device, [0]));
+      const coefficients = own(zeros(device, [samples, gaussianColumns]));
+      const keys = own(zeros(device, [samples, 2], 'u32'));
+      const counter = own(zeros(device, [1], 'u32'));
+      const step = await capture(device, () =>
+        noGrad(() => {
+          const prediction = guided(policy, latents, timestep, condition, guidance);
+          // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
+          const noise = normal(keys, counter, shape);
+          assign(latents, gaussianNext(latents, prediction, noise, coefficients));
+        }),
+      );
+      return new Sampler(latents, timestep, coefficients, keys, counter, condition, step);
+    });
   }
 
   /** Runs all steps from the given latents; the result is the sampler's own tensor, overwritten by the next call. */
@@ -168,8 +171,8 @@ export class Sampler {
       () => `sample: steps with noise need ${samples} seeds, found ${seeds?.length ?? 'none'}`,
     );
     assign(this.latents, initial);
-    condition?.forEach((part, i) => {
-      assign(this.condition[i]!, part);
+    condition?.forEach((rows, i) => {
+      assign(this.condition[i]!, rows);
     });
     if (seeds) this.keys.write(keysOf(seeds));
     for (const [i, { timestep, step }] of steps.entries()) {

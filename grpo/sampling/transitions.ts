@@ -1,7 +1,7 @@
 /** The steps of a rollout: for each, what the network is fed, the transition taken, and the preview of the clean sample. */
 import { check } from '../../engine/errors.js';
 import type { GaussianCoefficients } from '../../engine/index.js';
-import type { StepKind } from '../config.js';
+import type { GrpoConfig, SamplerConfig, StepKind } from '../config.js';
 import { ddimSteps, flowSteps, type SamplingStep } from './sampler.js';
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
 import {
@@ -26,29 +26,26 @@ export interface Transition extends SamplingStep {
   readonly interval: number;
 }
 
-export interface TransitionOptions {
-  /** Default: flow-sde for flows, ddim for diffusion. */
-  readonly kind?: StepKind | undefined;
-  /** a of flow-sde and cps, c of dance, eta of ddim. */
-  readonly noise: number;
-  /**
-   * Whether the last step is drawn like the others. Otherwise it is deterministic, so that no noise is left in the picture
-   * that is scored: DanceGRPO decodes x - sigma v of the last step, later Flow-GRPO ends without noise. Default false.
-   */
-  readonly stochasticEnd?: boolean;
-}
+/** The kind of steps (default: flow-sde for flows, ddim for diffusion) and their noise. */
+export type TransitionOptions = Readonly<Pick<SamplerConfig, 'kind' | 'noise'>>;
 
-/** The stochastic steps along a schedule. Throws for a kind of step that the schedule can't take. */
-export function transitionsOf(schedule: NoiseSchedule, options: TransitionOptions): Transition[] {
-  const { noise, stochasticEnd = false } = options;
+/**
+ * The steps of a rollout along a schedule. The last one is deterministic unless it is trained (`train_last_step`, default
+ * false), so that no noise is left in the picture that is scored: DanceGRPO decodes x - sigma v of the last step, later
+ * Flow-GRPO ends without noise. Throws for a kind of step that the schedule can't take.
+ */
+export function transitionsOf(
+  schedule: NoiseSchedule,
+  { kind, noise }: TransitionOptions,
+  { train_last_step: stochasticEnd = false }: Partial<Pick<GrpoConfig, 'train_last_step'>> = {},
+): Transition[] {
   const steps = ((): Transition[] => {
-    const refusal = (): string => `sampler: steps of kind ${options.kind} are not for a ${schedule.kind} model`;
+    const refusal = (): string => `sampler: steps of kind ${kind} are not for a ${schedule.kind} model`;
     if (schedule.kind === 'flow') {
-      const { kind = 'flow-sde' } = options;
       check(kind !== 'ddim', refusal);
-      return flowTransitions(schedule.levels, kind, noise);
+      return flowTransitions(schedule.levels, kind ?? 'flow-sde', noise);
     }
-    check((options.kind ?? 'ddim') === 'ddim', refusal);
+    check((kind ?? 'ddim') === 'ddim', refusal);
     return ddimTransitions(schedule.steps, noise);
   })();
   if (stochasticEnd) return steps;

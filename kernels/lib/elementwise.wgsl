@@ -1,6 +1,8 @@
 // Scalar functions and their derivatives, on F: f32 or vec4f. `f_grad(x, dy)` is dy * f'(x).
 // Arguments that can overflow on some adapters are clamped: tanh(110) is NaN on SwiftShader, exp ends at 88.
 
+fn identity(x: F) -> F { return x; }
+
 fn sigmoid(x: F) -> F { return F(1.0) / (F(1.0) + exp(-clamp(x, F(-88.0), F(88.0)))); }
 fn sigmoid_grad(x: F, dy: F) -> F { let s = sigmoid(x); return dy * s * (F(1.0) - s); }
 

@@ -9,20 +9,30 @@ struct Params {
   eps: f32,
 }
 
-// statistics[row] = the row's mean and its sum of squared deviations. Returns mean and rstd of the row's group.
-fn group_statistics(row: u32) -> vec2f {
+struct Statistics {
+  mean: f32,
+  deviations: f32,  // sum of the squared deviations from the mean
+}
+
+struct Normal {
+  mean: f32,
+  rstd: f32,  // 1 / sqrt(variance + eps)
+}
+
+// Joins the statistics of all rows of a row's group.
+fn normal_of(row: u32) -> Normal {
   let first = row - row % params.group_channels;  // groups divide the channels, so rows need no sample here
   let size = f32(params.group_channels);
   var mean = 0.0;
-  for (var i = 0u; i < params.group_channels; i++) { mean += statistics[first + i].x; }
+  for (var i = 0u; i < params.group_channels; i++) { mean += statistics[first + i].mean; }
   mean /= size;
   var within = 0.0;
   var between = 0.0;
   for (var i = 0u; i < params.group_channels; i++) {
     let own = statistics[first + i];
-    within += own.y;
-    between += (own.x - mean) * (own.x - mean);
+    within += own.deviations;
+    between += (own.mean - mean) * (own.mean - mean);
   }
   let pixels = f32(params.pixels * WIDTH);
-  return vec2f(mean, 1.0 / sqrt((within / pixels + between) / size + params.eps));
+  return Normal(mean, 1.0 / sqrt((within / pixels + between) / size + params.eps));
 }

@@ -2,9 +2,9 @@
 // op(a) is m x k, stored [m, k], or [k, m] with TRANSPOSE_A; op(b) is k x n, stored [k, n], or [n, k] with TRANSPOSE_B.
 // Blocks of four elements along a stored row are loaded at once or one by one; outside the matrices they are 0 or repeat a value
 // that is not used. The variant gives: alias A, B, BIAS, Y (storage), L (what load_a, load_b and load_bias return), F = vec4f,
-// const TRANSPOSE_A, TRANSPOSE_B, HAS_BIAS, HAS_GATE, HAS_RESIDUAL, ACCUMULATE, fn activate, and matmul_vec4.wgsl or _vec1.wgsl.
+// const TRANSPOSE_A, TRANSPOSE_B, HAS_BIAS, HAS_GATE, HAS_RESIDUAL, ACCUMULATE, fn activate, half4.wgsl and matmul_vec4.wgsl or
+// half1.wgsl and matmul_vec1.wgsl, and for each of a, b and bias its matmul_*_f32.wgsl or _f16.wgsl.
 #include "lib/index.wgsl"
-#include "lib/half.wgsl"
 #include "lib/elementwise.wgsl"
 
 struct Params {

@@ -9,13 +9,13 @@ import { type Linear, layerNorm, reshape, splitViews, type Tensor } from '../../
 import { linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
-/** Of a layer norm, [N, features] each. */
+/** What a layer norm's result is shifted and scaled by, [N, features] each. */
 export interface ShiftScale {
   readonly shift: Tensor;
   readonly scale: Tensor;
 }
 
-/** Of a branch: its norm and the gate [N, features] of its result. */
+/** What modulates a branch: the shift and scale of its norm, and the gate [N, features] of its result. */
 export interface Modulation extends ShiftScale {
   readonly gate: Tensor;
 }
@@ -24,13 +24,13 @@ export interface Modulation extends ShiftScale {
 export const modulate = (x: Tensor, { shift, scale }: ShiftScale, eps = 1e-6): Tensor =>
   layerNorm(x, null, null, { eps, shift, scale });
 
-/** `count` vectors [N, features] by one layer, out of the conditioning [N, features] after its silu. */
+/** Makes `count` vectors [N, features] of the conditioning [N, features], which has been through silu, by one layer. */
 function vectors(layer: Linear, conditioning: Tensor, count: number): Tensor[] {
   const each = splitViews(layer.forward(conditioning, { parts: count }), Array<number>(count).fill(1));
   return each.map((vector) => reshape(vector, conditioning.shape));
 }
 
-/** The modulations of a block's branches, by the layer `linear` below `parameters`: shift, scale and gate of each in turn. */
+/** Makes the modulations of a block's branches by one layer, `linear`, whose rows hold shift, scale and gate of each in turn. */
 export class AdaLayerNormZero {
   private readonly linear: Linear;
 
@@ -52,7 +52,7 @@ export class AdaLayerNormZero {
   }
 }
 
-/** A norm shifted and scaled by one layer, whose rows hold the two in the given order: the networks differ. */
+/** A norm that one layer shifts and scales. Networks differ in the order in which the layer's rows hold the two. */
 export class AdaLayerNorm {
   private readonly linear: Linear;
 
@@ -73,7 +73,7 @@ export class AdaLayerNorm {
   }
 }
 
-/** Two layers with gelu (by tanh) between, four times as wide inside: `net.0.proj` and `net.2` below `parameters`. */
+/** Two layers, `net.0.proj` and `net.2`, with gelu (by tanh) between them, where it is four times as wide. */
 export class FeedForward {
   private readonly up: Linear;
   private readonly down: Linear;
@@ -87,7 +87,7 @@ export class FeedForward {
     this.down = linear(parameters, 'net.2', 4 * features, features);
   }
 
-  /** x plus the gated result for the modulated x, [tokens, N, features]. */
+  /** Adds to x [tokens, N, features] the gated result for the modulated x. */
   forward(x: Tensor, modulation: Modulation): Tensor {
     const inner = this.up.forward(modulate(x, modulation, this.eps), { activation: 'geluTanh' });
     return this.down.forward(inner, { gate: modulation.gate, residual: x });

@@ -1,12 +1,12 @@
 /** The attention in the middle of AutoencoderKL. */
 import {
   add,
-  checkpoint,
   concat,
   type GroupNorm,
   type Linear,
   matmul,
   mul,
+  recompute,
   slice,
   softmax,
   type Tensor,
@@ -15,7 +15,7 @@ import { groupNorm, linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 import { toImage, toTokens } from './transformer_block.js';
 
-/** Bytes of the scores that are in memory at a time: half of what every adapter can bind. */
+/** So many bytes of scores are in memory at a time: half of what every adapter can bind. */
 const scoreBytes = 2 ** 26;
 
 /** x + to_out.0(attention(group_norm(x))): one head as wide as the image has channels. x is [N, C, H, W]. */
@@ -57,7 +57,7 @@ export class ImageAttention {
     if (rows === tokens && together === samples) return attention(query, key, value);
     const parts = startsOf(samples, together).map((n) => {
       const [q, k, v] = [query, key, value].map((x) => part(x, 0, n, together)) as [Tensor, Tensor, Tensor];
-      const made = startsOf(tokens, rows).map((row) => checkpoint(attention, [part(q, 1, row, rows), k, v]));
+      const made = startsOf(tokens, rows).map((row) => recompute(attention, [part(q, 1, row, rows), k, v]));
       return concat(made, 1);
     });
     return concat(parts, 0);

@@ -1,27 +1,29 @@
 /** Initial weights of a network that is trained from nothing. */
-import { Initializer } from '../../engine/index.js';
+import { type Device, Initializer } from '../../engine/index.js';
 import { scope } from '../../engine/tensor/scope.js';
 import type { Parameters } from './parameters.js';
 
 export interface InitializeOptions {
-  /** Names whose weights begin at zero, so that the branch they end begins as nothing. */
+  /** Weights of these names begin at zero, so that a branch that ends in them adds nothing at first. */
   readonly zero?: RegExp;
-  /** Names drawn from a normal with deviation 0.02: tables of embeddings and positions. */
+  /** Weights of these names are drawn from a normal with deviation 0.02, as tables of embeddings and positions are. */
   readonly embedding?: RegExp;
 }
 
 /**
- * Writes the initial values of every declared weight: matrices and convolutions uniform within 1 / sqrt(fan in), as
- * PyTorch's layers begin, gains one, biases zero. The same seed gives the same values, in order of declaration.
+ * Allocates every declared weight on the device and writes its initial values: matrices and convolutions uniform within
+ * 1 / sqrt(fan in), as PyTorch's layers begin, gains one, biases zero. The same seed gives the same values, in order of
+ * declaration.
  */
 export async function initializeParameters(
+  device: Device,
   parameters: Parameters,
   seed: number,
   options: InitializeOptions = {},
 ): Promise<void> {
-  const { device, all } = parameters;
+  parameters.allocate(device);
   const init = new Initializer(device, seed);
-  for (const { name, shape, tensor } of all) {
+  for (const { name, shape, tensor } of parameters.all) {
     const drawn = scope(device, () => {
       if (options.zero?.test(name)) return init.constant(shape, 0);
       if (options.embedding?.test(name)) return init.normal(shape, 0.02);

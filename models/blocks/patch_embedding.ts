@@ -3,7 +3,10 @@ import { add, type Conv2d, permute, reshape, type Tensor } from '../../engine/in
 import { conv2d } from './layers.js';
 import type { Parameters } from './parameters.js';
 
-/** A convolution over patches that touch, then positions: weights `proj.weight` [features, C, p, p] and `proj.bias`. */
+/**
+ * A convolution over patches side by side, to which positions are added. Its weights are `proj.weight` [features, C, p, p] and
+ * `proj.bias`.
+ */
 export class PatchEmbedding {
   private readonly proj: Conv2d;
 

@@ -4,9 +4,9 @@ import { linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
 export interface SinusoidOptions {
-  /** Cosines before sines, as every network here has it. Default false. */
+  /** Whether the cosines come before the sines, as every network here has it. Default false. */
   readonly flipSinToCos?: boolean;
-  /** Taken from half the width in the frequencies' denominator: 0 or 1. Default 1. */
+  /** 0 or 1: what is subtracted from half the width in the denominator of the frequencies. Default 1. */
   readonly shift?: number;
 }
 
@@ -42,7 +42,7 @@ function frequencies(half: number, shift: number): Float32Array {
   );
 }
 
-/** linear_2(silu(linear_1(x))): x is [N, inFeatures], the result [N, features]. Weights `linear_1`, `linear_2` below `parameters`. */
+/** linear_2(silu(linear_1(x))): x is [N, inFeatures], the result [N, features]. The weights are `linear_1` and `linear_2`. */
 export class TimestepEmbedding {
   private readonly linear1: Linear;
   private readonly linear2: Linear;

@@ -16,7 +16,7 @@ import {
 import { groupNorm, layerNorm, linear } from './layers.js';
 import type { Parameters } from './parameters.js';
 
-/** Attention with the weights `to_q`, `to_k`, `to_v` (without biases) and `to_out.0`, to x itself or to a context. */
+/** Attention of x to itself or to a context. Its weights are `to_q`, `to_k`, `to_v`, which have no biases, and `to_out.0`. */
 function attentionLayer(
   parameters: Parameters,
   features: number,

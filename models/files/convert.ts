@@ -1,4 +1,4 @@
-/** Elements of weight files as the GPU stores them. Host only. */
+/** Turns elements of weight files, on the host, into what the GPU stores. */
 
 import type { FileDType } from '../../engine/safetensors.js';
 import { fromHalf, toHalf } from '../../engine/tensor/dtype.js';
@@ -40,7 +40,7 @@ export function convert(bytes: Uint8Array, from: WeightDType, to: Storage): Floa
   return to === 'f32' ? floatsOf(words, halfValues()) : words;
 }
 
-// Loops rather than from() with a function, and one for each pair of types: many times as fast.
+// These are loops, one for each pair of types, because from() with a function takes many times as long.
 
 function halves(values: Float32Array): Uint16Array {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
@@ -48,7 +48,7 @@ function halves(values: Float32Array): Uint16Array {
   for (let i = 0; i < bits.length; i++) {
     const x = bits[i]!;
     const magnitude = x & 0x7fffffff;
-    // Normal halves, as in toHalf(), which knows the others.
+    // This rounds to normal halves as toHalf() does, which is called for all others.
     const isNormal = magnitude >= 0x38800000 && magnitude < 0x477ff000;
     const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
     out[i] = isNormal ? ((x >>> 16) & 0x8000) | ((rounded - 0x38000000) >>> 13) : toHalf(values[i]!);
@@ -75,7 +75,7 @@ function brainFloats(words: Uint16Array): Float32Array {
   return new Float32Array(bits.buffer);
 }
 
-/** Index of the first infinity or NaN among elements that convert() gave, or -1; by the bits of the exponent. */
+/** The index of the first infinity or NaN, known by its exponent's bits, among elements that convert() gave; -1 without one. */
 export function firstNonFinite(elements: Float32Array | Uint16Array): number {
   const { buffer, byteOffset, length } = elements;
   return elements instanceof Float32Array

@@ -14,7 +14,7 @@ const legacyAttention: Readonly<Record<string, string>> = {
   'to_out.0': 'proj_attn',
 };
 
-/** AutoencoderKL: attention of files from before diffusers 0.18, as SD1's folders have it. */
+/** Of AutoencoderKL: files from before diffusers 0.18, such as Stable Diffusion 1's, name its attention differently. */
 export const vaeKeys: KeyLayout = {
   otherNames: (name) => {
     const match = /^(.*\.attentions\.\d+\.)(to_q|to_k|to_v|to_out\.0)(\.\w+)$/.exec(name);
@@ -25,25 +25,25 @@ export const vaeKeys: KeyLayout = {
 const textPrefix = 'text_model.';
 
 /**
- * CLIPTextModel, with projection or without: newer transformers leave `text_model.` out. A whole CLIPModel's file may serve,
- * whose pictures are passed over.
+ * Of CLIPTextModel, with projection or without: newer transformers leave `text_model.` out. The file of a whole CLIPModel may
+ * serve, whose image encoder is passed over.
  */
 export const clipTextKeys: KeyLayout = {
   otherNames: (name) => [name.startsWith(textPrefix) ? name.slice(textPrefix.length) : textPrefix + name],
   ignore: [/(^|\.)position_ids$/, /^vision_model\./, /^visual_projection\./, /^text_projection\./, /^logit_scale$/],
 };
 
-/** CLIPVisionModelWithProjection; a whole CLIPModel's file may serve, whose texts are passed over. */
+/** Of CLIPVisionModelWithProjection. The file of a whole CLIPModel may serve, whose text encoder is passed over. */
 export const clipVisionKeys: KeyLayout = {
   ignore: [/(^|\.)position_ids$/, /^text_model\./, /^text_projection\./, /^logit_scale$/],
 };
 
-/** CLIPModel. */
+/** Of CLIPModel. */
 export const clipKeys: KeyLayout = { ignore: [/(^|\.)position_ids$/] };
 
 const t5Embeddings = ['shared.weight', 'encoder.embed_tokens.weight'];
 
-/** T5EncoderModel: one table under either name, or both; a whole T5's file may serve, whose decoder is passed over. */
+/** Of T5EncoderModel: one table has either name, or both. The file of a whole T5 may serve, whose decoder is passed over. */
 export const t5Keys: KeyLayout = {
   otherNames: (name) => (t5Embeddings.includes(name) ? t5Embeddings.filter((other) => other !== name) : []),
   ignore: [/^decoder\./, /^lm_head\./],

@@ -3,8 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileEntry, FileTensor } from '../../engine/safetensors.js';
 import type { Parameters } from '../blocks/parameters.js';
-import type { CLIPConfig } from '../networks/clip.js';
+import { type CLIPConfig, clipConfig } from '../networks/clip.js';
 import { isCount } from './config.js';
+import { takeConfig } from './config_file.js';
 import { ModelFileError } from './errors.js';
 import { readable, readJson, shown } from './weight_files.js';
 import { fileElements, type WeightSource } from './weights.js';
@@ -141,7 +142,7 @@ function clipConfigOf({ embed_dim, quick_gelu = false, vision_cfg, text_cfg }: O
       intermediate_size: Math.trunc(width * Number(ratio)),
       num_hidden_layers: count(name, 'layers'),
       num_attention_heads: heads(width),
-      hidden_act: quick_gelu ? 'quick_gelu' : 'gelu',
+      hidden_act: quick_gelu ? ('quick_gelu' as const) : ('gelu' as const),
     };
   };
   const config = {
@@ -160,6 +161,7 @@ function clipConfigOf({ embed_dim, quick_gelu = false, vision_cfg, text_cfg }: O
   } satisfies CLIPConfig;
   if (!isCount(embed_dim)) problems.push(`model_cfg.embed_dim is ${shown(embed_dim)}, expected a positive integer`);
   if (problems.length > 0) throw new ModelFileError(path, problems);
+  takeConfig(path, config, clipConfig);
   return config;
 }
 
@@ -206,7 +208,7 @@ export function openClipConfigOf(config: {
 }
 
 /** The weights of a CLIPModel as a file of OpenCLIP's has them: the inverse of asTransformersClip. */
-export function openClipTensors(parameters: Parameters, dtype: 'F32' | 'F16'): Record<string, FileTensor> {
+export function openClipTensors(parameters: Pick<Parameters, 'all'>, dtype: 'F32' | 'F16'): Record<string, FileTensor> {
   const values = new Map(parameters.all.map(({ name, tensor }) => [name, tensor]));
   const tensors: Record<string, FileTensor> = {};
   const add = (name: string, parts: readonly string[], transposed = false): void => {

@@ -66,7 +66,7 @@ export function unpickle(bytes: Uint8Array): unknown {
     if (start < 0) throw new Error(`the pickle closes a list at byte ${at} that is not open`);
     return stack.splice(start).slice(1);
   };
-  // What would be put into an object that is only a record here is dropped.
+  // Objects are only records here, so what would be put into one is dropped.
   const append = (items: readonly unknown[]): void => {
     const target = stack.at(-1);
     if (Array.isArray(target)) target.push(...items);

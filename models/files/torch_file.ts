@@ -117,7 +117,7 @@ export async function openTorchFile(path: string): Promise<TorchFile> {
 
 interface TorchTensor {
   readonly storage: { readonly dtype: FileDType; readonly bytes: number };
-  /** Of the storage's member. */
+  /** The name of the storage's member in the archive. */
   readonly key: string;
   /** Elements before the tensor's first. */
   readonly first: number;

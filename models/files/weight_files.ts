@@ -1,4 +1,4 @@
-/** Where a component's folder keeps its weights: one safetensors file, or several behind an index; perhaps in variants. */
+/** Where a component's folder keeps its weights: in one safetensors file or in several behind an index, perhaps in variants. */
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckError } from '../../engine/errors.js';
@@ -8,9 +8,9 @@ import { ModelFileError } from './errors.js';
 
 /** The files that hold a component's weights. */
 export interface WeightFiles {
-  /** The file, or the index of the shards: the one to name in messages. */
+  /** The file, or the index of the shards, that messages name. */
   readonly path: string;
-  /** Each file with the tensors to take from it; null: all that it has. */
+  /** The tensors to take from each file; null means all that it has. */
   readonly shards: ReadonlyMap<string, readonly string[] | null>;
   /** `fp16` in `model.fp16.safetensors`; undefined for plain names. */
   readonly variant: string | undefined;
@@ -55,7 +55,7 @@ function absence(names: readonly string[], variants: readonly (string | undefine
     : `no weights: ${expected}`;
 }
 
-/** Which file holds each tensor. A file is named without a folder: what an index reaches is beside it. */
+/** Reads which file holds each tensor. Files are named without a folder, as an index reaches only what lies beside it. */
 async function readIndex(folder: string, path: string): Promise<Map<string, string[]>> {
   const index = await readJson(path);
   const map = index.weight_map;
@@ -125,7 +125,7 @@ const systemErrors: Readonly<Record<string, string>> = {
   EACCES: 'no permission to read it',
 };
 
-/** Runs `read`; what the system or the safetensors reader says against `path` becomes a ModelFileError. */
+/** Runs `read`. What the system or the reader of safetensors says against `path` is thrown as a ModelFileError. */
 export async function readable<R>(path: string, read: () => Promise<R>): Promise<R> {
   try {
     return await read();

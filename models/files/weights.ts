@@ -10,7 +10,7 @@ import type { KeyLayout } from './key_layouts.js';
 import { findWeights, openWeights, readable } from './weight_files.js';
 
 export interface LoadOptions {
-  /** `fp16`: prefer files of that variant, `model.fp16.safetensors`. */
+  /** With `fp16`, files of that variant, such as `model.fp16.safetensors`, are preferred. */
   readonly variant?: string | undefined;
   /** Other names of weights in files, and what files hold besides weights. */
   readonly keys?: KeyLayout;
@@ -18,19 +18,20 @@ export interface LoadOptions {
 
 export interface LoadedWeights {
   readonly files: readonly string[];
-  /** The variant that was read; not the one asked for where the folder lacks it. */
+  /** The variant that was read, which is another than the one asked for where the folder lacks that. */
   readonly variant: string | undefined;
 }
 
 /**
- * Fills every declared weight from the files in `folder`. Names and shapes must match exactly, but for the other names in
- * `keys` and for axes of length 1 at the end of a shape (a 1x1 convolution as a matrix); F32, F16, BF16 and F64 become what
- * each weight is stored as. Only a piece of one tensor is in memory at a time.
+ * Allocates every declared weight on the device and fills it from the files in `folder`. Names and shapes must match exactly,
+ * but for the other names in `keys` and for axes of length 1 at the end of a shape (a 1x1 convolution as a matrix). F32, F16,
+ * BF16 and F64 become what each weight is stored as. Only a piece of one tensor is in memory at a time.
  *
- * Throws a ModelFileError that lists what is missing, extra, misshapen, of a wrong type or not finite; then all weights
- * are disposed of.
+ * Throws a ModelFileError that lists what is missing, extra, misshapen or of a wrong type, before anything is allocated, or
+ * what is not finite; then all weights are disposed of.
  */
 export async function loadWeights(
+  device: Device,
   folder: string,
   parameters: Parameters,
   { variant, keys }: LoadOptions = {},
@@ -50,7 +51,7 @@ export async function loadWeights(
         else problems.push(`${prefix}no ${name}, which the index puts there`);
       }
     }
-    await fill(files.path, parameters, entries, { keys, problems });
+    await fill(device, files.path, parameters, entries, { keys, problems });
     return { files: [...files.shards.keys()], variant: files.variant };
   } catch (error) {
     parameters.dispose();
@@ -63,19 +64,25 @@ export async function loadWeights(
 /** What weights are read from: a safetensors file, or another in its place. */
 export type WeightSource = Pick<SafetensorsFile, 'path' | 'entries' | 'readBytes' | 'close'>;
 
-/** As loadWeights, from one open file, which stays open. */
-export async function loadWeightsFrom(file: WeightSource, parameters: Parameters, keys?: KeyLayout): Promise<void> {
+/** Does what loadWeights() does from one open file, which stays open. */
+export async function loadWeightsFrom(
+  device: Device,
+  file: WeightSource,
+  parameters: Parameters,
+  keys?: KeyLayout,
+): Promise<void> {
   try {
     const sources = Array.from(file.entries, ([name, entry]) => [name, { file, entry, prefix: '' }] as const);
-    await fill(file.path, parameters, new Map(sources), { keys });
+    await fill(device, file.path, parameters, new Map(sources), { keys });
   } catch (error) {
     parameters.dispose();
     throw error;
   }
 }
 
-/** Fills the weights from the tensors found, unless there are problems already. */
+/** Allocates the weights and fills them from the tensors found, unless there are problems already. */
 async function fill(
+  device: Device,
   path: string,
   parameters: Parameters,
   entries: ReadonlyMap<string, Source>,
@@ -83,7 +90,10 @@ async function fill(
 ): Promise<void> {
   const { matches, problems: mismatches } = match(parameters.all, entries, keys);
   const all = [...problems, ...mismatches];
-  if (all.length === 0) all.push(...(await readAll(parameters.device, matches)));
+  if (all.length === 0) {
+    parameters.allocate(device);
+    all.push(...(await readAll(device, matches)));
+  }
   if (all.length > 0) throw new ModelFileError(path, all);
 }
 
@@ -139,7 +149,7 @@ function sameButForOnes(a: readonly number[], b: readonly number[]): boolean {
   return longer.every((size, i) => size === (shorter[i] ?? 1));
 }
 
-/** Bytes of a file read at once, and of writes that may wait for the GPU: bounds of the memory on the host. */
+/** So many bytes of a file are read at once, and so many may wait for the GPU: this bounds the memory on the host. */
 const pieceBytes = 64 << 20;
 const waitingBytes = 256 << 20;
 
@@ -191,7 +201,7 @@ export interface SaveOptions {
 /** Writes every declared weight to one file in `folder`, whole or not at all. Returns its path. */
 export async function saveWeights(
   folder: string,
-  parameters: Parameters,
+  parameters: Pick<Parameters, 'all'>,
   { dtype = 'F32', name = 'diffusion_pytorch_model' }: SaveOptions = {},
 ): Promise<string> {
   const path = join(folder, `${name}.safetensors`);
@@ -200,7 +210,7 @@ export async function saveWeights(
   return path;
 }
 
-/** A tensor to write, read back when its turn comes; its values times `factor`. */
+/** A tensor to write, whose values times `factor` are read back when its turn comes. */
 export function fileTensor(tensor: Tensor, dtype: 'F32' | 'F16', factor = 1): FileTensor {
   const { shape } = tensor;
   const data = async (): Promise<ArrayBufferView> => {

@@ -1,4 +1,4 @@
-/** The members of a zip archive that stores them uncompressed, as torch.save does. Archives above 4 GiB included. */
+/** The members of a zip archive that stores them uncompressed, as torch.save does, also of one above 4 GiB. */
 
 /** Bytes of the archive, from `start`. */
 export type ReadRange = (start: number, bytes: number) => Promise<Uint8Array>;
@@ -8,7 +8,7 @@ export interface ZipMember {
   readonly bytes: number;
   /** Where its local header begins; the data follow it. */
   readonly header: number;
-  /** 0: stored as it is. */
+  /** How it is compressed; 0 means that it is stored as it is. */
   readonly method: number;
 }
 
@@ -50,7 +50,7 @@ export async function zipMembers(read: ReadRange, size: number): Promise<ZipMemb
     const packed = entry.getUint32(20, true);
     const plain = entry.getUint32(24, true);
     const header = entry.getUint32(42, true);
-    // In the order of the format, and only those that are needed.
+    // The format lists the values in this order, and only those that a field needs.
     const size64 = plain === full ? wide.shift() : plain;
     if (packed === full) wide.shift();
     const header64 = header === full ? wide.shift() : header;

@@ -9,16 +9,17 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { type Own, owning } from '../../engine/owning.js';
 import type { Parameters } from '../blocks/parameters.js';
 
-/** Layers by name: equal to an entry or ending in "." and an entry, as in PEFT; or matched whole by a pattern. */
+/** Names of layers: as in PEFT those that equal an entry or end in "." and an entry, or those that a pattern matches whole. */
 export type LoraTargets = readonly string[] | RegExp;
 
 /** The usual targets. */
 export const loraTargets = {
   /** Every attention projection of a UNet2DConditionModel or DiT. */
   attention: ['to_q', 'to_k', 'to_v', 'to_out.0'],
-  /** Those of SD3's joint attention, image and text, as flow_grpo trains them; its second attention stays as it is. */
+  /** The projections of SD3's joint attention, of image and text, as flow_grpo trains them; its second attention stays as it is. */
   jointAttention: [
     'attn.add_k_proj',
     'attn.add_q_proj',
@@ -33,7 +34,7 @@ export const loraTargets = {
   blocks: /(?:.*\.)?transformer_blocks\.\d+\..*/,
 } as const satisfies Record<string, LoraTargets>;
 
-/** What a configuration names: `attention` or `blocks` among the layers of a network, or the ends of names. */
+/** The targets that a configuration names: `attention` or `blocks` among the layers of a network, or the ends of names. */
 export function targetsNamed(targets: string | readonly string[], layers: Iterable<string>): LoraTargets {
   if (targets === 'blocks') return loraTargets.blocks;
   if (targets !== 'attention') return [targets].flat();
@@ -48,7 +49,7 @@ export interface LoraOptions {
   readonly rank: number;
   /** What they add is scaled by alpha / rank. Default: rank. */
   readonly alpha?: number;
-  /** Of the initial weights, 32 bits. Default 0. */
+  /** Seed of the initial weights, an integer of 32 bits. Default 0. */
   readonly seed?: number;
 }
 
@@ -56,9 +57,9 @@ export interface LoraOptions {
 export interface LoraModule {
   readonly name: string;
   readonly layer: Linear;
-  /** [rank, inFeatures], "A". */
+  /** "A" of the paper, [rank, inFeatures]. */
   readonly down: Tensor;
-  /** [outFeatures, rank], "B". */
+  /** "B" of the paper, [outFeatures, rank]. */
   readonly up: Tensor;
 }
 
@@ -71,20 +72,30 @@ export interface LoraValues {
 
 /** Adapters on a network. Its own weights stay frozen: backward() with respect to `parameters` leaves them out. */
 export class Lora {
-  /** f32 []: alpha / rank; 0 makes the network the one it was, bit for bit. A captured step reads it at each run. */
-  readonly scale: Tensor;
-
   private constructor(
-    device: Device,
     readonly modules: readonly LoraModule[],
     readonly rank: number,
     readonly alpha: number,
+    /** f32 []: alpha / rank; 0 makes the network the one it was, bit for bit. A captured step reads it at each run. */
+    readonly scale: Tensor,
   ) {
-    this.scale = scalar(device, alpha / rank);
     moveTogether(this.parameters);
-    for (const { layer, down, up } of modules) {
-      layer.lora = { down: down.requireGrad(), up: up.requireGrad(), scale: this.scale };
-    }
+    for (const { layer, down, up } of modules) layer.lora = { down: down.requireGrad(), up: up.requireGrad(), scale };
+  }
+
+  /** Puts adapters on layers that have none. Where one can't be made, nothing of them stays. */
+  private static on(
+    device: Device,
+    layers: readonly (readonly [string, Linear])[],
+    { rank, alpha }: { readonly rank: number; readonly alpha: number },
+    halvesOf: (name: string, layer: Linear, own: Own) => Pick<LoraModule, 'down' | 'up'>,
+  ): Lora {
+    const taken = layers.find(([, { lora }]) => lora);
+    check(!taken, () => `LoRA: ${taken?.[0]} has an adapter already`);
+    return owning((own) => {
+      const modules = layers.map(([name, layer]) => ({ name, layer, ...halvesOf(name, layer, own) }));
+      return new Lora(modules, rank, alpha, own(scalar(device, alpha / rank)));
+    });
   }
 
   /**
@@ -99,14 +110,14 @@ export class Lora {
       check(hit, `LoRA: no linear layer of the ${linears.size} is named by ${target}`);
     }
     const chosen = [...linears].filter(([name]) => isTarget(name, targets));
-    checkFree(chosen);
     const init = new Initializer(device, seed);
-    const modules = chosen.map(([name, layer]) => {
+    return Lora.on(device, chosen, { rank, alpha }, (_, layer, own) => {
       const [outFeatures, inFeatures] = layer.weight.dims(2);
-      const down = init.normal([rank, inFeatures], 1 / rank);
-      return { name, layer, down, up: init.constant([outFeatures, rank], 0) };
+      return {
+        down: own(init.normal([rank, inFeatures], 1 / rank)),
+        up: own(init.constant([outFeatures, rank], 0)),
+      };
     });
-    return new Lora(device, modules, rank, alpha);
   }
 
   /** Adapters with given values, by name of the layer; their sizes must fit. */
@@ -119,13 +130,14 @@ export class Lora {
       check(layer !== undefined, `LoRA: the network has no linear layer ${name}`);
       return [name, layer] as const;
     });
-    checkFree(chosen);
-    const modules = chosen.map(([name, layer]) => {
+    return Lora.on(device, chosen, { rank, alpha }, (name, layer, own) => {
       const [outFeatures, inFeatures] = layer.weight.dims(2);
-      const { rank: own, down, up } = values.get(name)!;
-      return { name, layer, down: tensor(device, down, [own, inFeatures]), up: tensor(device, up, [outFeatures, own]) };
+      const { rank: width, down, up } = values.get(name)!;
+      return {
+        down: own(tensor(device, down, [width, inFeatures])),
+        up: own(tensor(device, up, [outFeatures, width])),
+      };
     });
-    return new Lora(device, modules, rank, alpha);
   }
 
   /** What an optimizer trains: "A" and "B" of each module in turn. */
@@ -157,11 +169,6 @@ export class Lora {
     for (const each of this.parameters) each.dispose();
     this.scale.dispose();
   }
-}
-
-function checkFree(layers: readonly (readonly [string, Linear])[]): void {
-  const taken = layers.find(([, { lora }]) => lora);
-  check(!taken, () => `LoRA: ${taken?.[0]} has an adapter already`);
 }
 
 /** Whether `targets` name the layer. */

@@ -18,93 +18,83 @@ import { embedding, linear } from '../blocks/layers.js';
 import type { Parameters } from '../blocks/parameters.js';
 import { PatchEmbedding, sinCosPositions } from '../blocks/patch_embedding.js';
 import { TimestepEmbedding, timestepEmbedding } from '../blocks/timestep.js';
-import { checkConfig, checkVariant } from '../files/config.js';
-
-/** config.json of a DiTTransformer2DModel (in older folders Transformer2DModel). Absent keys stand for diffusers' defaults, given here. */
-export interface DiTTransformerConfig {
-  /** Edge of the latents for which positions are one apart. Default 32. */
-  readonly sample_size?: number;
-  /** Edge of a patch in latents. Default 2. */
-  readonly patch_size?: number;
-  /** Channels of the latents. Default 4. */
-  readonly in_channels?: number;
-  /** Channels of the prediction: twice in_channels where the variance is learned. Default: in_channels. */
-  readonly out_channels?: number | null;
-  /** Default 28. */
-  readonly num_layers?: number;
-  /** Default 16. */
-  readonly num_attention_heads?: number;
-  /** Features of a head. Default 72. */
-  readonly attention_head_dim?: number;
-  /** Whether queries, keys and values have biases. Default true. */
-  readonly attention_bias?: boolean;
-  /** Number of classes; the label after the last means none. Default 1000. */
-  readonly num_embeds_ada_norm?: number;
-  /** Of the norm before the feed-forward; the others have 1e-6. Default 1e-5. */
-  readonly norm_eps?: number;
-}
-
-/** Keys of which one value is implemented. */
-const variant = {
-  activation_fn: 'gelu-approximate',
-  cross_attention_dim: null,
-  double_self_attention: false,
-  norm_elementwise_affine: false,
-  norm_type: 'ada_norm_zero',
-  num_vector_embeds: null,
-  only_cross_attention: false,
-} as const;
+import {
+  type ConfigOf,
+  configTable,
+  count,
+  epsilon,
+  flag,
+  only,
+  type ResolvedConfig,
+  resolveConfig,
+} from '../files/config.js';
 
 const network = 'DiTTransformer2DModel';
 const timestepWidth = 256;
 
-/** The config with its defaults, checked. */
-function resolve(config: DiTTransformerConfig) {
-  checkVariant(network, config, variant);
-  const full = {
-    sampleSize: config.sample_size ?? 32,
-    patch: config.patch_size ?? 2,
-    inChannels: config.in_channels ?? 4,
-    outChannels: config.out_channels ?? config.in_channels ?? 4,
-    layers: config.num_layers ?? 28,
-    heads: config.num_attention_heads ?? 16,
-    headDim: config.attention_head_dim ?? 72,
-    bias: config.attention_bias ?? true,
-    classes: config.num_embeds_ada_norm ?? 1000,
-    eps: config.norm_eps ?? 1e-5,
-  };
-  for (const [key, found] of [
-    ['sample_size', full.sampleSize],
-    ['patch_size', full.patch],
-    ['in_channels', full.inChannels],
-    ['out_channels', full.outChannels],
-    ['num_layers', full.layers],
-    ['num_attention_heads', full.heads],
-    ['attention_head_dim', full.headDim],
-    ['num_embeds_ada_norm', full.classes],
-  ] as const) {
-    checkConfig(Number.isInteger(found) && found >= 1, network, key, found, 'a positive integer');
-  }
-  const features = full.heads * full.headDim;
-  const product = 'times num_attention_heads a multiple of 4';
-  checkConfig(features % 4 === 0, network, 'attention_head_dim', full.headDim, product);
-  return { ...full, features };
-}
+/** config.json of a DiTTransformer2DModel. The defaults are those of diffusers. */
+export const ditConfig = configTable({
+  network,
+  classes: [network, 'Transformer2DModel'], // the latter in folders from before DiT had a class of its own
+  keys: {
+    /** Edge of the latents for which positions are one apart. */
+    sample_size: count(32),
+    /** Edge of a patch in latents. */
+    patch_size: count(2),
+    /** Channels of the latents. */
+    in_channels: count(4),
+    /** Channels of the prediction: twice in_channels where the variance is learned. By default in_channels. */
+    out_channels: count(null),
+    /** Transformer blocks. */
+    num_layers: count(28, { required: true }),
+    /** Heads of every attention. */
+    num_attention_heads: count(16, { required: true }),
+    /** Features of a head. */
+    attention_head_dim: count(72),
+    /** Whether queries, keys and values have biases. */
+    attention_bias: flag(true),
+    /** Number of classes; the label after the last means none. */
+    num_embeds_ada_norm: count(1000),
+    /** Added to the variance in the norm before the feed-forward; the others have 1e-6. */
+    norm_eps: epsilon(1e-5),
+    activation_fn: only('gelu-approximate'),
+    cross_attention_dim: only(null),
+    double_self_attention: only(false),
+    norm_elementwise_affine: only(false),
+    norm_type: only('ada_norm_zero'),
+    num_vector_embeds: only(null),
+    only_cross_attention: only(false),
+  },
+  *across({ num_attention_heads: heads, attention_head_dim: headDim }) {
+    const expected = 'times num_attention_heads a multiple of 4';
+    if ((heads * headDim) % 4 !== 0) yield { key: 'attention_head_dim', found: headDim, expected };
+  },
+});
 
-type Config = ReturnType<typeof resolve>;
+/** A config as callers write it. */
+export type DiTTransformerConfig = ConfigOf<typeof ditConfig>;
+
+type Config = ResolvedConfig<typeof ditConfig>;
+
+/** Features of a token. */
+const widthOf = ({ num_attention_heads: heads, attention_head_dim: headDim }: Config): number => heads * headDim;
+
+/** Channels of the prediction. */
+const outChannelsOf = ({ out_channels, in_channels }: Config): number => out_channels ?? in_channels;
 
 /** The sum of a timestep's and a class's embedding; every block has its own. */
 class Conditioning {
   private readonly timestepEmbedder: TimestepEmbedding;
   private readonly classTable: Embedding;
 
-  constructor(parameters: Parameters, { features, classes }: Config) {
+  constructor(parameters: Parameters, config: Config) {
+    const features = widthOf(config);
     this.timestepEmbedder = new TimestepEmbedding(parameters.at('timestep_embedder'), timestepWidth, features);
     const table = parameters.at('class_embedder');
-    this.classTable = embedding(table, 'embedding_table', classes + 1, features);
+    this.classTable = embedding(table, 'embedding_table', config.num_embeds_ada_norm + 1, features);
   }
 
-  /** After the silu that follows wherever it is used: [N, features]. */
+  /** Gives [N, features] after the silu, which follows wherever the sum is used. */
   forward(sinusoids: Tensor, labels: Tensor): Tensor {
     return silu(add(this.timestepEmbedder.forward(sinusoids), this.classTable.forward(labels)));
   }
@@ -116,7 +106,9 @@ class DiTBlock {
   private readonly attention: Attention;
   private readonly feedForward: FeedForward;
 
-  constructor(parameters: Parameters, { features, heads, bias, eps }: Config) {
+  constructor(parameters: Parameters, config: Config) {
+    const { num_attention_heads: heads, attention_bias: bias, norm_eps: eps } = config;
+    const features = widthOf(config);
     const own = parameters.at('attn1');
     const [toQ, toK, toV] = ['to_q', 'to_k', 'to_v'].map((name) => linear(own, name, features, features, { bias }));
     const toOut = [linear(own, 'to_out.0', features, features)];
@@ -145,14 +137,15 @@ export class DiTTransformer2DModel {
 
   /** Declares the weights under diffusers' names. Throws for a config that asks for another network, by its key. */
   constructor(parameters: Parameters, config: DiTTransformerConfig) {
-    this.config = resolve(config);
-    const { patch, inChannels, outChannels, layers, features } = this.config;
+    this.config = resolveConfig(ditConfig, config);
+    const { patch_size: patch, in_channels: inChannels, num_layers: layers } = this.config;
+    const features = widthOf(this.config);
     const scopes = Array.from({ length: layers }, (_, i) => parameters.at('transformer_blocks').at(i));
     this.patches = new PatchEmbedding(parameters.at('pos_embed'), patch, inChannels, features);
     this.conditionings = scopes.map((scope) => new Conditioning(scope.at('norm1.emb'), this.config));
     this.blocks = scopes.map((scope) => new DiTBlock(scope, this.config));
     this.normOut = new AdaLayerNorm(parameters, 'proj_out_1', features, 'shift, scale');
-    this.projOut = linear(parameters, 'proj_out_2', features, patch * patch * outChannels);
+    this.projOut = linear(parameters, 'proj_out_2', features, patch * patch * outChannelsOf(this.config));
   }
 
   /**
@@ -161,7 +154,8 @@ export class DiTTransformer2DModel {
    */
   forward(latents: Tensor, timestep: Tensor, classLabels: Tensor, options: ForwardOptions = {}): Tensor {
     this.checkInputs(latents, timestep, classLabels);
-    const { patch, outChannels: channels } = this.config;
+    const { patch_size: patch } = this.config;
+    const channels = outChannelsOf(this.config);
     const size = latents.shape[3]!;
     const positions = this.positions(latents, size / patch);
     const sinusoids = timestepEmbedding(timestep, timestepWidth, { flipSinToCos: true, shift: 1 });
@@ -177,13 +171,14 @@ export class DiTTransformer2DModel {
 
   /** The table of positions for size x size patches, which is in no file. */
   private positions({ device }: Tensor, size: number): Tensor {
-    const { sampleSize, patch, features } = this.config;
-    const table = sinCosPositions(size, Math.floor(sampleSize / patch), features);
+    const { sample_size, patch_size } = this.config;
+    const features = widthOf(this.config);
+    const table = sinCosPositions(size, Math.floor(sample_size / patch_size), features);
     return tensor(device, table, [size * size, features]);
   }
 
   private checkInputs(latents: Tensor, timestep: Tensor, classLabels: Tensor): void {
-    const { patch, inChannels } = this.config;
+    const { patch_size: patch, in_channels: inChannels } = this.config;
     const [samples, channels, height, width] = latents.dims(4);
     check(
       channels === inChannels && height === width && height % patch === 0,

@@ -19,26 +19,51 @@ import {
 import { type ForwardOptions, runBlock } from '../blocks/block.js';
 import { embedding, linear, rmsNorm } from '../blocks/layers.js';
 import type { Parameters } from '../blocks/parameters.js';
-import { checkVariant, withDefaults } from '../files/config.js';
+import {
+  type ConfigOf,
+  configTable,
+  count,
+  epsilon,
+  only,
+  type ResolvedConfig,
+  resolveConfig,
+} from '../files/config.js';
 import { uploadTokenIds } from '../text/token_ids.js';
 
-const defaults = {
-  vocab_size: 32128,
-  d_model: 512,
-  d_kv: 64,
-  d_ff: 2048,
-  num_layers: 6,
-  num_heads: 8,
-  relative_attention_num_buckets: 32,
-  relative_attention_max_distance: 128,
-  layer_norm_epsilon: 1e-6,
-};
+/** config.json of the encoder. The defaults are those of transformers. */
+export const t5Config = configTable({
+  network: 'T5',
+  classes: ['T5EncoderModel', 'T5ForConditionalGeneration'], // a whole T5 may serve
+  keys: {
+    /** Number of tokens. */
+    vocab_size: count(32128, { required: true }),
+    /** Features of a token. */
+    d_model: count(512, { required: true }),
+    /** Features of a head. */
+    d_kv: count(64),
+    /** Features within the feed-forward. */
+    d_ff: count(2048),
+    /** Blocks of the encoder. */
+    num_layers: count(6, { required: true }),
+    /** Heads of every attention. */
+    num_heads: count(8),
+    /** Buckets of the distances between tokens. */
+    relative_attention_num_buckets: count(32),
+    /** From this distance on all are in one bucket. */
+    relative_attention_max_distance: count(128),
+    /** Added to the mean square in every norm. */
+    layer_norm_epsilon: epsilon(1e-6),
+    /** The plain relu of T5 v1.0, which an absent key stands for, is none of Stable Diffusion's. */
+    feed_forward_proj: only('gated-gelu', 'relu'),
+    dense_act_fn: only('gelu_new'),
+    is_gated_act: only(true),
+  },
+});
 
-/** config.json of the encoder; what is absent has transformers' default. */
-export type T5Config = Partial<typeof defaults> & { readonly feed_forward_proj?: string };
+/** A config as callers write it. */
+export type T5Config = ConfigOf<typeof t5Config>;
 
-/** Keys of which one value is implemented. */
-const variant = { feed_forward_proj: 'gated-gelu', dense_act_fn: 'gelu_new', is_gated_act: true } as const;
+type Config = ResolvedConfig<typeof t5Config>;
 
 interface Buckets {
   readonly buckets: number;
@@ -82,7 +107,7 @@ class Block {
   private readonly out: Linear;
   private readonly heads: number;
 
-  constructor(parameters: Parameters, config: typeof defaults) {
+  constructor(parameters: Parameters, config: Config) {
     const { d_model: width, d_kv, num_heads, d_ff, layer_norm_epsilon: eps } = config;
     const bias = false;
     const own = parameters.at('layer.0.SelfAttention');
@@ -122,7 +147,7 @@ function unscaledAttention(query: Tensor, key: Tensor, value: Tensor, bias: Tens
 
 /** Uploads texts of one length as u32 [B, T]. Throws for ids outside the vocabulary. */
 export function t5Tokens(device: Device, texts: readonly (readonly number[])[], config: T5Config): Tensor {
-  return uploadTokenIds(device, texts, { vocabulary: withDefaults('T5', config, defaults).vocab_size });
+  return uploadTokenIds(device, texts, { vocabulary: resolveConfig(t5Config, config).vocab_size });
 }
 
 /** The encoder. The table of tokens is `shared.weight`; files may repeat it as `encoder.embed_tokens.weight`. */
@@ -134,9 +159,7 @@ export class T5EncoderModel {
   private readonly buckets: Buckets;
 
   constructor(parameters: Parameters, config: T5Config) {
-    // The plain relu of T5 v1.0, which an absent key stands for, is none of Stable Diffusion's.
-    checkVariant('T5', { ...config, feed_forward_proj: config.feed_forward_proj ?? 'relu' }, variant);
-    const full = withDefaults('T5', config, defaults);
+    const full = resolveConfig(t5Config, config);
     const { d_model: width, num_layers, num_heads, relative_attention_num_buckets: buckets } = full;
     this.buckets = { buckets, maxDistance: full.relative_attention_max_distance };
     this.tokens = embedding(parameters, 'shared', full.vocab_size, width);

@@ -18,95 +18,83 @@ import { ImageAttention } from '../blocks/image_attention.js';
 import { conv2d, groupNorm } from '../blocks/layers.js';
 import type { Parameters } from '../blocks/parameters.js';
 import { ResnetBlock } from '../blocks/resnet.js';
-import { checkConfig, checkVariant, isCount, withDefaults } from '../files/config.js';
-
-/** config.json of an AutoencoderKL. Absent keys and null stand for diffusers' defaults, given here. */
-export interface AutoencoderKLConfig {
-  /** Channels of the image. Default 3. */
-  readonly in_channels?: number | null;
-  /** Channels of the decoded image. Default 3. */
-  readonly out_channels?: number | null;
-  /** Channels of each level, from the finest. Default [64]. */
-  readonly block_out_channels?: readonly number[] | null;
-  /** 'DownEncoderBlock2D' for each level. */
-  readonly down_block_types?: readonly string[] | null;
-  /** 'UpDecoderBlock2D' for each level. */
-  readonly up_block_types?: readonly string[] | null;
-  /** Residual blocks of a level of the encoder; the decoder has one more. Default 1. */
-  readonly layers_per_block?: number | null;
-  /** Default 4. */
-  readonly latent_channels?: number | null;
-  /** Groups of every group norm. Default 32. */
-  readonly norm_num_groups?: number | null;
-  /** Whether the middle of encoder and decoder has attention. Default true. */
-  readonly mid_block_add_attention?: boolean | null;
-  /** A 1x1 convolution behind the encoder. Default true. */
-  readonly use_quant_conv?: boolean | null;
-  /** A 1x1 convolution in front of the decoder. Default true. */
-  readonly use_post_quant_conv?: boolean | null;
-  /** What latents are multiplied by for the diffusion model. Default 0.18215. */
-  readonly scaling_factor?: number | null;
-  /** What is subtracted from latents before. Default 0. */
-  readonly shift_factor?: number | null;
-}
+import {
+  type ConfigOf,
+  configTable,
+  count,
+  counts,
+  flag,
+  number,
+  only,
+  type ResolvedConfig,
+  resolveConfig,
+  words,
+} from '../files/config.js';
 
 const network = 'AutoencoderKL';
 
-/** Keys of which one value is implemented, diffusers' default. */
-const variant = { act_fn: 'silu', latents_mean: null, latents_std: null } as const;
+/** config.json of an AutoencoderKL. The defaults are those of diffusers. */
+export const vaeConfig = configTable({
+  network,
+  classes: [network],
+  keys: {
+    /** Channels of the image. */
+    in_channels: count(3),
+    /** Channels of the decoded image. */
+    out_channels: count(3),
+    /** Channels of each level, from the finest. */
+    block_out_channels: counts([64], { required: true }),
+    /** 'DownEncoderBlock2D' for each level. */
+    down_block_types: words(),
+    /** 'UpDecoderBlock2D' for each level. */
+    up_block_types: words(),
+    /** Residual blocks of a level of the encoder; the decoder has one more. */
+    layers_per_block: count(1),
+    /** Channels of the latents. */
+    latent_channels: count(4, { required: true }),
+    /** Groups of every group norm. */
+    norm_num_groups: count(32),
+    /** Whether the middle of encoder and decoder has attention. */
+    mid_block_add_attention: flag(true),
+    /** Whether a 1x1 convolution stands behind the encoder. */
+    use_quant_conv: flag(true),
+    /** Whether a 1x1 convolution stands in front of the decoder. */
+    use_post_quant_conv: flag(true),
+    /** What latents are multiplied by for the diffusion model. */
+    scaling_factor: number(0.18215, { expected: 'a number other than 0', isWithin: (factor) => factor !== 0 }),
+    /** What is subtracted from latents before. */
+    shift_factor: number(0),
+    act_fn: only('silu'),
+    latents_mean: only(null),
+    latents_std: only(null),
+  },
+  *across(config) {
+    const { block_out_channels: channels, norm_num_groups: groups } = config;
+    if (channels.some((n) => n % groups !== 0))
+      yield { key: 'block_out_channels', found: channels, expected: `multiples of norm_num_groups ${groups}` };
+    for (const [key, type] of [
+      ['down_block_types', 'DownEncoderBlock2D'],
+      ['up_block_types', 'UpDecoderBlock2D'],
+    ] as const) {
+      const types = config[key];
+      if (types && (types.length !== channels.length || types.some((found) => found !== type)))
+        yield { key, found: types, expected: `${channels.length} times ${type}` };
+    }
+  },
+});
 
-/** The config with its defaults, checked. */
-function resolve(config: AutoencoderKLConfig) {
-  checkVariant(network, config, variant);
-  const full = withDefaults(network, config, {
-    in_channels: 3,
-    out_channels: 3,
-    layers_per_block: 1,
-    latent_channels: 4,
-    norm_num_groups: 32,
-    mid_block_add_attention: true,
-    use_quant_conv: true,
-    use_post_quant_conv: true,
-    scaling_factor: 0.18215,
-    shift_factor: 0,
-  });
-  const channels = config.block_out_channels ?? [64];
-  const groups = full.norm_num_groups;
-  const divides = channels.length > 0 && channels.every((n) => isCount(n) && n % groups === 0);
-  checkConfig(divides, network, 'block_out_channels', channels, `multiples of norm_num_groups ${groups}`);
-  for (const [key, type] of [
-    ['down_block_types', 'DownEncoderBlock2D'],
-    ['up_block_types', 'UpDecoderBlock2D'],
-  ] as const) {
-    const types = config[key] ?? channels.map(() => type);
-    const known = types.length === channels.length && types.every((found) => found === type);
-    checkConfig(known, network, key, types, `${channels.length} times ${type}`);
-  }
-  const { scaling_factor: scale, shift_factor: shift } = full;
-  checkConfig(Number.isFinite(scale) && scale !== 0, network, 'scaling_factor', scale, 'a number other than 0');
-  checkConfig(Number.isFinite(shift), network, 'shift_factor', shift, 'a number');
-  return {
-    imageChannels: full.in_channels,
-    outChannels: full.out_channels,
-    channels,
-    layers: full.layers_per_block,
-    latentChannels: full.latent_channels,
-    groups,
-    midAttention: full.mid_block_add_attention,
-    quantConv: full.use_quant_conv,
-    postQuantConv: full.use_post_quant_conv,
-    scale,
-    shift,
-  };
-}
+/** A config as callers write it. */
+export type AutoencoderKLConfig = ConfigOf<typeof vaeConfig>;
 
-type Config = ReturnType<typeof resolve>;
+type Config = ResolvedConfig<typeof vaeConfig>;
 
-/** Residual block, attention, residual block. */
-function midBlocks(parameters: Parameters, channels: number, { groups, midAttention }: Config) {
-  const norm = { groups, eps: 1e-6 };
+/** Makes the middle of encoder and decoder: a residual block, attention if there is any, and a residual block. */
+function midBlocks(parameters: Parameters, channels: number, config: Config) {
+  const norm = { groups: config.norm_num_groups, eps: 1e-6 };
   const resnet = (i: number): ResnetBlock => new ResnetBlock(parameters.at('resnets').at(i), channels, channels, norm);
-  const attention = midAttention ? [new ImageAttention(parameters.at('attentions.0'), channels, norm)] : [];
+  const attention = config.mid_block_add_attention
+    ? [new ImageAttention(parameters.at('attentions.0'), channels, norm)]
+    : [];
   return [resnet(0), ...attention, resnet(1)];
 }
 
@@ -134,19 +122,19 @@ class Encoder {
   private readonly convOut: Conv2d;
 
   constructor(parameters: Parameters, config: Config) {
-    const { channels, layers, groups } = config;
+    const { block_out_channels: channels, layers_per_block: layers, norm_num_groups: groups } = config;
     const coarsest = channels.at(-1)!;
-    this.convIn = conv2d(parameters, 'conv_in', config.imageChannels, channels[0]!, 3, { padding: 1 });
+    this.convIn = conv2d(parameters, 'conv_in', config.in_channels, channels[0]!, 3, { padding: 1 });
     this.down = channels.map((to, i) => {
       const scope = parameters.at('down_blocks').at(i);
-      // Zeros below and to the right only.
+      // It is padded with zeros below and to the right only.
       const options = { stride: 2, padding: [0, 1, 0, 1] } as const;
       const sampler = i < channels.length - 1 ? conv2d(scope, 'downsamplers.0.conv', to, to, 3, options) : undefined;
       return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers, groups }, sampler);
     });
     this.mid = midBlocks(parameters.at('mid_block'), coarsest, config);
     this.normOut = groupNorm(parameters, 'conv_norm_out', coarsest, { groups, eps: 1e-6 });
-    this.convOut = conv2d(parameters, 'conv_out', coarsest, 2 * config.latentChannels, 3, { padding: 1 });
+    this.convOut = conv2d(parameters, 'conv_out', coarsest, 2 * config.latent_channels, 3, { padding: 1 });
   }
 
   forward(image: Tensor, options: ForwardOptions): Tensor {
@@ -168,18 +156,18 @@ class Decoder {
   private readonly convOut: Conv2d;
 
   constructor(parameters: Parameters, config: Config) {
-    const { groups } = config;
-    const channels = config.channels.toReversed();
-    this.convIn = conv2d(parameters, 'conv_in', config.latentChannels, channels[0]!, 3, { padding: 1 });
+    const { norm_num_groups: groups, layers_per_block } = config;
+    const channels = config.block_out_channels.toReversed();
+    this.convIn = conv2d(parameters, 'conv_in', config.latent_channels, channels[0]!, 3, { padding: 1 });
     this.mid = midBlocks(parameters.at('mid_block'), channels[0]!, config);
     this.up = channels.map((to, i) => {
       const scope = parameters.at('up_blocks').at(i);
       const last = i === channels.length - 1;
       const sampler = last ? undefined : conv2d(scope, 'upsamplers.0.conv', to, to, 3, { padding: 1 });
-      return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers: config.layers + 1, groups }, sampler);
+      return levelOf(scope, { from: channels[Math.max(0, i - 1)]!, to, layers: layers_per_block + 1, groups }, sampler);
     });
     this.normOut = groupNorm(parameters, 'conv_norm_out', channels.at(-1)!, { groups, eps: 1e-6 });
-    this.convOut = conv2d(parameters, 'conv_out', channels.at(-1)!, config.outChannels, 3, { padding: 1 });
+    this.convOut = conv2d(parameters, 'conv_out', channels.at(-1)!, config.out_channels, 3, { padding: 1 });
   }
 
   forward(latents: Tensor, options: ForwardOptions): Tensor {
@@ -203,20 +191,20 @@ export class AutoencoderKL {
 
   /** Declares the weights under diffusers' names. Throws for a config that asks for another network, by its key. */
   constructor(parameters: Parameters, config: AutoencoderKLConfig) {
-    this.config = resolve(config);
-    const { latentChannels, quantConv, postQuantConv } = this.config;
+    this.config = resolveConfig(vaeConfig, config);
+    const { latent_channels: latentChannels, use_quant_conv, use_post_quant_conv } = this.config;
     const moments = 2 * latentChannels;
     this.encoder = new Encoder(parameters.at('encoder'), this.config);
     this.decoder = new Decoder(parameters.at('decoder'), this.config);
-    this.quantConv = quantConv ? conv2d(parameters, 'quant_conv', moments, moments, 1) : undefined;
-    this.postQuantConv = postQuantConv
+    this.quantConv = use_quant_conv ? conv2d(parameters, 'quant_conv', moments, moments, 1) : undefined;
+    this.postQuantConv = use_post_quant_conv
       ? conv2d(parameters, 'post_quant_conv', latentChannels, latentChannels, 1)
       : undefined;
   }
 
   /** Pixels of the image for one pixel of the latents, in each direction: 8 in Stable Diffusion. */
   get factor(): number {
-    return 2 ** (this.config.channels.length - 1);
+    return 2 ** (this.config.block_out_channels.length - 1);
   }
 
   /**
@@ -224,7 +212,7 @@ export class AutoencoderKL {
    * see sampleLatents. Sizes must be multiples of the factor.
    */
   encode(image: Tensor, options: ForwardOptions = {}): Tensor {
-    const { imageChannels } = this.config;
+    const { in_channels: imageChannels } = this.config;
     const [, found, height, width] = image.dims(4);
     check(
       found === imageChannels && height % this.factor === 0 && width % this.factor === 0,
@@ -237,7 +225,7 @@ export class AutoencoderKL {
 
   /** Images [N, out_channels, factor h, factor w], about in [-1, 1], of latents [N, latent_channels, h, w] without scaling. */
   decode(latents: Tensor, options: ForwardOptions = {}): Tensor {
-    const { latentChannels } = this.config;
+    const { latent_channels: latentChannels } = this.config;
     check(
       latents.rank === 4 && latents.shape[1] === latentChannels,
       () => `${network}: expected latents [N, ${latentChannels}, h, w], found ${formatShape(latents.shape)}`,
@@ -247,13 +235,13 @@ export class AutoencoderKL {
 
   /** Latents as the diffusion model sees them: (z - shift_factor) scaling_factor. */
   scaled(z: Tensor): Tensor {
-    const { scale, shift } = this.config;
+    const { scaling_factor: scale, shift_factor: shift } = this.config;
     return mul(shift === 0 ? z : add(z, -shift), scale);
   }
 
   /** The inverse of scaled(): z / scaling_factor + shift_factor, which decode() expects. */
   unscaled(latents: Tensor): Tensor {
-    const { scale, shift } = this.config;
+    const { scaling_factor: scale, shift_factor: shift } = this.config;
     const z = mul(latents, 1 / scale);
     return shift === 0 ? z : add(z, shift);
   }

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { backward, capture, type Device, mse, noGrad, type Tensor, tensor } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { writeSafetensors } from '../../engine/safetensors.js';
 import { initializeParameters } from '../blocks/initialize.js';
 import { linear } from '../blocks/layers.js';
@@ -43,40 +44,46 @@ export async function pretrainAesthetic(
   pictures: readonly SeenPicture[],
   options: PretrainAestheticOptions,
 ): Promise<ScenesAesthetic & { readonly done: number }> {
-  const { seed, batch, lr = 1e-3 } = options;
-  const { clip, parameters } = await loadClip(device, base);
-  const head = new Parameters(device);
-  let width: number = scenesClipConfig.projection_dim;
-  const layers = Object.entries(headLayers).map(([name, outputs]) => {
-    const layer = linear(head, name, width, outputs);
-    width = outputs;
-    return layer;
-  });
-  await initializeParameters(head, seed);
-  head.all.at(-1)!.tensor.write([5]); // the middle of the ratings
-  const rate = (pixels: Tensor): Tensor => layers.reduce((x, layer) => layer.forward(x), clip.imageFeatures(pixels));
+  return owning(async (own) => {
+    const { seed, batch, lr = 1e-3 } = options;
+    const { clip, parameters } = await loadClip(device, base);
+    own(parameters);
+    const head = own(new Parameters());
+    let width: number = scenesClipConfig.projection_dim;
+    const layers = Object.entries(headLayers).map(([name, outputs]) => {
+      const layer = linear(head, name, width, outputs);
+      width = outputs;
+      return layer;
+    });
+    await initializeParameters(device, head, seed);
+    head.all.at(-1)!.tensor.write([5]); // the middle of the ratings
+    const rate = (pixels: Tensor): Tensor => layers.reduce((x, layer) => layer.forward(x), clip.imageFeatures(pixels));
 
-  const isVision = (name: string): boolean => name.startsWith('vision_model.') || name === 'visual_projection.weight';
-  const all = [...parameters.all.filter(({ name }) => isVision(name)), ...head.all];
-  const trained = new Parameters(device, {}, '', { all, linears: new Map() });
-  const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
-  const pixels = pictureInput(device, batch);
-  const ratings = tensor(device, new Float32Array(batch), [batch, 1]);
-  const step = await capture(device, () => {
-    const loss = mse(rate(pixels), ratings);
-    optimizer.step(backward(loss, weights));
-    return { loss };
+    const isVision = (name: string): boolean => name.startsWith('vision_model.') || name === 'visual_projection.weight';
+    const all = [...parameters.all.filter(({ name }) => isVision(name)), ...head.all];
+    const trained = { all };
+    const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
+    own(optimizer);
+    const pixels = own(pictureInput(device, batch));
+    const ratings = own(tensor(device, new Float32Array(batch), [batch, 1]));
+    const step = own(
+      await capture(device, () => {
+        const loss = mse(rate(pixels), ratings);
+        optimizer.step(backward(loss, weights));
+        return { loss };
+      }),
+    );
+    const feed = (i: number): void => {
+      const random = stepStream(seed, i);
+      const seen = Array.from({ length: batch }, () => random.pick(pictures));
+      pixels.write(batchOf(seen));
+      ratings.write(seen.map((picture) => rating(pleasure(picture), random)));
+    };
+    const identity = { model: 'scenes-aesthetic', seed, batch, lr, pictures: pictures.length };
+    const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
+    for (const thing of [step, optimizer, pixels, ratings]) thing.dispose();
+    return { parameters, head, rate, done };
   });
-  const feed = (i: number): void => {
-    const random = stepStream(seed, i);
-    const seen = Array.from({ length: batch }, () => random.pick(pictures));
-    pixels.write(batchOf(seen));
-    ratings.write(seen.map((picture) => rating(pleasure(picture), random)));
-  };
-  const identity = { model: 'scenes-aesthetic', seed, batch, lr, pictures: pictures.length };
-  const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, pixels, ratings]) thing.dispose();
-  return { parameters, head, rate, done };
 }
 
 /** The correlation of a reward's ratings with the person's, without their error. */

@@ -49,10 +49,9 @@ export class WordLoss {
   private readonly labels: Readonly<Record<keyof typeof classes, Tensor>>;
 
   /** Declares a head for each of `states` states of a token; the heads are trained and thrown away. */
-  constructor(parameters: Parameters, batch: number, width: number, states: number, tokens: number) {
+  constructor(device: Device, parameters: Parameters, batch: number, width: number, states: number, tokens: number) {
     const total = claims.reduce((sum, claim) => sum + classes[claim], 0);
     this.heads = Array.from({ length: states }, (_, i) => linear(parameters, `words.${i}`, width, total));
-    const { device } = parameters;
     this.rows = places.map(({ position }) =>
       indices(
         device,

@@ -2,12 +2,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { add, backward, capture, contrastive, type Device, mul, noGrad, scope, tensor } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { initializeParameters } from '../blocks/initialize.js';
 import { Parameters } from '../blocks/parameters.js';
-import { clipConfig, readConfig } from '../files/config_file.js';
+import { readConfig } from '../files/config_file.js';
 import { writeJson } from '../files/weight_files.js';
 import { loadWeights, saveWeights } from '../files/weights.js';
-import { type CLIPConfig, CLIPModel, type CLIPTokens, clipTokens, pooledPosition } from '../networks/clip.js';
+import { type CLIPConfig, CLIPModel, clipConfig } from '../networks/clip.js';
+import { type CLIPTokens, clipTokens, pooledPosition } from '../networks/clip_text.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { WordLoss } from './attributes.js';
 import { type SceneWords, varyWords, writeCaption } from './caption.js';
@@ -95,45 +97,47 @@ export async function pretrainClip(
   pictures: readonly SeenPicture[],
   options: PretrainClipOptions,
 ): Promise<ScenesClip & { readonly done: number }> {
-  const { seed, batch, lr = 1e-3 } = options;
-  await saveTokenizer(folder);
-  const tokenizer = await loadTokenizer(folder);
-  const parameters = new Parameters(device);
-  const clip = new CLIPModel(parameters, scenesClipConfig);
-  await initializeParameters(parameters, seed, { embedding: /(token|position|class)_embedding/ });
-  const heads = new Parameters(device);
-  const words = new WordLoss(heads, batch, tower.hidden_size, 2, captionLength);
-  await initializeParameters(heads, seed);
-  const trained = new Parameters(device, {}, '', {
-    all: [...parameters.all, ...heads.all],
-    linears: new Map(),
-  });
-  parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
-  const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
+  return owning(async (own) => {
+    const { seed, batch, lr = 1e-3 } = options;
+    await saveTokenizer(folder);
+    const tokenizer = await loadTokenizer(folder);
+    const parameters = own(new Parameters());
+    const clip = new CLIPModel(parameters, scenesClipConfig);
+    await initializeParameters(device, parameters, seed, { embedding: /(token|position|class)_embedding/ });
+    const heads = own(new Parameters());
+    const words = own(new WordLoss(device, heads, batch, tower.hidden_size, 2, captionLength));
+    await initializeParameters(device, heads, seed);
+    const trained = { all: [...parameters.all, ...heads.all] };
+    parameters.all.find(({ name }) => name === 'logit_scale')!.tensor.write([Math.log(1 / 0.07)]);
+    const { weights, optimizer } = learning(trained.all, { lr, ...readerSettings });
+    own(optimizer);
 
-  const captions = new CaptionInput(device, tokenizer, batch);
-  const pixels = pictureInput(device, batch);
-  const step = await capture(device, () => {
-    const images = clip.imageFeatures(pixels);
-    const { features, hiddenStates, lastHiddenState } = clip.readTexts(captions.tokens);
-    // The generators attend to one of these two: SD3's to the last but one, SD1's to the last.
-    const named = words.of([hiddenStates.at(-2)!, lastHiddenState]);
-    const loss = add(contrastive(clip.logits(features, images)), mul(named, wordShare));
-    optimizer.step(backward(loss, weights));
-    return { loss };
+    const captions = own(new CaptionInput(device, tokenizer, batch));
+    const pixels = own(pictureInput(device, batch));
+    const step = own(
+      await capture(device, () => {
+        const images = clip.imageFeatures(pixels);
+        const { features, hiddenStates, lastHiddenState } = clip.readTexts(captions.tokens);
+        // The generators attend to one of these two: SD3's to the last but one, SD1's to the last.
+        const named = words.of([hiddenStates.at(-2)!, lastHiddenState]);
+        const loss = add(contrastive(clip.logits(features, images)), mul(named, wordShare));
+        optimizer.step(backward(loss, weights));
+        return { loss };
+      }),
+    );
+    const album = new Album(pictures.filter(({ damage }) => damage <= damageAtMost));
+    const feed = (i: number): void => {
+      const random = stepStream(seed, i);
+      const seen = drawTwins(album, random, batch);
+      words.feed(seen.map((picture) => picture.words));
+      captions.write(seen.map((picture) => writeCaption(picture.words)));
+      pixels.write(batchOf(seen));
+    };
+    const identity = { model: 'scenes-clip', seed, batch, lr, pictures: pictures.length };
+    const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
+    for (const thing of [step, optimizer, heads, words, captions, pixels]) thing.dispose();
+    return { clip, parameters, tokenizer, done };
   });
-  const album = new Album(pictures.filter(({ damage }) => damage <= damageAtMost));
-  const feed = (i: number): void => {
-    const random = stepStream(seed, i);
-    const seen = drawTwins(album, random, batch);
-    words.feed(seen.map((picture) => picture.words));
-    captions.write(seen.map((picture) => writeCaption(picture.words)));
-    pixels.write(batchOf(seen));
-  };
-  const identity = { model: 'scenes-clip', seed, batch, lr, pictures: pictures.length };
-  const done = await runTraining({ identity, parameters: trained, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, heads, words, captions, pixels]) thing.dispose();
-  return { clip, parameters, tokenizer, done };
 }
 
 /** Pictures of distinct captions, each but the last odd one followed by its twin. */
@@ -180,15 +184,11 @@ export async function saveClip(folder: string, parameters: Parameters): Promise<
 
 /** Loads such a folder, with the tokenizer in it. */
 export async function loadClip(device: Device, folder: string): Promise<ScenesClip> {
-  const parameters = new Parameters(device);
-  try {
-    const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
-    await loadWeights(folder, parameters);
-    return { clip, parameters, tokenizer: await loadTokenizer(folder) };
-  } catch (error) {
-    parameters.dispose();
-    throw error;
-  }
+  const tokenizer = await loadTokenizer(folder);
+  const parameters = new Parameters();
+  const clip = new CLIPModel(parameters, await readConfig(folder, clipConfig));
+  await loadWeights(device, folder, parameters);
+  return { clip, parameters, tokenizer };
 }
 
 /** Logits [pictures, captions]. */

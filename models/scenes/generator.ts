@@ -16,6 +16,7 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { saveWeights } from '../files/weights.js';
 import { loadPipeline, type Pipeline } from '../pipeline/pipeline.js';
 import { wordsOf, writeCaption } from './caption.js';
@@ -68,69 +69,72 @@ export async function pretrainGenerator(
   folder: string,
   options: PretrainGeneratorOptions,
 ): Promise<number> {
-  const { seed, steps, levelOf, batch, lr, scenes = 49152, dropout = 0.1, emaDecay = 0.999 } = options;
-  await writeGeneratorFolder(device, name, folder, { seed, from: options.from });
-  const pipeline = await loadPipeline(device, folder, { storage: 'f32' });
-  const { network } = pipeline;
-  const trained = network.all.filter((parameter) => parameter.name !== positionTable);
-  const { weights, optimizer } = learning(trained, { lr, betas: [0.9, 0.99], weightDecay: 1e-2 });
-  const average = new EMA(weights, { decay: emaDecay });
+  return owning(async (own) => {
+    const { seed, steps, levelOf, batch, lr, scenes = 49152, dropout = 0.1, emaDecay = 0.999 } = options;
+    await writeGeneratorFolder(device, name, folder, { seed, from: options.from });
+    const pipeline = own(await loadPipeline(device, folder, { storage: 'f32' }));
+    const { parameters } = pipeline;
+    const trained = parameters.all.filter((parameter) => parameter.name !== positionTable);
+    const { weights, optimizer } = learning(trained, { lr, betas: [0.9, 0.99], weightDecay: 1e-2 });
+    own(optimizer);
+    const average = own(new EMA(weights, { decay: emaDecay }));
 
-  const pool = await encodeScenes(pipeline, seed, scenes, options.onScenes);
-  const { latentChannels: channels, latentSize: side } = pipeline;
-  const indices = (): Tensor => tensor(device, new Uint32Array(batch), [batch], 'u32');
-  const [rows, captions] = [indices(), indices()];
-  const timestep = tensor(device, new Float32Array(batch));
-  const column = (): Tensor => tensor(device, new Float32Array(batch), [batch, 1, 1, 1]);
-  const [dataShare, noiseShare, weight] = [column(), column(), column()];
-  const keys = noiseKeys(device, batch, seed);
-  const counter = tensor(device, [0], [1], 'u32');
-  const step = await capture(device, () => {
-    const data = reshape(indexSelect(pool.latents, rows), [batch, channels, side, side]);
-    const noise = normal(keys, counter, data.shape);
-    const noisy = add(mul(data, dataShare), mul(noise, noiseShare));
-    const target = name === 'scenes-flow' ? sub(noise, data) : noise;
-    const condition = pool.conditions.map((part) => indexSelect(part, captions));
-    const prediction = pipeline.predict(noisy, timestep, condition);
-    const loss = mse(mul(prediction, weight), mul(target, weight));
-    optimizer.step(backward(loss, weights));
-    average.update();
-    return { loss };
-  });
-  const feed = (i: number): void => {
-    const random = stepStream(seed, i);
-    const drawn = Array.from({ length: batch }, () => random.below(scenes));
-    rows.write(Uint32Array.from(drawn));
-    captions.write(Uint32Array.from(drawn, (row) => (random.next() < dropout ? emptyCaption : pool.captions[row]!)));
-    // Stratified: one level in each of `batch` equal parts of the range.
-    const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch, j));
-    timestep.write(levels.map((level) => level.timestep));
-    dataShare.write(levels.map(({ data }) => data));
-    noiseShare.write(levels.map(({ noise }) => noise));
-    weight.write(levels.map(({ weight }) => weight));
-    counter.write([i]);
-  };
-  const onStep = async (done: number, loss: number): Promise<void> => {
-    await options.onStep?.(done, loss);
-    if (!options.onSample || done % (options.sampleEvery ?? 500) !== 0) return;
-    average.swap();
-    await options.onSample(pipeline, done);
-    average.swap();
-  };
-  try {
+    const pool = await encodeScenes(pipeline, seed, scenes, options.onScenes);
+    for (const thing of [pool.latents, ...pool.conditions]) own(thing);
+    const { latentChannels: channels, latentSize: side } = pipeline;
+    const indices = (): Tensor => own(tensor(device, new Uint32Array(batch), [batch], 'u32'));
+    const [rows, captions] = [indices(), indices()];
+    const timestep = own(tensor(device, new Float32Array(batch)));
+    const column = (): Tensor => own(tensor(device, new Float32Array(batch), [batch, 1, 1, 1]));
+    const [dataShare, noiseShare, weight] = [column(), column(), column()];
+    const keys = own(noiseKeys(device, batch, seed));
+    const counter = own(tensor(device, [0], [1], 'u32'));
+    const step = own(
+      await capture(device, () => {
+        const data = reshape(indexSelect(pool.latents, rows), [batch, channels, side, side]);
+        const noise = normal(keys, counter, data.shape);
+        const noisy = add(mul(data, dataShare), mul(noise, noiseShare));
+        const target = name === 'scenes-flow' ? sub(noise, data) : noise;
+        const condition = pool.conditions.map((part) => indexSelect(part, captions));
+        const prediction = pipeline.predict(noisy, timestep, condition);
+        const loss = mse(mul(prediction, weight), mul(target, weight));
+        optimizer.step(backward(loss, weights));
+        average.update();
+        return { loss };
+      }),
+    );
+    const feed = (i: number): void => {
+      const random = stepStream(seed, i);
+      const drawn = Array.from({ length: batch }, () => random.below(scenes));
+      rows.write(Uint32Array.from(drawn));
+      captions.write(Uint32Array.from(drawn, (row) => (random.next() < dropout ? emptyCaption : pool.captions[row]!)));
+      // The levels are stratified: there is one in each of `batch` equal parts of the range.
+      const levels = drawn.map((_, j) => levelOf((j + random.next()) / batch, j));
+      timestep.write(levels.map((level) => level.timestep));
+      dataShare.write(levels.map(({ data }) => data));
+      noiseShare.write(levels.map(({ noise }) => noise));
+      weight.write(levels.map(({ weight }) => weight));
+      counter.write([i]);
+    };
+    const onStep = async (done: number, loss: number): Promise<void> => {
+      await options.onStep?.(done, loss);
+      if (!options.onSample || done % (options.sampleEvery ?? 500) !== 0) return;
+      average.swap();
+      await options.onSample(pipeline, done);
+      average.swap();
+    };
     const identity = { model: name, seed, batch, lr, scenes, dropout, emaDecay };
-    const training = { identity, parameters: network, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
+    const training = { identity, parameters, optimizer, ema: { average, decay: emaDecay }, step, lr, feed };
     const done = await runTraining(training, { ...options, onStep });
     if (done === steps) {
       average.swap();
-      await saveWeights(join(folder, networkFolder(name)), network, { dtype: 'F16' });
+      await saveWeights(join(folder, networkFolder(name)), parameters, { dtype: 'F16' });
     }
-    return done;
-  } finally {
     const inputs = [rows, captions, timestep, dataShare, noiseShare, weight, keys, counter];
     for (const thing of [...inputs, pool.latents, ...pool.conditions]) thing.dispose();
     for (const thing of [step, optimizer, average, pipeline]) thing.dispose();
-  }
+    return done;
+  });
 }
 
 const encodedAtOnce = 64;
@@ -140,7 +144,7 @@ const emptyCaption = wordsOf.train.length;
 
 /** What is learned from: computed once, as the autoencoder and the text encoder stay as they are. */
 interface EncodedScenes {
-  /** [scenes, elements]. */
+  /** The latents of all scenes, [scenes, elements]. */
   readonly latents: Tensor;
   /** Number of each scene's caption. */
   readonly captions: readonly number[];
@@ -161,16 +165,19 @@ async function encodeScenes(
   const size = step.outputs.latents.size / encodedAtOnce;
   const latents = new Float32Array(scenes * size);
   const captions: number[] = [];
-  for (let start = 0; start < scenes; start += encodedAtOnce) {
-    const count = Math.min(encodedAtOnce, scenes - start);
-    const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
-    image.write(networkPixels(batch));
-    step.run();
-    captions.push(...batch.slice(0, count).map(({ caption }) => numbers.get(caption)!));
-    latents.set(((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size), start * size);
-    onScenes?.(start + count, scenes);
+  try {
+    for (let start = 0; start < scenes; start += encodedAtOnce) {
+      const count = Math.min(encodedAtOnce, scenes - start);
+      const batch = Array.from({ length: encodedAtOnce }, (_, i) => makeScene(seed, start + i, 'train'));
+      image.write(networkPixels(batch));
+      step.run();
+      captions.push(...batch.slice(0, count).map(({ caption }) => numbers.get(caption)!));
+      latents.set(((await step.outputs.latents.data()) as Float32Array).subarray(0, count * size), start * size);
+      onScenes?.(start + count, scenes);
+    }
+  } finally {
+    for (const thing of [step, image]) thing.dispose();
   }
-  for (const thing of [step, image]) thing.dispose();
   const conditions = pipeline.encode([...texts, '']);
   return { latents: scope(device, () => tensor(device, latents, [scenes, size])), captions, conditions };
 }

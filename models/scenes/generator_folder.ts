@@ -58,7 +58,7 @@ const flowScheduler = {
   shift: 1,
 } as const;
 
-/** Stable Diffusion 1.4's, sampled by DDIM. */
+/** The noise levels of Stable Diffusion 1.4, sampled by DDIM. */
 const diffusionScheduler = {
   _class_name: 'DDIMScheduler',
   beta_end: 0.012,
@@ -120,13 +120,13 @@ export async function copyFolder(
 const vaeFiles = ['config.json', 'diffusion_pytorch_model.safetensors'];
 export const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
 
-/** Branches that begin as nothing (Peebles and Xie 2023: adaLN-Zero; and the output). */
+/** The output and the ends of branches begin at zero, so that they add nothing at first (adaLN-Zero, Peebles and Xie 2023). */
 const zeroNames: Readonly<Record<GeneratorName, RegExp>> = {
   'scenes-flow': /(norm1|norm1_context|norm_out)\.linear\.|^proj_out\./,
   'scenes-diffusion': /^conv_out\.|\.conv2\./,
 };
 
-/** Positions are given, not learned. */
+/** The table of positions, which is given and not learned. */
 export const positionTable = 'pos_embed.pos_embed';
 
 /**
@@ -164,15 +164,18 @@ export async function writeGeneratorFolder(
     await mkdir(join(folder, subfolder), { recursive: true });
     await writeJson(join(folder, subfolder, file), config);
   }
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   if (name === 'scenes-flow') new SD3Transformer2DModel(parameters, flowNetwork);
   else new UNet2DConditionModel(parameters, diffusionNetwork);
-  await initializeParameters(parameters, seed, { zero: zeroNames[name] });
-  attendToAlike(parameters);
-  const table = parameters.all.find((parameter) => parameter.name === positionTable);
-  table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
-  await saveWeights(join(folder, part), parameters);
-  parameters.dispose();
+  try {
+    await initializeParameters(device, parameters, seed, { zero: zeroNames[name] });
+    attendToAlike(parameters);
+    const table = parameters.all.find((parameter) => parameter.name === positionTable);
+    table?.tensor.write(sinCosPositions(side / 2, side / 2, flowNetwork.caption_projection_dim));
+    await saveWeights(join(folder, part), parameters);
+  } finally {
+    parameters.dispose();
+  }
 
   const parts = Object.fromEntries(
     encoders.flatMap((suffix) => [
@@ -191,12 +194,12 @@ async function saveTextEncoder(device: Device, clipFolder: string, folder: strin
   const text = clip.all.filter(
     ({ name }) => name.startsWith('text_model.') || (projected && name.startsWith('text_projection.')),
   );
-  await mkdir(folder, { recursive: true });
-  const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
-  await writeJson(join(folder, 'config.json'), config);
-  await saveWeights(folder, new Parameters(device, {}, '', { all: text, linears: new Map() }), {
-    dtype: 'F16',
-    name: 'model',
-  });
-  clip.dispose();
+  try {
+    await mkdir(folder, { recursive: true });
+    const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
+    await writeJson(join(folder, 'config.json'), config);
+    await saveWeights(folder, { all: text }, { dtype: 'F16', name: 'model' });
+  } finally {
+    clip.dispose();
+  }
 }

@@ -17,6 +17,7 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { writeSafetensors } from '../../engine/safetensors.js';
 import { openClipConfigOf, openClipTensors } from '../files/open_clip.js';
 import { writeJson } from '../files/weight_files.js';
@@ -58,33 +59,39 @@ export async function pretrainPreference(
   pictures: readonly SeenPicture[],
   options: PretrainPreferenceOptions,
 ): Promise<ScenesClip & { readonly done: number }> {
-  const { seed, batch, lr = 1e-3 } = options;
-  const model = await loadClip(device, base);
-  const { clip, parameters, tokenizer } = model;
-  const scale = parameters.all.find((parameter) => parameter.name === 'logit_scale')!.tensor;
-  scale.write([Math.log(initialScale)]);
-  const { weights, optimizer } = learning(parameters.all, { lr, ...readerSettings });
-  const captions = new CaptionInput(device, tokenizer, batch);
-  const pixels = pictureInput(device, 2 * batch); // the preferred ones, then the others
-  const first = tensor(device, new Uint32Array(batch), [batch], 'u32');
-  const step = await capture(device, () => {
-    const scores = pairCosines(clip, captions, pixels).map((cosines) => mul(cosines, exp(scale)));
-    const loss = crossEntropy(concat(scores, 1), first);
-    optimizer.step(backward(loss, weights));
-    return { loss };
+  return owning(async (own) => {
+    const { seed, batch, lr = 1e-3 } = options;
+    const model = await loadClip(device, base);
+    const { clip, parameters, tokenizer } = model;
+    own(parameters);
+    const scale = parameters.all.find((parameter) => parameter.name === 'logit_scale')!.tensor;
+    scale.write([Math.log(initialScale)]);
+    const { weights, optimizer } = learning(parameters.all, { lr, ...readerSettings });
+    own(optimizer);
+    const captions = own(new CaptionInput(device, tokenizer, batch));
+    const pixels = own(pictureInput(device, 2 * batch)); // the preferred ones, then the others
+    const first = own(tensor(device, new Uint32Array(batch), [batch], 'u32'));
+    const step = own(
+      await capture(device, () => {
+        const scores = pairCosines(clip, captions, pixels).map((cosines) => mul(cosines, exp(scale)));
+        const loss = crossEntropy(concat(scores, 1), first);
+        optimizer.step(backward(loss, weights));
+        return { loss };
+      }),
+    );
+    const album = new Album(pictures);
+    const feed = (i: number): void => {
+      const random = stepStream(seed, i);
+      const pairs = Array.from({ length: batch }, () => judgedPair(album, tastes[name], random));
+      captions.write(pairs.map(({ asked }) => writeCaption(asked)));
+      const seen = [...pairs.map(({ better }) => better), ...pairs.map(({ worse }) => worse)];
+      pixels.write(batchOf(seen, normalisations[name]));
+    };
+    const identity = { model: name, seed, batch, lr, pictures: pictures.length };
+    const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
+    for (const thing of [step, optimizer, captions, pixels, first]) thing.dispose();
+    return { ...model, done };
   });
-  const album = new Album(pictures);
-  const feed = (i: number): void => {
-    const random = stepStream(seed, i);
-    const pairs = Array.from({ length: batch }, () => judgedPair(album, tastes[name], random));
-    captions.write(pairs.map(({ asked }) => writeCaption(asked)));
-    const seen = [...pairs.map(({ better }) => better), ...pairs.map(({ worse }) => worse)];
-    pixels.write(batchOf(seen, normalisations[name]));
-  };
-  const identity = { model: name, seed, batch, lr, pictures: pictures.length };
-  const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, captions, pixels, first]) thing.dispose();
-  return { ...model, done };
 }
 
 /** The cosines of each caption with the first and with the second picture of its pair, [pairs, 1]; first pictures come first. */

@@ -20,15 +20,15 @@ export const palette: Readonly<Record<ColorName, Rgb>> = {
 
 /** What a caption leaves open, each from 0 to 1 and uniform among scenes: what preferences choose from. */
 export interface Style {
-  /** Of the shape: its radius goes from 4.5 to 11.5 pixels. */
+  /** How large the shape is: its radius goes from 4.5 to 11.5 pixels. */
   readonly size: number;
   /** Saturation of both colours, from pale to full. */
   readonly vivid: number;
-  /** 0: a ground full of coloured clouds; 1: an even one. */
+  /** How even the ground is: 0 is full of coloured clouds, 1 has none. */
   readonly clean: number;
-  /** Of the edge: 0 is blurred. */
+  /** How sharp the edge is: 0 is blurred. */
   readonly sharp: number;
-  /** Of the ground. */
+  /** How dark the ground is: 0 leaves 0.85 of its light, 1 leaves 0.3. */
   readonly dark: number;
   /** Centre of the shape in pixels, uniform where it fits. */
   readonly x: number;
@@ -163,7 +163,7 @@ export interface Scene {
   readonly caption: string;
   readonly words: SceneWords;
   readonly style: Style;
-  /** [3, 32, 32] in [0, 1]. */
+  /** The picture, [3, 32, 32] in [0, 1]. */
   readonly pixels: Float32Array;
 }
 

@@ -40,7 +40,7 @@ export interface TrainingOptions {
 export interface Training {
   /** Names what is trained and how: a checkpoint of another training is refused. */
   readonly identity: Readonly<Record<string, string | number>>;
-  readonly parameters: Parameters;
+  readonly parameters: Pick<Parameters, 'all'>;
   readonly optimizer: AdamW;
   readonly ema?: { readonly average: EMA; readonly decay: number };
   readonly step: Step<{ loss: Tensor }>;

@@ -15,12 +15,13 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { initializeParameters } from '../blocks/initialize.js';
 import { Parameters } from '../blocks/parameters.js';
-import { readConfig, vaeConfig } from '../files/config_file.js';
+import { readConfig } from '../files/config_file.js';
 import { writeJson } from '../files/weight_files.js';
 import { loadWeights, saveWeights } from '../files/weights.js';
-import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments } from '../networks/vae.js';
+import { AutoencoderKL, type AutoencoderKLConfig, sampleLatents, splitMoments, vaeConfig } from '../networks/vae.js';
 import { randomStream } from './random.js';
 import { makeScene, type Scene, sceneSize } from './scenes.js';
 import { learning, runTraining, type TrainingOptions } from './training.js';
@@ -37,7 +38,7 @@ export const scenesVaeConfig = {
   latent_channels: 4,
   layers_per_block: 1,
   mid_block_add_attention: false,
-  // Few groups: where each channel is normalised by itself, a level that the whole picture shares is lost.
+  // There are few groups, because a level that the whole picture shares is lost where each channel is normalised by itself.
   norm_num_groups: 2,
   sample_size: sceneSize,
   shift_factor: 0, // diffusers' pipeline of Stable Diffusion 3 adds it
@@ -70,11 +71,13 @@ export const pictureInput = (device: Device, count: number): Tensor =>
 
 /** A captured step from `count` pictures to their latents, as a diffusion model has them: the means, scaled. */
 export async function captureEncoder(device: Device, vae: AutoencoderKL, count: number) {
-  const image = pictureInput(device, count);
-  const step = await capture(device, () =>
-    noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
-  );
-  return { image, step };
+  return owning(async (own) => {
+    const image = own(pictureInput(device, count));
+    const step = await capture(device, () =>
+      noGrad(() => ({ latents: vae.scaled(splitMoments(vae.encode(image)).mean) })),
+    );
+    return { image, step };
+  });
 }
 
 /** How far the latents' Gaussians are from the standard normal, per element: (mean^2 + var - 1 - ln var) / 2. */
@@ -88,43 +91,48 @@ export async function pretrainVae(
   device: Device,
   options: PretrainVaeOptions,
 ): Promise<{ vae: AutoencoderKL; parameters: Parameters; done: number }> {
-  const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
-  const parameters = new Parameters(device);
-  const vae = new AutoencoderKL(parameters, scenesVaeConfig);
-  await initializeParameters(parameters, seed);
-  // Latents begin almost without noise: a deviation of exp(-3).
-  const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
-  quantBias.tensor.write(
-    Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
-  );
-  const { weights, optimizer } = learning(parameters.all, { lr, betas: [0.9, 0.99], weightDecay: 1e-4 });
+  return owning(async (own) => {
+    const { seed, batch, lr = 4e-3, kl = 1e-5 } = options;
+    const parameters = own(new Parameters());
+    const vae = new AutoencoderKL(parameters, scenesVaeConfig);
+    await initializeParameters(device, parameters, seed);
+    // Latents begin almost without noise: a deviation of exp(-3).
+    const quantBias = parameters.all.find(({ name }) => name === 'quant_conv.bias')!;
+    quantBias.tensor.write(
+      Array.from({ length: quantBias.tensor.size }, (_, i) => (2 * i < quantBias.tensor.size ? 0 : -6)),
+    );
+    const { weights, optimizer } = learning(parameters.all, { lr, betas: [0.9, 0.99], weightDecay: 1e-4 });
+    own(optimizer);
 
-  const side = sceneSize / vae.factor;
-  const image = pictureInput(device, batch);
-  const noise = tensor(device, new Float32Array(batch * 4 * side ** 2), [batch, 4, side, side]);
-  const step = await capture(device, () => {
-    const moments = vae.encode(image);
-    const loss = add(mse(vae.decode(sampleLatents(moments, noise)), image), mul(divergence(moments), kl));
-    optimizer.step(backward(loss, weights));
-    return { loss };
+    const side = sceneSize / vae.factor;
+    const image = own(pictureInput(device, batch));
+    const noise = own(tensor(device, new Float32Array(batch * 4 * side ** 2), [batch, 4, side, side]));
+    const step = own(
+      await capture(device, () => {
+        const moments = vae.encode(image);
+        const loss = add(mse(vae.decode(sampleLatents(moments, noise)), image), mul(divergence(moments), kl));
+        optimizer.step(backward(loss, weights));
+        return { loss };
+      }),
+    );
+
+    const random = randomStream(seed); // one stream of noise through all steps
+    let drawn = 0;
+    const draw = (): Float32Array => {
+      drawn++;
+      return Float32Array.from({ length: noise.size }, () => random.normal());
+    };
+    const feed = (i: number): void => {
+      while (drawn < i) draw(); // a resumed training passes over what was used
+      const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
+      image.write(networkPixels(scenes));
+      noise.write(draw());
+    };
+    const identity = { model: 'scenes-vae', seed, batch, lr, kl };
+    const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
+    for (const thing of [step, optimizer, image, noise]) thing.dispose();
+    return { vae, parameters, done };
   });
-
-  const random = randomStream(seed); // one stream of noise through all steps
-  let drawn = 0;
-  const draw = (): Float32Array => {
-    drawn++;
-    return Float32Array.from({ length: noise.size }, () => random.normal());
-  };
-  const feed = (i: number): void => {
-    while (drawn < i) draw(); // a resumed training passes over what was used
-    const scenes = Array.from({ length: batch }, (_, j): Scene => makeScene(seed, i * batch + j, 'train'));
-    image.write(networkPixels(scenes));
-    noise.write(draw());
-  };
-  const identity = { model: 'scenes-vae', seed, batch, lr, kl };
-  const done = await runTraining({ identity, parameters, optimizer, step, lr, feed }, options);
-  for (const thing of [step, optimizer, image, noise]) thing.dispose();
-  return { vae, parameters, done };
 }
 
 /** Held-out scenes and what becomes of them: by the means of their latents, encoded and decoded. */
@@ -173,8 +181,8 @@ export async function saveVae(
 
 /** Loads such a folder. */
 export async function loadVae(device: Device, folder: string): Promise<{ vae: AutoencoderKL; parameters: Parameters }> {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const vae = new AutoencoderKL(parameters, await readConfig(folder, vaeConfig));
-  await loadWeights(folder, parameters);
+  await loadWeights(device, folder, parameters);
   return { vae, parameters };
 }

@@ -4,6 +4,7 @@ import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../../engine/tensor/tensor.js';
+import { packageRoot } from '../../engine/version.js';
 import {
   CheckpointError,
   checkpointName,
@@ -15,7 +16,6 @@ import {
   writeCheckpoint,
 } from '../../grpo/checkpoint.js';
 import type { RunConfig } from '../../grpo/config.js';
-import { packageRoot } from '../../kernels/kernel.js';
 import { testDevice } from '../check.js';
 import { temporaryFolder } from '../temporary.js';
 import { tinyConfig } from './tiny.js';

@@ -19,7 +19,7 @@ const config = tinyConfig({
   grpo: { updates_per_rollout: 2, shuffle_timesteps: true, timestep_fraction: 0.5 },
   train: { ema: 0.9 },
 }) as RunConfig; // the rest plays no part here
-const device = await Device.create();
+const device = await Device.create({ provideDriver: true });
 const model = await loadTiny(device, 'sd3');
 const trainer = await Trainer.create(model, brightness(), config);
 await mkdir(folder, { recursive: true });

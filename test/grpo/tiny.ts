@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import type { Device } from '../../engine/device/device.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
+import { packageRoot } from '../../engine/version.js';
 import { defaults, type RunConfig } from '../../grpo/config.js';
 import { type LoadedModel, loadPolicy, type ModelConfig } from '../../grpo/finetune/policy.js';
 import type { Prompt } from '../../grpo/model.js';
 import { CombinedReward, type CombineOptions } from '../../grpo/rewards/reward.js';
 import type { TrainerConfig } from '../../grpo/trainer.js';
-import { packageRoot } from '../../kernels/kernel.js';
 
 export const tinyModels = ['sd1', 'sd3'] as const;
 

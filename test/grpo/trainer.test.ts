@@ -3,7 +3,9 @@ import { expect, test } from 'vitest';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import type { LoadedModel } from '../../grpo/finetune/policy.js';
-import { Trainer, type TrainerConfig, type UpdateReport } from '../../grpo/trainer.js';
+import { groupAdvantages } from '../../grpo/learning/advantage.js';
+import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
+import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from './tiny.js';
 
@@ -50,6 +52,7 @@ const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges]>> 
   'pro-grpo with its last step': ['sd3', { grpo: { train_last_step: true } }],
   'pro-grpo in parts of a group': ['sd3', { sampler: { batch: 2 }, train: { micro_batch: 5 } }],
   'ovf-after': ['sd3', { grpo: { ...after, prune: 'ovf-after' } }],
+  'best-of-n': ['sd3', { grpo: { ...after, keep: [6, 4], prune: 'best-of-n' } }],
   uniform: ['sd3', { grpo: { prune: 'uniform' } }],
   'uniform, after': ['sd3', { grpo: { ...after, prune: 'uniform' } }],
 };
@@ -72,6 +75,19 @@ for (const [method, [name, changes]] of Object.entries(onPolicy)) {
     }
   });
 }
+
+test('best of n trains on the lowest and the highest, with the advantages they have in the whole group', async () => {
+  const config = tinyConfig({ grpo: { keep: [6, 4], prune_at: [], prune: 'best-of-n' } });
+  const { reports } = await train('sd3', config, 1, nothing);
+  const [{ groups, advantages }] = reports as [UpdateReport];
+  for (const [g, { finals, survivors, selections }] of groups.entries()) {
+    const order = [...finals.keys()].sort((a, b) => finals[a]! - finals[b]!);
+    const kept = [...order.slice(0, 2), ...order.slice(4)].sort((a, b) => a - b);
+    expect(survivors.map(({ sample }) => sample)).toEqual(kept);
+    expect(selections).toEqual([{ step: 5, samples: [0, 1, 2, 3, 4, 5], rewards: finals, kept }]);
+    expect(advantages[g]).toEqual(kept.map((i) => groupAdvantages([finals])[0]![i]));
+  }
+});
 
 test('a group of Flash costs 200 calls and 52 decodes', async () => {
   const flash = { keep: [24, 16, 12], prune_at: [5, 7], groups_per_update: 1 };

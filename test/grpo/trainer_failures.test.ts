@@ -6,7 +6,8 @@ import { type Tensor, tensor } from '../../engine/tensor/tensor.js';
 import type { GenerativeModel } from '../../grpo/model.js';
 import { CombinedReward, type RewardImage } from '../../grpo/rewards/reward.js';
 import type { Policy } from '../../grpo/sampling/sampler.js';
-import { DivergedError, Trainer, type UpdateReport } from '../../grpo/trainer.js';
+import { DivergedError, Trainer } from '../../grpo/trainer.js';
+import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyPrompts } from './tiny.js';
 
@@ -138,10 +139,16 @@ describe('what goes wrong', async () => {
 
   test('plans that make no sense are refused', async () => {
     const refused: [TinyChanges, RegExp][] = [
-      [{ grpo: { keep: [6, 6, 3] } }, /falling numbers of samples to keep, found \[6,6,3\]/],
-      [{ grpo: { prune_at: [3, 2] } }, /rising steps below 5 to prune at, found \[3,2\]/],
-      [{ grpo: { prune_at: [2] } }, /pruning by ovf at steps \[2\] does not go with \[6,4,3\] samples/],
-      [{ grpo: { prune: 'none' } }, /pruning by none/],
+      [{ grpo: { keep: [6, 6, 3] } }, /grpo.keep: expected falling counts, found \[6, 6, 3\]/],
+      [{ grpo: { prune_at: [3, 2] } }, /grpo.prune_at: expected rising steps, found \[3, 2\]/],
+      [
+        { grpo: { prune_at: [2] } },
+        /grpo.prune_at: 1 checkpoint needs 2 counts in grpo.keep \(start, then one each\); found 3/,
+      ],
+      [
+        { grpo: { prune: 'none' } },
+        /grpo.prune_at: prune: none has no checkpoints: expected \[\], found \[2, 3\]; grpo.keep: prune: none keeps the whole/,
+      ],
       [{ sampler: { kind: 'ddim' } }, /steps of kind ddim are not for a flow model/],
       [{ train: { micro_batch: 0 } }, /train.micro_batch: expected at least 1, found 0/],
     ];

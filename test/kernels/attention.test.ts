@@ -102,7 +102,7 @@ test('sums of the largest head dimension fit in the workgroup memory of software
 
 test('grids beyond 65,535 workgroups use a second dimension', () => {
   const many = { ...size, batch: 4096 };
-  for (const plan of [planAttention(many, options, lavapipe), planAttentionDelta(many, 'f32', lavapipe)]) {
+  for (const plan of [planAttention(many, options, lavapipe), planAttentionDelta(many, options, lavapipe)]) {
     expect(Math.max(...plan.grid)).toBeLessThanOrEqual(65_535);
     expect(plan.grid[1]).toBeGreaterThan(1);
   }

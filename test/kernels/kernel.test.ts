@@ -1,21 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { sourceOf } from '../../engine/device/kernel_source.js';
+import { packageRoot } from '../../engine/version.js';
 import { mergeAxes, planElementwise } from '../../kernels/elementwise.js';
-import {
-  elementTypes,
-  kernelKey,
-  linearGrid,
-  loadKernel,
-  packageRoot,
-  packParams,
-  printPrelude,
-} from '../../kernels/kernel.js';
+import { elementTypes, kernelKey, kernelName, linearGrid, packParams, printPrelude } from '../../kernels/kernel.js';
 
 const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' as const });
 
 describe('kernel files', () => {
-  const source = loadKernel('elementwise', { types: { T: 'f32' }, constants: { RANK: 1 } });
+  const source = sourceOf({ kernel: 'elementwise', variant: { types: { T: 'f32' }, constants: { RANK: 1 } } });
 
   test('the prelude comes first and each include once, with the origin of every line', () => {
     const lines = source.code.split('\n');
@@ -56,7 +50,7 @@ describe('kernel files', () => {
   test('every kernel file says what it computes before anything else', () => {
     const folder = join(packageRoot(), 'kernels');
     for (const file of readdirSync(folder).filter((name) => name.endsWith('.wgsl'))) {
-      const { code } = loadKernel(file.replace('.wgsl', ''), {});
+      const { code } = sourceOf({ kernel: kernelName(file), variant: {} });
       expect(code.trimStart().startsWith('//'), `${file} opens with a comment`).toBe(true);
     }
   });

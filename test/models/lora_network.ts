@@ -1,8 +1,8 @@
 /** The tiny reference networks with adapters on them: weights, adapters and inputs by the rule of golden.ts. */
 import type { Device, Tensor } from '../../engine/index.js';
 import { Parameters } from '../../models/blocks/parameters.js';
+import type { LoraComponent } from '../../models/lora/layouts.js';
 import { Lora, loraTargets } from '../../models/lora/lora.js';
-import type { LoraComponent } from '../../models/lora/lora_files.js';
 import { SD3Transformer2DModel } from '../../models/networks/mmdit.js';
 import { UNet2DConditionModel } from '../../models/networks/unet.js';
 import { fillByRule, type Golden, goldenInput, readConfig, readGolden } from './golden.js';
@@ -23,7 +23,7 @@ export const loraOptions = {
 export interface TinyNetwork {
   readonly parameters: Parameters;
   readonly inputs: Readonly<Record<string, Tensor>>;
-  readonly forward: (checkpoint?: boolean) => Tensor;
+  readonly forward: (recompute?: boolean) => Tensor;
   readonly dispose: () => void;
 }
 
@@ -34,7 +34,7 @@ export function tinyNetwork(
 ): TinyNetwork {
   const name = component === 'unet' ? 'tiny_unet_conv' : 'tiny_sd3_transformer';
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const {
     sample,
@@ -46,12 +46,14 @@ export function tinyNetwork(
   let forward: TinyNetwork['forward'];
   if (component === 'unet') {
     const unet = new UNet2DConditionModel(parameters, readConfig(name));
+    parameters.allocate(device);
     fillByRule(parameters.all);
-    forward = (checkpoint = false) => unet.forward(sample!, timestep!, context!, { checkpoint });
+    forward = (recompute = false) => unet.forward(sample!, timestep!, context!, { recompute });
   } else {
     const transformer = new SD3Transformer2DModel(parameters, readConfig(name));
+    parameters.allocate(device);
     fillByRule(parameters.all, { 'pos_embed.pos_embed': (golden as SD3Golden)['pos_embed.pos_embed'].data });
-    forward = (checkpoint = false) => transformer.forward(latents!, timestep!, context!, pooled!, { checkpoint });
+    forward = (recompute = false) => transformer.forward(latents!, timestep!, context!, pooled!, { recompute });
   }
   const dispose = (): void => {
     parameters.dispose();

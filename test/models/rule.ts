@@ -1,7 +1,7 @@
 /** The rule by which the reference models' weights and inputs are made, and their configs: no file of weights is needed. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../kernels/kernel.js';
+import { packageRoot } from '../../engine/version.js';
 
 /** A JSON file of test/fixtures/models. */
 export const readModelFixture = (...path: string[]): unknown =>

@@ -33,7 +33,7 @@ export const indexFile = 'diffusion_pytorch_model.safetensors.index.json';
 
 /** A network of every kind of weight: a convolution, a norm and a linear layer. */
 export function declare(storage: 'f32' | 'f16' = 'f32'): Parameters {
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   conv2d(parameters, 'conv_in', 3, 4, 1);
   layerNorm(parameters, 'block.norm', 4, 1e-5);
   linear(parameters, 'block.to_q', 4, 5, { bias: false });
@@ -83,7 +83,7 @@ export const write = (file: string, content: Record<string, FileTensor>): Promis
 /** Loads, compares every weight with its values, and frees. */
 export async function expectLoaded(options: LoadOptions = {}, storage: 'f32' | 'f16' = 'f32') {
   const parameters = declare(storage);
-  const loaded = await loadWeights(folder, parameters, options);
+  const loaded = await loadWeights(device, folder, parameters, options);
   for (const { name, tensor } of parameters.all) {
     expect(Array.from(await tensor.data()), name).toEqual(Array.from(valuesOf(name)));
   }
@@ -94,7 +94,7 @@ export async function expectLoaded(options: LoadOptions = {}, storage: 'f32' | '
 /** The error of a load that must fail, after which no weight is left. */
 export async function failure(options: LoadOptions = {}, storage: 'f32' | 'f16' = 'f32'): Promise<ModelFileError> {
   const parameters = declare(storage);
-  const error = await loadWeights(folder, parameters, options).then(
+  const error = await loadWeights(device, folder, parameters, options).then(
     () => expect.fail('the folder was accepted'),
     (reason: unknown) => reason,
   );

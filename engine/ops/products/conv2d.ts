@@ -7,6 +7,7 @@ import { formatShape, sameShape } from '../../tensor/shape.js';
 import { isFloat, type Tensor } from '../../tensor/tensor.js';
 import { channelsLast, conv2dBiasGrad, conv2dProduct, conv2dWeightGrad } from './conv2d_parts.js';
 
+/** Options of conv2d. */
 export interface Conv2dOptions {
   /** Step of the window in both directions. Default 1. */
   readonly stride?: number;

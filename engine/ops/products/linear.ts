@@ -17,13 +17,14 @@ import { reshape, transpose } from '../shape.js';
 import { reduce, sumTo } from '../sum_to.js';
 import { asMatrix, runProduct } from './matrix_product.js';
 
+/** Options of linear. */
 export interface LinearOptions {
   readonly activation?: Activation | undefined;
   /** Added after the activation; of y's shape and dtype. */
   readonly residual?: Tensor | null | undefined;
   /**
    * [B, out], of y's dtype, for y [T, B, out]: row by row a factor of the product, before the residual (Peebles and Xie 2023,
-   * adaLN-zero). Not with an activation.
+   * adaLN-zero). It can't be combined with an activation.
    */
   readonly gate?: Tensor | null | undefined;
   /** y is [parts, ..., out / parts]: what `parts` layers side by side give, each in one piece. Not with a gate. Default 1. */

@@ -10,6 +10,7 @@ import { expand } from '../elementwise.js';
 import { sumTo } from '../sum_to.js';
 import { asMatrix, runProduct } from './matrix_product.js';
 
+/** Options of matmul. */
 export interface MatmulOptions {
   /** a is [..., k, m]. */
   readonly transposeA?: boolean;

@@ -3,6 +3,7 @@ import { formatBytes } from '../../../engine/errors.js';
 import type { GroupCalls } from '../../cost.js';
 import { formatConfig } from '../../finetune/config/format.js';
 import type { PlanReport } from '../../finetune/plan/plan.js';
+import { pruneSteps, sizesOf, stagesOf } from '../../rollout/stages.js';
 
 /** The resolved configuration as YAML, then what it means. */
 export function formatPlan(report: PlanReport): string {
@@ -23,7 +24,8 @@ const row = (name: string, values: readonly string[]): string =>
   `${name.padEnd(16)}${values.map((value) => value.padStart(12)).join('')}`;
 
 function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: PlanReport): string[] {
-  const { keep, prune_at: at, prune } = config.grpo;
+  const stages = stagesOf(config);
+  const [sizes, at] = [sizesOf(stages), pruneSteps(stages)];
   const { steps } = config.sampler;
   const when = at.length > 0 ? `at steps ${at.join(', ')} of ${steps}` : `after ${steps} steps`;
   const counted: readonly (readonly [string, (calls: GroupCalls) => number])[] = [
@@ -33,7 +35,9 @@ function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: 
     ['trained steps', ({ trained }) => trained],
   ];
   return [
-    prune === 'none' ? `${keep[0]} of ${steps} steps, none pruned` : `${keep.join(' -> ')} ${when} (${prune})`,
+    sizes.length === 1
+      ? `${sizes[0]} of ${steps} steps, none pruned`
+      : `${sizes.join(' -> ')} ${when} (${config.grpo.prune})`,
     row('', ['a group', 'full group', 'an update', 'the run']),
     ...counted.map(([name, of]) => {
       const values = [of(group), of(full), groups * of(group), updates * groups * of(group)];
@@ -45,7 +49,7 @@ function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: 
 
 function costLines({ config, update, callRatio }: PlanReport): string[] {
   const trained = `a trained step is ${config.grpo.kl > 0 ? 'four calls: forward, backward twice, reference' : 'three calls: forward, backward twice'}`;
-  const pruned = config.grpo.prune !== 'none';
+  const pruned = sizesOf(stagesOf(config)).length > 1;
   if (!update)
     return pruned
       ? [`${callRatio.toFixed(3)}x fewer network calls than the full group, training included; ${trained}`]

@@ -1,5 +1,6 @@
 /** What keys of a configuration that are right by themselves have wrong together, and the defaults that depend on other keys. */
 import { defaultNoise, type ParsedConfig, type RunConfig } from '../../config.js';
+import { stageProblems } from '../../rollout/stages.js';
 
 /** Something wrong with a configuration: the path of its key, and what. */
 export interface ConfigProblem {
@@ -15,51 +16,8 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
   const expect = (condition: boolean, path: string, message: string): void => {
     if (!condition) problems.push({ path: path.split('.'), message });
   };
-  const { keep, prune_at: at, prune } = config.grpo;
+  for (const { key, message } of stageProblems(config)) expect(false, key, message);
   const { steps, kind } = config.sampler;
-  expect(keep.length > 0, 'grpo.keep', 'expected the size of the group, found an empty list');
-  expect(
-    keep.every((count, i) => i === 0 || count < keep[i - 1]!),
-    'grpo.keep',
-    `expected falling counts, found [${keep.join(', ')}]`,
-  );
-  expect(
-    at.every((step, i) => i === 0 || step > at[i - 1]!),
-    'grpo.prune_at',
-    `expected rising steps, found [${at.join(', ')}]`,
-  );
-  expect(
-    at.every((step) => step < steps),
-    'grpo.prune_at',
-    `expected steps below sampler.steps (0 to ${steps - 1}), found [${at.join(', ')}]`,
-  );
-  if (prune === 'none') {
-    expect(at.length === 0, 'grpo.prune_at', `prune: none has no checkpoints: expected [], found [${at.join(', ')}]`);
-    expect(
-      keep.length === 1,
-      'grpo.keep',
-      `prune: none keeps the whole group: expected one count, found [${keep.join(', ')}]`,
-    );
-  } else if (prune === 'ovf-after') {
-    expect(
-      at.length === 0,
-      'grpo.prune_at',
-      `prune: ovf-after selects by final rewards: expected [], found [${at.join(', ')}]`,
-    );
-    expect(
-      keep.length === 2,
-      'grpo.keep',
-      `prune: ovf-after needs two counts (drawn, then kept), found [${keep.join(', ')}]`,
-    );
-  } else {
-    const atEnd = prune === 'uniform' && keep.length === at.length + 2;
-    expect(keep.length > 1, 'grpo.keep', `prune: ${prune} needs two counts or more, found [${keep.join(', ')}]`);
-    expect(
-      atEnd || keep.length === at.length + 1,
-      'grpo.prune_at',
-      `${at.length} ${at.length === 1 ? 'checkpoint needs' : 'checkpoints need'} ${at.length + 1} counts in grpo.keep (start, then one each); found ${keep.length}`,
-    );
-  }
   const trained = config.grpo.train_last_step ? steps : steps - 1;
   expect(trained >= 1, 'sampler.steps', 'expected 2 steps or more: the last is not trained (grpo.train_last_step)');
   expect(

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { writing } from '../../../engine/files.js';
 import { Device, tensor } from '../../../engine/index.js';
 import { openSafetensors } from '../../../engine/safetensors.js';
-import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/lora_files.js';
+import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/save_lora.js';
+import { pipelineKinds } from '../../../models/pipeline/kinds.js';
 import { CheckpointError, readCheckpointInfo } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
-import { componentOf, type Weights } from '../adapter.js';
+import type { Weights } from '../adapter.js';
 import { UsageError } from '../errors.js';
 import { RunFolder } from '../run/folder.js';
 import { exportModel } from './model_folder.js';
@@ -35,7 +36,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
   if (options.ema && config.train.ema === 0)
     throw new UsageError(`${run.path} has no moving averages: train.ema is 0; export without --ema`);
   const out = options.out ?? join(run.path, 'export', options.format);
-  const component = componentOf(run.info.model.kind);
+  const { component } = pipelineKinds[run.info.model.kind];
   const weights = options.ema ? 'ema' : 'adapter';
   const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
   if (config.lora === null) {
@@ -46,7 +47,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
     const file = join(checkpoint, `${weights}.safetensors`);
     return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
   }
-  const device = await Device.create({ name: options.device, quiet: true });
+  const device = await Device.create({ name: options.device, provideDriver: true, quiet: true });
   try {
     const lora = await readAdapter(device, checkpoint, weights, config.lora);
     return await writing(out, async () => {

@@ -15,9 +15,10 @@ import type { RunConfig } from '../../config.js';
 import type { AtomicCosts } from '../../cost.js';
 import type { GenerativeModel } from '../../model.js';
 import { CombinedReward } from '../../rewards/reward.js';
-import { equalParts } from '../../rollout/batches.js';
+import { equalChunks } from '../../rollout/chunks.js';
 import { decodedAtOnce } from '../../rollout/pictures.js';
-import { groupsInTurn, samplesAtOnce } from '../../rollout/stages.js';
+import { stagesOf, survivorsOf } from '../../rollout/stages.js';
+import { groupsInTurn, samplesAtOnce } from '../../rollout/turns.js';
 import { guided } from '../../sampling/sampler.js';
 import { Trainer } from '../../trainer.js';
 import { openDevice } from '../device.js';
@@ -52,17 +53,15 @@ export async function probe(config: RunConfig, name?: string): Promise<Probe> {
   }
 }
 
-async function measureParts(
-  model: GenerativeModel,
-  { sampler, grpo, train }: RunConfig,
-): Promise<Pick<Probe, 'costs' | 'seconds'>> {
+async function measureParts(model: GenerativeModel, config: RunConfig): Promise<Pick<Probe, 'costs' | 'seconds'>> {
+  const { sampler, grpo, train } = config;
   const { device, trainable, latentShape } = model;
   const scale = sampler.guidance;
   // As many samples as the last steps of a rollout have in one call, and in one decode.
-  const size = { latentShape, keep: grpo.keep, batch: sampler.batch };
-  const survivors = Math.max(...groupsInTurn(grpo.groups_per_update, size)) * grpo.keep.at(-1)!;
-  const { size: called } = equalParts(survivors, samplesAtOnce(size));
-  const { size: decoded } = equalParts(survivors, decodedAtOnce(latentShape));
+  const size = { latentShape, stages: stagesOf(config), batch: sampler.batch };
+  const survivors = Math.max(...groupsInTurn(grpo.groups_per_update, size)) * survivorsOf(size.stages);
+  const { size: called } = equalChunks(survivors, samplesAtOnce(size));
+  const { size: decoded } = equalChunks(survivors, decodedAtOnce(latentShape));
   /** Latents, timestep and conditions of a batch. */
   const inputs = (batch: number) => ({
     latents: zeros(device, [batch, ...latentShape]),

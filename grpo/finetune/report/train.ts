@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { version } from '../../../engine/version.js';
 import { fullGroup, groupCalls, groupPlanOf } from '../../cost.js';
+import { pruneSteps, sizesOf } from '../../rollout/stages.js';
 import type { Progress } from '../../trainer.js';
 import type { DoneEvent, ProgressEvent, StartedEvent } from '../run/events.js';
 import type { UpdateRecord } from '../run/metrics.js';
@@ -19,17 +20,20 @@ export function headLines({ run, info, config, device, pictureSize, weights }: S
     .join(', ');
   const plan = groupPlanOf(config);
   const [calls, full] = [groupCalls(plan), groupCalls(fullGroup(plan))];
+  const at = pruneSteps(plan.stages);
+  const when = `${at.length > 0 ? `steps ${at.join(', ')}` : 'the end'} of ${sampler.steps}`;
   const how = {
     none: 'no selection',
-    ovf: `at steps ${grpo.prune_at.join(', ')} of ${sampler.steps}`,
-    uniform: `at random, at ${grpo.prune_at.length > 0 ? `steps ${grpo.prune_at.join(', ')}` : 'the end'} of ${sampler.steps}`,
+    ovf: `at ${when}`,
+    uniform: `at random, at ${when}`,
     'ovf-after': 'by final rewards',
+    'best-of-n': 'the lowest and highest final rewards',
   }[grpo.prune];
   return [
     `winnow ${version}  run ${basename(run)} -> ${run}`,
     `device   ${device.description}${device.software ? ', software' : ''}   f16 ${yes(device.f16)}   subgroups ${yes(device.subgroups)}`,
     `model    ${config.model.path}, ${formatCount(info.model.parameters)} parameters, ${learns}, ${width} x ${height} px   reward ${weighted}`,
-    `funnel   ${grpo.keep.join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
+    `funnel   ${sizesOf(plan.stages).join(' -> ')} ${how}   ${calls.network} of ${full.network} network calls a group, ${calls.survivors} of ${full.survivors} trajectories trained`,
   ];
 }
 

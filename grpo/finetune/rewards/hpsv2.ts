@@ -1,6 +1,7 @@
 /** Human Preference Score v2.1 (Wu et al. 2023), of its authors' checkpoint. */
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Device } from '../../../engine/index.js';
+import { Parameters } from '../../../models/blocks/parameters.js';
 import { asTransformersClip, readOpenClipConfig } from '../../../models/files/open_clip.js';
 import { loadWeightsFrom } from '../../../models/files/weights.js';
 import { CLIPModel } from '../../../models/networks/clip.js';
@@ -9,7 +10,7 @@ import { loadTokenizer } from '../../../models/text/tokenizer.js';
 import type { Reward } from '../../rewards/reward.js';
 import { openAnyWeights, weightFile } from './checkpoint_file.js';
 import { visionSizeOf } from './image_encoder.js';
-import { buildNetwork, ImageTextModel } from './image_text.js';
+import { ImageTextModel } from './image_text.js';
 
 /**
  * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors,
@@ -22,17 +23,11 @@ export async function hpsv2(device: Device, name: string, path: string): Promise
   const folder = dirname(file);
   const config = await readOpenClipConfig(folder);
   const tokenizer = await loadTokenizer(folder);
-  const { network: clip, parameters } = buildNetwork(
-    device,
-    join(folder, 'open_clip_config.json'),
-    (own) => new CLIPModel(own, config),
-  );
-  const source = await openAnyWeights(file).catch((error: unknown) => {
-    parameters.dispose();
-    throw error;
-  });
+  const parameters = new Parameters({ storage: 'f16' });
+  const clip = new CLIPModel(parameters, config);
+  const source = await openAnyWeights(file);
   try {
-    await loadWeightsFrom(asTransformersClip(source), parameters);
+    await loadWeightsFrom(device, asTransformersClip(source), parameters);
   } finally {
     await source.close();
   }

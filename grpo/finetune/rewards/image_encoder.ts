@@ -1,6 +1,8 @@
 /** Networks that make a vector of a picture, as rewards use them: in batches that fit their size, unit vectors on the host. */
 import { capture, type Device, noGrad, type Step, type Tensor, zeros } from '../../../engine/index.js';
+import { checkConfig } from '../../../models/files/config.js';
 import type { CLIPConfig } from '../../../models/networks/clip.js';
+import { clipVisionConfig } from '../../../models/networks/clip_vision.js';
 import type { ImageProcessor } from '../../../models/pictures/image_processor.js';
 import type { RewardImage } from '../../rewards/reward.js';
 
@@ -18,7 +20,8 @@ export interface VisionSize {
 
 /** That of a config of CLIP's, with transformers' defaults. */
 export function visionSizeOf({ vision_config, vision_config_dict }: CLIPConfig): VisionSize {
-  const { image_size = 224, patch_size = 32, hidden_size = 768 } = vision_config_dict ?? vision_config ?? {};
+  const { resolved } = checkConfig(clipVisionConfig, vision_config_dict ?? vision_config ?? {});
+  const { image_size, patch_size, hidden_size } = resolved;
   return { imageSize: image_size, patchSize: patch_size, width: hidden_size };
 }
 

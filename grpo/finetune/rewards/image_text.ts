@@ -1,13 +1,12 @@
 /** Networks that put pictures and texts into one space, as rewards use them: cosines of unit vectors, texts read once each. */
-import { join } from 'node:path';
-import { CheckError, OutOfMemoryError } from '../../../engine/errors.js';
 import { type Device, noGrad, scope } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
-import { clipConfig, readConfig } from '../../../models/files/config_file.js';
+import { readConfig } from '../../../models/files/config_file.js';
 import { ModelFileError } from '../../../models/files/errors.js';
 import { clipKeys } from '../../../models/files/key_layouts.js';
 import { loadWeights } from '../../../models/files/weights.js';
-import { CLIPModel, clipTokens } from '../../../models/networks/clip.js';
+import { CLIPModel, clipConfig } from '../../../models/networks/clip.js';
+import { clipTokens } from '../../../models/networks/clip_text.js';
 import { type ImageProcessor, readImageProcessor } from '../../../models/pictures/image_processor.js';
 import { loadTokenizer, type Tokenizer } from '../../../models/text/tokenizer.js';
 import type { RewardImage } from '../../rewards/reward.js';
@@ -39,7 +38,7 @@ export class ImageTextModel {
     const { clip, parameters, tokenizer, process, vision, folder } = parts;
     try {
       const { ids } = tokenizer.encode('');
-      const vocabulary = clip.textConfig.vocab_size ?? 49408;
+      const vocabulary = clip.textConfig.vocab_size;
       const largest = ids.reduce((a, b) => Math.max(a, b));
       if (largest >= vocabulary)
         throw new ModelFileError(folder, [
@@ -77,28 +76,16 @@ export class ImageTextModel {
       if (this.texts.has(prompt)) continue;
       const { ids, cut } = tokenizer.encode(
         prompt,
-        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings ?? 77),
+        Math.min(tokenizer.length, clip.textConfig.max_position_embeddings),
       );
       if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
       const features = scope(this.device, () =>
-        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { checkpoint: true })),
+        noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { recompute: true })),
       );
       const [vector] = unitRows(await features.data(), 1, 1);
       features.dispose();
       this.texts.set(prompt, vector!);
     }
-  }
-}
-
-/** Makes a network by a config; what it refuses becomes a ModelFileError of `path`, and nothing stays in memory. */
-export function buildNetwork<N>(device: Device, path: string, build: (parameters: Parameters) => N) {
-  const parameters = new Parameters(device, { storage: 'f16' });
-  try {
-    return { network: build(parameters), parameters };
-  } catch (error) {
-    parameters.dispose();
-    if (!(error instanceof CheckError) || error instanceof OutOfMemoryError) throw error;
-    throw new ModelFileError(path, [error.message], { cause: error });
   }
 }
 
@@ -111,11 +98,8 @@ export async function loadImageText(device: Device, folder: string): Promise<Ima
   const vision = visionSizeOf(config);
   const tokenizer = await loadTokenizer(folder);
   const process = await readImageProcessor(folder, vision.imageSize);
-  const { network: clip, parameters } = buildNetwork(
-    device,
-    join(folder, 'config.json'),
-    (own) => new CLIPModel(own, config),
-  );
-  await loadWeights(folder, parameters, { keys: clipKeys });
+  const parameters = new Parameters({ storage: 'f16' });
+  const clip = new CLIPModel(parameters, config);
+  await loadWeights(device, folder, parameters, { keys: clipKeys });
   return ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
 }

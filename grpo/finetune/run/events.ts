@@ -2,7 +2,8 @@
 import type { GridRow } from '../../../models/pictures/grid.js';
 import type { RunConfig } from '../../config.js';
 import type { Estimate, Evaluation } from '../../evaluate.js';
-import type { Progress, UpdateReport } from '../../trainer.js';
+import type { Progress } from '../../trainer.js';
+import type { UpdateReport } from '../../update_report.js';
 import type { RunInfo } from './info.js';
 import type { RewardSummary, RunRecord, UpdateRecord } from './metrics.js';
 

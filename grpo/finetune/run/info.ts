@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { FileError } from '../../../engine/errors.js';
 import { version } from '../../../engine/version.js';
-import type { PipelineKind } from '../../../models/pipeline/pipeline.js';
+import type { PipelineKind } from '../../../models/pipeline/kinds.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
 import type { Session } from '../session.js';
@@ -74,7 +74,7 @@ export async function describeRun({
     model: {
       path: model.folder,
       kind: model.pipeline.kind,
-      parameters: count(model.pipeline.network.all.map(({ tensor }) => tensor)),
+      parameters: count(model.pipeline.parameters.all.map(({ tensor }) => tensor)),
       trainable: count(model.trainable.values()),
     },
     process: { pid: process.pid, host: hostname() },

@@ -1,6 +1,6 @@
 /** What a run writes of its updates and evaluations: flat objects, with TRL's names where it has one. */
 import { type Estimate, type Evaluation, estimateDifference, estimateMean } from '../../evaluate.js';
-import type { OptimizerReport, UpdateReport } from '../../trainer.js';
+import type { OptimizerReport, UpdateReport } from '../../update_report.js';
 
 /** A reward on held-out prompts before and after, for lists of runs. */
 export interface RewardSummary {
@@ -24,7 +24,7 @@ export interface UpdateRecord extends RunRecord {
 
 /** One line of metrics.jsonl. `seconds` is the update's wall clock; averages over optimizer steps are by their rows. */
 export function updateRecord(
-  { update, reward, parts, all, kept, zeroSpread, steps, counts, seconds: phases }: UpdateReport,
+  { update, reward, byReward, all, kept, zeroSpread, steps, counts, seconds: phases }: UpdateReport,
   { seconds, lr }: { readonly seconds: number; readonly lr: number },
 ): UpdateRecord {
   const rows = steps.reduce((sum, step) => sum + step.rows, 0);
@@ -34,7 +34,7 @@ export function updateRecord(
     update: update + 1,
     reward: reward.mean,
     reward_std: reward.std,
-    ...Object.fromEntries(Object.entries(parts).map(([name, value]) => [`rewards/${name}/mean`, value])),
+    ...Object.fromEntries(Object.entries(byReward).map(([name, value]) => [`rewards/${name}/mean`, value])),
     'spread/all': all.std,
     'spread/kept': kept.std,
     frac_reward_zero_std: zeroSpread,
@@ -59,22 +59,31 @@ export function updateRecord(
   };
 }
 
-/** The lines of groups.jsonl: what each selection saw and kept, by the samples' numbers in the group, and final rewards. */
+/**
+ * The lines of groups.jsonl: what each selection saw and kept, by the samples' numbers in the group, and final rewards. Lost
+ * samples stand among the survivors, with no reward and an advantage of 0.
+ */
 export const groupRecords = ({ update, groups, advantages }: UpdateReport): RunRecord[] =>
-  groups.map(({ prompt, selections, survivors, finals, parts, calls, decodes }, g) => ({
-    update: update + 1,
-    group: g,
-    ...prompt.meta,
-    prompt: prompt.prompt,
-    selections: selections.map(({ step, samples, rewards, kept }) => ({ step, samples, rewards, kept })),
-    survivors: survivors.map(({ sample }) => sample),
-    rewards: survivors.map(({ reward }) => reward),
-    advantages: advantages[g],
-    finals,
-    parts,
-    calls,
-    decodes,
-  }));
+  groups.map(({ prompt, selections, survivors, lost, finals, byReward, calls, decodes }, g) => {
+    const ends = [
+      ...survivors.map(({ sample, reward }, i) => ({ sample, reward, advantage: advantages[g]![i]! })),
+      ...lost.map((sample) => ({ sample, reward: Number.NaN, advantage: 0 })),
+    ].sort((a, b) => a.sample - b.sample);
+    return {
+      update: update + 1,
+      group: g,
+      ...prompt.meta,
+      prompt: prompt.prompt,
+      selections: selections.map(({ step, samples, rewards, kept }) => ({ step, samples, rewards, kept })),
+      survivors: ends.map(({ sample }) => sample),
+      rewards: ends.map(({ reward }) => reward),
+      advantages: ends.map(({ advantage }) => advantage),
+      finals,
+      parts: byReward,
+      calls,
+      decodes,
+    };
+  });
 
 /** One line of evaluations.jsonl. */
 export interface EvaluationRecord extends RunRecord {

@@ -18,13 +18,13 @@ export interface Fit {
   readonly shape: ShapeName;
   readonly place: Place;
   readonly mask: Float64Array;
-  /** Of the normal equations. */
+  /** The Cholesky factor of the normal equations. */
   readonly factor: Float64Array;
   /** The linear unknowns, for each channel. */
   readonly solutions: readonly Float64Array[];
   /** Sum of the squares that are left, and the stiffness's share. */
   readonly cost: number;
-  /** Levenberg's, for the next step. */
+  /** Levenberg's damping of the next step. */
   readonly damping: number;
 }
 

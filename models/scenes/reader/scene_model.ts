@@ -14,7 +14,7 @@ export const plane = sceneSize * sceneSize;
 /** Knots of the clouds. */
 export const fields = knots * knots;
 
-/** Of a channel: the ground at each knot, then the shape's colour. */
+/** The linear unknowns of a channel: the ground at each knot, then the shape's colour. */
 export const unknowns = fields + 1;
 
 /** What a knot's squared distance from the knots' mean costs, where a pixel's error costs 1. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { capture } from '../../../engine/device/capture.js';
 import { add, exp, mul, silu, square, tanh } from '../../../engine/ops/elementwise.js';
 import { sum } from '../../../engine/ops/reduce.js';
-import { checkpoint } from '../../../engine/tensor/recompute.js';
+import { recompute } from '../../../engine/tensor/recompute.js';
 import { scope } from '../../../engine/tensor/scope.js';
 import { backward } from '../../../engine/tensor/tape.js';
 import { empty, type Tensor, tensor } from '../../../engine/tensor/tensor.js';
@@ -65,7 +65,7 @@ describe('capture and replay', () => {
     for (const thing of [step, x]) thing.dispose();
   });
 
-  test('checkpoint gives the same bits as the plain block and keeps less memory', async () => {
+  test('recompute gives the same bits as the plain block and keeps less memory', async () => {
     const x = upload(device, random([4096], 3));
     const weight = upload(device, random([4096], 4)).requireGrad();
     const block = (h: Tensor): Tensor => {
@@ -75,7 +75,7 @@ describe('capture and replay', () => {
     };
     const run = (wrap: boolean): { loss: Tensor; gradient: Tensor } => {
       let h = x;
-      for (let i = 0; i < 4; i++) h = wrap ? checkpoint(block, [h], [weight]) : block(h);
+      for (let i = 0; i < 4; i++) h = wrap ? recompute(block, [h], [weight]) : block(h);
       const loss = sum(h);
       return { loss, gradient: backward(loss, [weight])[0]! };
     };

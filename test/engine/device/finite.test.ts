@@ -7,7 +7,7 @@ import { scope } from '../../../engine/tensor/scope.js';
 import { backward } from '../../../engine/tensor/tape.js';
 import { tensor } from '../../../engine/tensor/tensor.js';
 
-const device = await Device.create({ checkFinite: true });
+const device = await Device.create({ checkFinite: true, provideDriver: true });
 afterAll(() => device.close());
 
 describe('DEBUG=finite', () => {

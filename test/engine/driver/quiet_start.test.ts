@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { temporaryFolder } from '../../temporary.js';
 
 const folder = temporaryFolder();
@@ -93,7 +93,7 @@ describe.runIf(process.platform === 'linux')("Dawn's harmless lines", () => {
   test('are not there when a device is opened so', () => {
     const open = `
       const { module: { Device } } = await runnerImport('./engine/device/device.ts', { configFile: false });
-      const device = await Device.create({ quiet: true });
+      const device = await Device.create({ provideDriver: true, quiet: true });
       device.close();
       process.stdout.write('opened');`;
     const stdout = run(open, '{ NODE 2>&1; } | cat');

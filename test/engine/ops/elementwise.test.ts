@@ -10,6 +10,7 @@ import {
   checkForward,
   checkGradients,
   expectClose,
+  type Host,
   host,
   random,
   testDevice,
@@ -71,6 +72,29 @@ describe('unary functions', () => {
 });
 
 describe('binary functions', () => {
+  test.skipIf(!device.features.f16)(
+    'of f16 that repeats along an innermost axis of fours, on either side (needs shader-f16)',
+    async () => {
+      for (const shapes of [
+        [
+          [3, 1],
+          [3, 8],
+        ],
+        [
+          [3, 8],
+          [3, 1],
+        ],
+        [[1], [12]],
+      ]) {
+        const inputs = shapes.map((shape, i) => random(shape!, i + 1, { dtype: 'f16' }));
+        const options = { terms: 8, dtypes: ['f16' as const, 'f16' as const] };
+        const reference = (a: Host, b: Host) => elementwise((x, y) => x * y, a, b);
+        await checkForward(device, ops.mul, reference, inputs, options);
+        await checkGradients(device, ops.mul, reference, inputs, options);
+      }
+    },
+  );
+
   for (const { name, run, reference, low } of binaryCases) {
     test(`${name} and its gradients agree with double precision, broadcast along any axis`, async () => {
       for (const [a, b] of name === 'mul' ? broadcastCases : broadcastCases.slice(6, 10)) {

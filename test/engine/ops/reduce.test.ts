@@ -54,6 +54,10 @@ for (const { name, run, reference, least } of reduceFunctions) {
       const apply = (x: Tensor): Tensor => run(x, [0, 1]);
       await checkForward(device, apply, (x) => references.reduce(reference, x, [0, 1]), inputs, options);
       await checkGradients(device, apply, (x) => references.reduce(reference, x, [0, 1]), inputs, options);
+      // Its gradient repeats along the innermost axis.
+      const last = (x: Tensor): Tensor => run(x, [2]);
+      await checkForward(device, last, (x) => references.reduce(reference, x, [2]), inputs, options);
+      await checkGradients(device, last, (x) => references.reduce(reference, x, [2]), inputs, options);
     });
   });
 }

@@ -28,7 +28,7 @@ test('the adapter learns under PEFT names, and the reference is the network with
 test('without an adapter every weight learns, and needs f32', async () => {
   const path = tinyFolder('sd1');
   const model = await loadTiny(device, 'sd1', { lora: null, model: { path, weights: 'f32' } });
-  expect(model.trainable.size).toBe(model.pipeline.network.all.length);
+  expect(model.trainable.size).toBe(model.pipeline.parameters.all.length);
   expect(model.reference).toBeUndefined();
   expect(model.kind).toBe('diffusion');
   model.dispose();
@@ -45,7 +45,7 @@ test('named weights alone learn, vectors also where matrices are kept in f16', a
   const names = [...model.trainable.keys()];
   expect(names).toContain('conv_out.bias');
   expect(names.every((name) => name === 'conv_out.bias' || name.endsWith('.to_out.0.bias'))).toBe(true);
-  const learning = model.pipeline.network.all.filter(({ tensor }) => tensor.requiresGrad);
+  const learning = model.pipeline.parameters.all.filter(({ tensor }) => tensor.requiresGrad);
   expect(learning.map(({ name }) => name)).toEqual(names);
   model.dispose();
   await expect(own(['conv_out.weight'])).rejects.toThrow('conv_out.weight is kept in f16; training it needs');

@@ -20,7 +20,7 @@ interface Case {
 
 const fixture = new URL('../../fixtures/grpo/advantages.json', import.meta.url);
 const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] };
-const unclamped = { max: Number.MAX_VALUE };
+const unclamped = { advantage_max: Number.MAX_VALUE };
 
 function expectNear(actual: readonly number[], expected: readonly number[], allowed: number): void {
   expect(actual).toHaveLength(expected.length);
@@ -40,7 +40,7 @@ function byPrompt(prompts: readonly string[], rewards: readonly number[], global
   const result = Array<number>(rewards.length);
   groupAdvantages(
     groups.map((group) => group.map((i) => rewards[i]!)),
-    { ...unclamped, globalStd },
+    { ...unclamped, global_std: globalStd },
   ).forEach((advantages, g) => {
     advantages.forEach((value, place) => {
       result[groups[g]![place]!] = value;
@@ -76,12 +76,12 @@ const checks: Readonly<Record<string, (of: Case, allowed: number) => void>> = {
   },
   population_group({ args, advantages }, allowed) {
     const { rewards, eps } = args as { rewards: number[]; eps: number };
-    expectNear(groupAdvantages([rewards], { ...unclamped, eps })[0]!, advantages as number[], allowed);
+    expectNear(groupAdvantages([rewards], { ...unclamped, advantage_eps: eps })[0]!, advantages as number[], allowed);
   },
   dance_group({ args, advantages, advantages_f64 }, allowed) {
     const { rewards, num_generations } = args as { rewards: number[]; num_generations?: number };
     const groups = split(rewards, num_generations ?? rewards.length);
-    const found = groupAdvantages(groups, { ...unclamped, eps: 1e-8, correction: 1 }).flat();
+    const found = groupAdvantages(groups, { ...unclamped, advantage_eps: 1e-8, correction: 1 }).flat();
     expectNear(found, advantages as number[], allowed);
     if (advantages_f64) expectNear(found, advantages_f64, 1e-7);
   },
@@ -142,7 +142,12 @@ describe('published advantages', () => {
 
 describe('guards', () => {
   test('a group of one and a group of equal rewards have no advantages, also with no eps', () => {
-    for (const options of [{}, { eps: 0 }, { eps: 0, correction: 1 as const }, { globalStd: true }]) {
+    for (const options of [
+      {},
+      { advantage_eps: 0 },
+      { advantage_eps: 0, correction: 1 as const },
+      { global_std: true },
+    ]) {
       const [one, equal, spread] = groupAdvantages([[0.3], [0.1, 0.1, 0.1], [0, 1]], options);
       expect(one).toEqual([0]);
       expect(equal).toEqual([0, 0, 0]);
@@ -150,23 +155,29 @@ describe('guards', () => {
     }
   });
 
-  test('a reward that is not finite counts nowhere', () => {
-    const [with_, without] = groupAdvantages([
-      [1, Number.NaN, 3, Number.POSITIVE_INFINITY],
-      [1, 3],
-    ]);
-    expect(with_).toEqual([without![0], 0, without![1], 0]);
-    expect(groupAdvantages([[Number.NaN, Number.NaN]])).toEqual([[0, 0]]);
+  test('a reward that is not finite is refused: lost samples have left their group', () => {
+    for (const lost of [Number.NaN, Number.POSITIVE_INFINITY])
+      expect(() => groupAdvantages([[1], [1, lost, 3]])).toThrow(`expected finite rewards, found ${lost} in group 1`);
+    expect(groupAdvantages([[], [1]])).toEqual([[], [0]]);
+  });
+
+  test('advantages can be relative to the rewards of more samples than have one', () => {
+    const all = [1, 5, 2, 8, 3, 9];
+    const [whole] = groupAdvantages([all]);
+    for (const global_std of [false, true])
+      expect(groupAdvantages([[1, 9]], { baselines: [all], global_std })).toEqual([[whole![0], whole![5]]]);
   });
 
   test('advantages are clamped after they are normalised', () => {
     const rewards = [...Array(99).fill(0), 1];
     expect(groupAdvantages([rewards])[0]!.at(-1)).toBe(5);
-    expect(groupAdvantages([rewards], { max: 1 })[0]!.at(-1)).toBe(1);
+    expect(groupAdvantages([rewards], { advantage_max: 1 })[0]!.at(-1)).toBe(1);
     expect(groupAdvantages([rewards], unclamped)[0]!.at(-1)).toBeGreaterThan(9);
   });
 
   test('impossible options are refused', () => {
-    expect(() => groupAdvantages([[1, 2]], { eps: -1 })).toThrow('expected eps >= 0 and max > 0, found -1 and 5');
+    expect(() => groupAdvantages([[1, 2]], { advantage_eps: -1 })).toThrow(
+      'expected eps >= 0 and max > 0, found -1 and 5',
+    );
   });
 });

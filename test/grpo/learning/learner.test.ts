@@ -20,6 +20,7 @@ import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { Learner } from '../../../grpo/learning/learner.js';
 import { klFactor } from '../../../grpo/learning/loss.js';
 import { Rollout } from '../../../grpo/rollout/rollout.js';
+import { wholeGroup } from '../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { expectClose, random, testDevice } from '../../check.js';
@@ -32,10 +33,10 @@ const clip = 1.5e-3; // near the spread of the ratios below: some are clipped, s
 async function drawn(guidance: number) {
   const model = await loadTiny(device, 'sd3');
   const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
-  const store = new Trajectories(model, { slots: 4, steps: 3, groups: 1 });
+  const store = Trajectories.create(model, { slots: 4, groups: 1, transitions });
   store.encode(['a red circle']);
-  const plan = { transitions, keep: [4], pruneAt: [], prune: 'none', guidance, seed: 1 } as const;
-  const rollout = await Rollout.create(model, store, brightness(), plan);
+  const sampler = { guidance, same_latent: false };
+  const rollout = await Rollout.create(model, store, brightness(), { sampler, grpo: wholeGroup(4), seed: 1 });
   const [group] = await rollout.sample(tinyPrompts.slice(0, 1), 0);
   return { model, transitions, store, rollout, survivors: group!.survivors };
 }
@@ -43,22 +44,13 @@ async function drawn(guidance: number) {
 for (const detachUnconditional of [false, true])
   test(`a learner's gradient is that of the rows' mean loss, with clipping, divergence and guidance (unconditional half detached: ${detachUnconditional})`, async () => {
     const { model, transitions, store, rollout, survivors } = await drawn(2);
-    const { grpo, train } = tinyConfig();
-    const learner = await Learner.create(model, store, {
-      transitions,
-      guidance: 2,
-      detachUnconditional,
-      clip,
-      kl: 0.5,
-      klForm: grpo.kl_form,
-      microBatch: 3,
-      lr: 0,
-      weightDecay: 0,
-      betas: [0.5, 0.999], // the first moment is half the gradient
-      eps: 1e-8,
-      gradNorm: 1e9,
-      ema: train.ema,
+    const config = tinyConfig({
+      sampler: { guidance: 2, detach_unconditional: detachUnconditional },
+      grpo: { clip, kl: 0.5 },
+      // The first moment is half the gradient.
+      train: { micro_batch: 3, lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 },
     });
+    const learner = await Learner.create(model, store, config);
     // Weights that differ from those that drew: some ratios are clipped, and the reference is another policy.
     for (const each of model.trainable.values()) each.write(random(each.shape, 3, { low: -0.4, high: 0.4 }).data);
     const rows = survivors.flatMap(({ slot }, i) =>
@@ -121,25 +113,15 @@ for (const detachUnconditional of [false, true])
   });
 
 test('with a large eps the step follows the gradient instead of its sign', async () => {
-  const { model, transitions, store, rollout, survivors } = await drawn(1);
+  const { model, store, rollout, survivors } = await drawn(1);
   const rows = survivors.map(({ slot }, i) => ({ slot, step: 0, condition: 0, advantage: i - 1.4 }));
-  const { grpo, train } = tinyConfig();
   const [lr, eps] = [0.5, 1];
-  const learner = await Learner.create(model, store, {
-    transitions,
-    guidance: 1,
-    detachUnconditional: false,
-    clip,
-    kl: 0,
-    klForm: grpo.kl_form,
-    microBatch: 4,
-    lr,
-    weightDecay: 0,
-    betas: [0.5, 0.999],
-    eps,
-    gradNorm: 1e9,
-    ema: train.ema,
+  const config = tinyConfig({
+    sampler: { guidance: 1 },
+    grpo: { clip },
+    train: { micro_batch: 4, lr, weight_decay: 0, betas: [0.5, 0.999], eps, grad_norm: 1e9 },
   });
+  const learner = await Learner.create(model, store, config);
   const parameters = [...model.trainable.values()];
   const read = () => Promise.all(parameters.map((each) => each.data()));
   const before = await read();

@@ -14,7 +14,7 @@ describe('several rewards', () => {
     ];
     expect(await new CombinedReward(rewards).score(images)).toEqual({
       total: [1.5, 4, 6, 9],
-      parts: { a: [1, 2, 3, 4], b: [0.5, 0, 0, -1] },
+      byReward: { a: [1, 2, 3, 4], b: [0.5, 0, 0, -1] },
     });
   });
 
@@ -24,9 +24,9 @@ describe('several rewards', () => {
       { reward: constant('b', [100, 300, 0, 0]), weight: 0.5 },
     ];
     const combined = new CombinedReward(rewards, { combine: 'normalised', eps: 0 });
-    const { total, parts } = await combined.score(images, [2, 2]);
+    const { total, byReward } = await combined.score(images, [2, 2]);
     expect(total).toEqual([-1.5, 1.5, -1, 1]); // a group of equal scores adds nothing
-    expect(parts.b).toEqual([100, 300, 0, 0]);
+    expect(byReward.b).toEqual([100, 300, 0, 0]);
     const together = await combined.score(images);
     expect(together.total[0]).toBeCloseTo(-3.5 / Math.sqrt(7.25) + 0, 6);
     await expect(combined.score(images, [3])).rejects.toThrow('groups of 3 are not the 4 images given');
@@ -35,7 +35,7 @@ describe('several rewards', () => {
   test('no pictures are no call', async () => {
     const never: Reward = { name: 'never', score: () => Promise.reject(new Error('called')) };
     const combined = new CombinedReward([{ reward: never, weight: 1 }]);
-    expect(await combined.score([])).toEqual({ total: [], parts: { never: [] } });
+    expect(await combined.score([])).toEqual({ total: [], byReward: { never: [] } });
   });
 
   test('an error is thrown after the others have ended', async () => {

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../../../engine/version.js';
 import { brightness, brightnessOf } from '../../../grpo/rewards/brightness.js';
 import { color, colorfulnessOf } from '../../../grpo/rewards/color.js';
 import { compressibility, jpegCompressibility } from '../../../grpo/rewards/compressibility.js';
 import { encodeJpeg } from '../../../grpo/rewards/jpeg.js';
-import { packageRoot } from '../../../kernels/kernel.js';
 import { encodePng } from '../../../models/pictures/png.js';
 import { pictureByRule, plainPicture } from './pictures.js';
 

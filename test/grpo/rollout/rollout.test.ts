@@ -5,8 +5,9 @@ import type { Prune } from '../../../grpo/config.js';
 import type { GenerativeModel, Prompt } from '../../../grpo/model.js';
 import type { GroupResult } from '../../../grpo/rollout/group.js';
 import { Rollout, type RolloutProgress, type ScoredPicture } from '../../../grpo/rollout/rollout.js';
-import { slotsOf } from '../../../grpo/rollout/stages.js';
+import { stagesOf } from '../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
+import { slotsOf } from '../../../grpo/rollout/turns.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { testDevice } from '../../check.js';
 import { brightness, loadTiny, tinyModels, tinyPrompts } from '../tiny.js';
@@ -14,8 +15,8 @@ import { brightness, loadTiny, tinyModels, tinyPrompts } from '../tiny.js';
 const device = await testDevice();
 
 interface Plan {
-  readonly keep: readonly number[];
-  readonly pruneAt: readonly number[];
+  readonly keep: number[];
+  readonly prune_at: number[];
   readonly prune: Prune;
   readonly guidance?: number;
   readonly batch?: number;
@@ -30,13 +31,15 @@ const noiseOf = ({ kind }: GenerativeModel) => ({ noise: kind === 'flow' ? 0.7 :
 /** Groups of update 3, with the trajectories of all that was drawn to the end, and what was told meanwhile. */
 async function draw(model: GenerativeModel, { guidance = 1, prompts = tinyPrompts, combine = 'sum', ...plan }: Plan) {
   const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
-  const slots = slotsOf(prompts.length, { ...plan, latentShape: model.latentShape });
-  const store = new Trajectories(model, { slots, steps, groups: prompts.length });
+  const { keep, prune_at, prune, batch, sameLatent: same_latent = false } = plan;
+  const grpo = { keep, prune_at, prune };
+  const stages = stagesOf({ sampler: { steps }, grpo });
+  const slots = slotsOf(prompts.length, { latentShape: model.latentShape, stages, batch });
+  const store = Trajectories.create(model, { slots, groups: prompts.length, transitions });
   store.encode(prompts.map(({ prompt }) => prompt));
   const rollout = await Rollout.create(model, store, brightness({ combine }), {
-    ...plan,
-    transitions,
-    guidance,
+    sampler: { guidance, batch, same_latent },
+    grpo,
     seed: 7,
   });
   const told: RolloutProgress[] = [];
@@ -93,8 +96,8 @@ for (const name of tinyModels) {
 
     for (const guidance of [1, 3]) {
       test(`survivors of pruning went the way they go without it, bit for bit (guidance ${guidance})`, async () => {
-        const whole = await draw(model, { keep: [6], pruneAt: [], prune: 'none', guidance });
-        const pruned = await draw(model, { keep: [6, 4, 3], pruneAt: [2, 3], prune: 'ovf', guidance });
+        const whole = await draw(model, { keep: [6], prune_at: [], prune: 'none', guidance });
+        const pruned = await draw(model, { keep: [6, 4, 3], prune_at: [2, 3], prune: 'ovf', guidance });
         expect(pruned.groups.map(({ calls }) => calls)).toEqual(Array(2).fill(6 * 3 + 4 + 3));
         expect(pruned.groups.map(({ decodes }) => decodes)).toEqual([13, 13]);
         expect(whole.groups.map(({ calls, decodes }) => [calls, decodes])).toEqual(Array(2).fill([30, 6]));
@@ -112,7 +115,7 @@ for (const name of tinyModels) {
     }
 
     test('parts of the batch give the same bits, and every step has noise of its own', async () => {
-      const plan = { keep: [5, 3], pruneAt: [2], prune: 'ovf' } as const;
+      const plan = { keep: [5, 3], prune_at: [2], prune: 'ovf' } satisfies Plan;
       const [whole, parted] = [await draw(model, plan), await draw(model, { ...plan, batch: 2 })];
       for (const [g, { survivors }] of parted.groups.entries()) {
         expect(survivors.map(({ reward }) => reward)).toEqual(whole.groups[g]!.survivors.map(({ reward }) => reward));
@@ -131,7 +134,7 @@ for (const name of tinyModels) {
     });
 
     test('a group of another prompt, or another sample, has other noise; the same latent is shared where asked', async () => {
-      const plan = { keep: [3], pruneAt: [], prune: 'none' } as const;
+      const plan = { keep: [3], prune_at: [], prune: 'none' } satisfies Plan;
       const [own, same] = [await draw(model, plan), await draw(model, { ...plan, sameLatent: true })];
       const starts = (drawn: typeof own): string[] =>
         drawn.groups.flatMap(({ survivors }) => survivors.map(({ slot }) => String(drawn.pathOf(slot)[0])));
@@ -142,15 +145,16 @@ for (const name of tinyModels) {
     });
 
     const kinds: readonly Plan[] = [
-      { keep: [6, 4, 3], pruneAt: [2, 3], prune: 'ovf', guidance: 3 },
-      { keep: [5, 3, 2], pruneAt: [1], prune: 'uniform' },
-      { keep: [3], pruneAt: [], prune: 'none', sameLatent: true },
-      { keep: [5, 3], pruneAt: [], prune: 'ovf-after' },
+      { keep: [6, 4, 3], prune_at: [2, 3], prune: 'ovf', guidance: 3 },
+      { keep: [5, 3, 2], prune_at: [1], prune: 'uniform' },
+      { keep: [3], prune_at: [], prune: 'none', sameLatent: true },
+      { keep: [5, 3], prune_at: [], prune: 'ovf-after' },
+      { keep: [5, 2], prune_at: [], prune: 'best-of-n' },
     ];
     for (const plan of name === 'sd1' ? kinds.slice(0, 1) : kinds)
       test(`groups drawn together are what each is alone, bit for bit (${plan.prune}, ${plan.keep.join(' -> ')})`, async () => {
         const prompts = [0, 1, 2, 3, 4].map((i) => tinyPrompts[i % 2]!);
-        const given = { ...plan, combine: 'normalised', prompts } as const;
+        const given: Plan = { ...plan, combine: 'normalised', prompts };
         const size = plan.keep[0]!;
         const alone = await draw(model, { ...given, batch: size });
         for (const [batch, turns] of [
@@ -174,6 +178,26 @@ for (const name of tinyModels) {
       });
   });
 }
+
+test('the same captured steps serve few timesteps and many', async () => {
+  const model = await loadTiny(device, 'sd3');
+  const planned: number[] = [];
+  const before = device.memory().plannedBytes;
+  for (const steps of [3, 9]) {
+    const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
+    const store = Trajectories.create(model, { slots: 3, groups: 1, transitions });
+    const rollout = await Rollout.create(model, store, brightness(), {
+      sampler: { guidance: 1, same_latent: false },
+      grpo: { keep: [3, 2], prune_at: [1], prune: 'ovf' },
+      seed: 7,
+    });
+    planned.push(device.memory().plannedBytes - before);
+    for (const each of [rollout, store]) each.dispose();
+  }
+  expect(planned[0]).toBeGreaterThan(0);
+  expect(planned[1]).toBe(planned[0]);
+  model.dispose();
+});
 
 /** A result without what depends on the others: slots and seconds. */
 const withoutPlace = ({ survivors, seconds: _, ...rest }: GroupResult) => ({

@@ -1,50 +1,87 @@
 import { describe, expect, test } from 'vitest';
-import { groupsInTurn, samplesAtOnce, slotsOf, stagesOf } from '../../../grpo/rollout/stages.js';
-import { flowMatchSchedule } from '../../../grpo/sampling/schedule.js';
-import { transitionsOf } from '../../../grpo/sampling/transitions.js';
+import type { Prune } from '../../../grpo/config.js';
+import {
+  pruneSteps,
+  type Stage,
+  sizesOf,
+  stageProblems,
+  stagesOf,
+  survivorsOf,
+  wholeGroup,
+} from '../../../grpo/rollout/stages.js';
 
-test('the stages of a group', () => {
-  const transitions = transitionsOf({ kind: 'flow', levels: flowMatchSchedule(10, 3) }, { noise: 0.7 });
-  const stages = (keep: number[], pruneAt: number[], prune: 'ovf' | 'ovf-after' | 'uniform' | 'none') =>
-    stagesOf({ transitions, keep, pruneAt, prune });
-  expect(stages([24, 16, 12], [5, 7], 'ovf')).toEqual({ sizes: [24, 16, 12], after: undefined });
-  expect(stages([24, 12], [], 'ovf-after')).toEqual({ sizes: [24], after: 12 });
-  expect(stages([24, 12], [], 'uniform')).toEqual({ sizes: [24], after: 12 });
-  expect(stages([24], [], 'none')).toEqual({ sizes: [24], after: undefined });
-  expect(() => stages([24, 12], [], 'ovf')).toThrow('pruning by ovf at steps [] does not go with [24,12] samples');
-  expect(() => stages([24, 12], [10], 'ovf')).toThrow('expected rising steps below 10 to prune at, found [10]');
+const sampler = { steps: 10 };
+const stages = (keep: number[], prune_at: number[], prune: Prune): Stage[] =>
+  stagesOf({ sampler, grpo: { keep, prune_at, prune } });
+const end = { from: 0, to: 10, scored: 'finals' } as const;
+
+describe('the stages of a group', () => {
+  test('end where their samples have had the call of the step that only the selected take', () => {
+    const found = stages([24, 16, 12], [5, 7], 'ovf');
+    expect(found).toEqual([
+      { size: 24, from: 0, to: 6, scored: 'previews', selection: { rule: 'ovf', count: 16, step: 5 } },
+      { size: 16, from: 6, to: 8, scored: 'previews', selection: { rule: 'ovf', count: 12, step: 7 } },
+      { size: 12, from: 8, to: 10, scored: 'finals' },
+    ]);
+    expect([sizesOf(found), pruneSteps(found), survivorsOf(found)]).toEqual([[24, 16, 12], [5, 7], 12]);
+    expect(stages([3, 2], [9], 'ovf').map(({ from, to }) => [from, to])).toEqual([
+      [0, 10],
+      [10, 10],
+    ]);
+  });
+
+  test('random selections look at no previews, and may come last', () => {
+    const found = stages([24, 16, 12], [5], 'uniform');
+    expect(found).toEqual([
+      { size: 24, from: 0, to: 6, scored: 'nothing', selection: { rule: 'uniform', count: 16, step: 5 } },
+      { size: 16, from: 6, to: 10, scored: 'finals', selection: { rule: 'uniform', count: 12, step: 10 } },
+    ]);
+    expect([sizesOf(found), pruneSteps(found), survivorsOf(found)]).toEqual([[24, 16, 12], [5], 12]);
+  });
+
+  test('selections by final rewards leave one stage, and a group that nobody thins has one', () => {
+    const selected = (rule: 'ovf' | 'extremes' | 'uniform') => [
+      { size: 24, ...end, selection: { rule, count: 12, step: 10 } },
+    ];
+    expect(stages([24, 12], [], 'ovf-after')).toEqual(selected('ovf'));
+    expect(stages([24, 12], [], 'best-of-n')).toEqual(selected('extremes'));
+    expect(stages([24, 12], [], 'uniform')).toEqual(selected('uniform'));
+    expect(stages([24], [], 'none')).toEqual([{ size: 24, ...end }]);
+    expect(stagesOf({ sampler, grpo: wholeGroup(24) })).toEqual([{ size: 24, ...end }]);
+    expect(sizesOf(stages([24], [], 'none'))).toEqual([24]);
+  });
 });
 
-describe('groups drawn together', () => {
-  const keep = [24, 16, 12];
-  const small = { latentShape: [4, 8, 8], keep } as const;
-  const large = { latentShape: [16, 64, 64], keep } as const;
-
-  test('are those of small latents, and one group at a time of large ones', () => {
-    expect(samplesAtOnce(small)).toBe(256);
-    expect([4, 8, 11].map((groups) => groupsInTurn(groups, small))).toEqual([[4], [8], [5, 6]]);
-    expect(samplesAtOnce(large)).toBe(24);
-    expect(groupsInTurn(3, large)).toEqual([1, 1, 1]);
+describe('contradictions', () => {
+  test('every one is found, and thrown with the others', () => {
+    const grpo = { keep: [12, 12], prune_at: [7, 12], prune: 'ovf' as const };
+    const messages = [
+      ['grpo.keep', 'expected falling counts, found [12, 12]'],
+      ['grpo.prune_at', 'expected steps below sampler.steps (0 to 9), found [7, 12]'],
+      ['grpo.prune_at', '2 checkpoints need 3 counts in grpo.keep (start, then one each); found 2'],
+    ];
+    expect(stageProblems({ sampler, grpo }).map(({ key, message }) => [key, message])).toEqual(messages);
+    expect(() => stagesOf({ sampler, grpo })).toThrow(messages.map((each) => each.join(': ')).join('; '));
+    expect(stageProblems({ sampler, grpo: wholeGroup(3) })).toEqual([]);
   });
 
-  test('are as many as the batch that a run asks for holds, evenly', () => {
-    expect(groupsInTurn(5, { ...small, batch: 12 })).toEqual([1, 1, 1, 1, 1]);
-    expect(groupsInTurn(5, { ...small, batch: 60 })).toEqual([1, 2, 2]);
-    expect(groupsInTurn(3, { ...large, batch: 72 })).toEqual([3]);
-    for (let groups = 1; groups < 20; groups++) {
-      for (let most = 1; most < 22; most++) {
-        const turns = groupsInTurn(groups, { ...small, batch: 24 * most + 23 });
-        expect(turns.reduce((sum, together) => sum + together, 0)).toBe(groups);
-        expect(turns.length).toBe(Math.ceil(groups / most));
-        expect(Math.max(...turns) - Math.min(...turns)).toBeLessThanOrEqual(1);
-      }
-    }
-  });
-
-  test('need slots for their survivors, and for what is drawn at one time besides', () => {
-    expect(slotsOf(4, large)).toBe(4 * 12 + 12);
-    expect(slotsOf(4, small)).toBe(4 * 24);
-    expect(slotsOf(5, { ...small, batch: 60 })).toBe(5 * 12 + 2 * 12);
-    expect(slotsOf(2, { ...small, keep: [24] })).toBe(2 * 24);
-  });
+  const refused: [keep: number[], at: number[], Prune, message: string][] = [
+    [[], [], 'none', 'grpo.keep: expected the size of the group, found an empty list'],
+    [[4, 2.5], [3], 'ovf', 'grpo.keep: expected falling counts, found [4, 2.5]'],
+    [[4, 0], [3], 'ovf', 'grpo.keep: expected falling counts, found [4, 0]'],
+    [[4, 2], [-1], 'ovf', 'grpo.prune_at: expected rising steps, found [-1]'],
+    [[24, 12], [], 'ovf', 'grpo.prune_at: 0 checkpoints need 1 counts in grpo.keep (start, then one each); found 2'],
+    [[24, 12], [5], 'none', 'grpo.prune_at: prune: none has no checkpoints: expected [], found [5]'],
+    [[24, 12], [5], 'ovf-after', 'prune: ovf-after selects by final rewards: expected [], found [5]'],
+    [[24, 12], [5], 'best-of-n', 'prune: best-of-n selects by final rewards: expected [], found [5]'],
+    [[24], [], 'best-of-n', 'grpo.keep: prune: best-of-n needs two counts (drawn, then kept), found [24]'],
+    [
+      [24, 7],
+      [],
+      'best-of-n',
+      'as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
+    ],
+  ];
+  for (const [keep, at, prune, message] of refused)
+    test(`${prune} with [${keep}] at [${at}]`, () => expect(() => stages(keep, at, prune)).toThrow(message));
 });

@@ -76,12 +76,10 @@ describe('the subset of largest variance', () => {
     ).toEqual(near);
   });
 
-  test('rewards that are not finite are kept only where the others do not suffice', () => {
-    const rewards = [Number.NaN, 0.1, Number.POSITIVE_INFINITY, 0.9, Number.NEGATIVE_INFINITY, 0.5];
-    expect(optimalVarianceSubset(rewards, 2)).toEqual([1, 3]);
-    expect(optimalVarianceSubset(rewards, 3)).toEqual([1, 3, 5]);
-    expect(optimalVarianceSubset(rewards, 4)).toEqual([0, 1, 3, 5]);
-    expect(optimalVarianceSubset([Number.NaN, Number.NaN, Number.NaN], 2)).toEqual([0, 1]);
+  test('rewards that are not finite are refused: a group takes its lost samples out before it selects', () => {
+    const expected = 'expected finite rewards, found NaN at 1';
+    expect(() => optimalVarianceSubset([0, Number.NaN, 1], 2)).toThrow(`optimalVarianceSubset: ${expected}`);
+    expect(() => extremes([0, Number.NaN, 1], 1, 1)).toThrow(`extremes: ${expected}`);
   });
 
   test('equal rewards go by index', () => {

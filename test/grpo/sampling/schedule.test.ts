@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { packageRoot } from '../../../engine/version.js';
 import {
   alphasCumprod,
   ddimSchedule,
@@ -10,7 +11,6 @@ import {
   flowMatchSchedule,
   shiftedLinearSchedule,
 } from '../../../grpo/sampling/schedule.js';
-import { packageRoot } from '../../../kernels/kernel.js';
 import { readFixture } from '../../fixtures.js';
 import { readGolden } from '../../models/golden.js';
 

@@ -8,7 +8,7 @@ const flow: NoiseSchedule = { kind: 'flow', levels: flowMatchSchedule(10, 3) };
 const diffusion: NoiseSchedule = { kind: 'diffusion', steps: ddimSchedule(10) };
 
 test('steps of a flow have the coefficients of their kind, previews of x - sigma v, and the intervals of the levels', () => {
-  const steps = transitionsOf(flow, { noise: 0.7, stochasticEnd: true });
+  const steps = transitionsOf(flow, { noise: 0.7 }, { train_last_step: true });
   const { sigmas, timesteps } = flow.levels;
   for (const [i, { timestep, step, preview, interval }] of steps.entries()) {
     const level = { sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! };
@@ -26,7 +26,7 @@ test('the last step is deterministic unless asked otherwise, so that it ends at 
     const steps = transitionsOf(schedule, { noise: 0.7 });
     expect(steps.map(({ step }) => step.std > 0)).toEqual([...Array(9).fill(true), false]);
     expect(steps.at(-1)!.step).toEqual(odeStepsOf(schedule).at(-1)!.step);
-    expect(transitionsOf(schedule, { noise: 0.7, stochasticEnd: true }).at(-1)!.step.std).toBeGreaterThan(0);
+    expect(transitionsOf(schedule, { noise: 0.7 }, { train_last_step: true }).at(-1)!.step.std).toBeGreaterThan(0);
   }
   const { step, preview } = transitionsOf(flow, { noise: 0.7 }).at(-1)!;
   expect([step.x, step.v]).toEqual([preview.x, preview.v]);

@@ -41,7 +41,7 @@ describe('the middle of the table', () => {
 
 test('patches become tokens row by row, with their positions added', async () => {
   const [samples, channels, height, width, patch, features] = [2, 3, 4, 6, 2, 4];
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const layer = new PatchEmbedding(parameters.at('pos_embed'), patch, channels, features);
   expect(parameters.all.map(({ name, shape }) => [name, shape])).toEqual([
     ['pos_embed.proj.weight', [features, channels, patch, patch]],
@@ -51,6 +51,7 @@ test('patches become tokens row by row, with their positions added', async () =>
   const bias = random([features], 2);
   const latents = random([samples, channels, height, width], 3);
   const positions = random([6, features], 4);
+  parameters.allocate(device);
   parameters.all[0]!.tensor.write(weight.data);
   parameters.all[1]!.tensor.write(bias.data);
   const y = scope(device, () => layer.forward(upload(device, latents), upload(device, positions)));

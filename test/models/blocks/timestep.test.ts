@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { scope, type Tensor, tensor } from '../../../engine/index.js';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { TimestepEmbedding, timestepEmbedding } from '../../../models/blocks/timestep.js';
 import { expectClose, testDevice } from '../../check.js';
@@ -66,7 +66,7 @@ describe('the sinusoidal timestep embedding', () => {
 });
 
 test('the two layers after it have the names and the activation of diffusers', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const layers = new TimestepEmbedding(parameters.at('time_embedding'), 1, 2);
   expect(parameters.all.map(({ name, shape }) => [name, shape])).toEqual([
     ['time_embedding.linear_1.weight', [2, 1]],
@@ -74,6 +74,7 @@ test('the two layers after it have the names and the activation of diffusers', a
     ['time_embedding.linear_2.weight', [2, 2]],
     ['time_embedding.linear_2.bias', [2]],
   ]);
+  parameters.allocate(device);
   const values = [
     [1, -1],
     [0.5, 0],

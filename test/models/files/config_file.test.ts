@@ -4,25 +4,18 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
-import {
-  clipConfig,
-  clipTextConfig,
-  ditConfig,
-  readConfig,
-  sd3Config,
-  t5Config,
-  unetConfig,
-  vaeConfig,
-} from '../../../models/files/config_file.js';
+import { readConfig } from '../../../models/files/config_file.js';
 import { ModelFileError } from '../../../models/files/errors.js';
 import { clipKeys, clipTextKeys, type KeyLayout, t5Keys, vaeKeys } from '../../../models/files/key_layouts.js';
 import { loadWeights, saveWeights } from '../../../models/files/weights.js';
-import { CLIPModel, CLIPTextModelWithProjection } from '../../../models/networks/clip.js';
-import { DiTTransformer2DModel } from '../../../models/networks/dit.js';
-import { SD3Transformer2DModel } from '../../../models/networks/mmdit.js';
-import { T5EncoderModel } from '../../../models/networks/t5.js';
+import { CLIPModel, clipConfig } from '../../../models/networks/clip.js';
+import { CLIPTextModelWithProjection, clipTextConfig } from '../../../models/networks/clip_text.js';
+import { DiTTransformer2DModel, ditConfig } from '../../../models/networks/dit.js';
+import { SD3Transformer2DModel, sd3Config } from '../../../models/networks/mmdit.js';
+import { T5EncoderModel, t5Config } from '../../../models/networks/t5.js';
 import { UNet2DConditionModel } from '../../../models/networks/unet.js';
-import { AutoencoderKL } from '../../../models/networks/vae.js';
+import { unetConfig } from '../../../models/networks/unet_config.js';
+import { AutoencoderKL, vaeConfig } from '../../../models/networks/vae.js';
 import { testDevice } from '../../check.js';
 import { temporaryFolder } from '../../temporary.js';
 import { fillByRule, readConfig as fixtureConfig } from '../golden.js';
@@ -53,12 +46,13 @@ test.each<[string, () => Promise<unknown>, Network, KeyLayout]>([
 ])('the folder of %s is written and read back whole', async (name, readOwn, Network, keys) => {
   write(fixtureConfig(name));
   const config = (await readOwn()) as never; // of the class beside it
-  const [written, read] = [new Parameters(device), new Parameters(device)];
+  const [written, read] = [new Parameters(), new Parameters()];
   new Network(written, config);
+  written.allocate(device);
   fillByRule(written.all);
   await saveWeights(folder, written);
   new Network(read, config);
-  await loadWeights(folder, read, { keys });
+  await loadWeights(device, folder, read, { keys });
   expect(read.all.length).toBeGreaterThan(0);
   for (const [i, { name: weight, tensor }] of written.all.entries()) {
     expect(Array.from(await read.all[i]!.tensor.data()), weight).toEqual(Array.from(await tensor.data()));
@@ -71,6 +65,7 @@ const good = {
   in_channels: 4,
   block_out_channels: [8, 16],
   cross_attention_dim: 12,
+  norm_num_groups: 8,
 };
 
 test('null stands for the default, keys of others are ignored, and Flax is one of the frameworks', async () => {
@@ -134,6 +129,34 @@ test.each<[string, unknown, () => Promise<unknown>, RegExp]>([
     { ...good, norm_eps: '1e-5', use_linear_projection: 'true' },
     () => readConfig(folder, unetConfig),
     /use_linear_projection is "true", expected a boolean\n {2}norm_eps is "1e-5", expected a number$/,
+  ],
+  [
+    'numbers out of bounds',
+    { ...good, in_channels: 0, block_out_channels: [8, -16], layers_per_block: -1, norm_eps: 0 },
+    () => readConfig(folder, unetConfig),
+    /in_channels is 0, expected a positive integer\n {2}block_out_channels is \[8,-16\], expected a list of positive integers\n {2}layers_per_block is -1, expected a positive integer\n {2}norm_eps is 0, expected a positive number$/,
+  ],
+  [
+    'numbers that do not go together',
+    { ...good, norm_num_groups: 3, attention_head_dim: [2, 3] },
+    () => readConfig(folder, unetConfig),
+    /block_out_channels is \[8,16\], expected multiples of norm_num_groups 3\n {2}attention_head_dim is \[2,3\], expected numbers of heads that divide \[8, 16\]$/,
+  ],
+  [
+    'a variant that is not implemented',
+    { ...good, addition_embed_type: 'text_time' },
+    () => readConfig(folder, unetConfig),
+    /addition_embed_type is "text_time", expected null$/,
+  ],
+  [
+    'a number within the half of a CLIP that counts',
+    {
+      text_config: { hidden_size: -8 },
+      text_config_dict: { hidden_size: 0 },
+      vision_config: { num_attention_heads: 5 },
+    },
+    () => readConfig(folder, clipConfig),
+    /text_config_dict\.hidden_size is 0, expected a positive integer\n {2}vision_config\.num_attention_heads is 5, expected a divisor of hidden_size 768$/,
   ],
 ])('%s is refused by file and key', async (_name, config, readOwn, message) => {
   if (config !== undefined) write(config);

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { fromHalf } from '../../../engine/tensor/dtype.js';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { Call, Global, Persistent, unpickle } from '../../../models/files/pickle.js';
 import { openTorchFile } from '../../../models/files/torch_file.js';
 import { expectClose } from '../../check.js';

@@ -97,7 +97,7 @@ test('a 1x1 convolution may lie in the file as a matrix, and a matrix as a convo
 test('what was saved loads again, and f16 halves the file', async () => {
   await write(single, tensors());
   const parameters = declare('f16');
-  await loadWeights(here(), parameters);
+  await loadWeights(device, here(), parameters);
   await saveWeights(here(), parameters, { name: 'model', dtype: 'F16' });
   parameters.dispose();
   const file = await openSafetensors(join(here(), 'model.safetensors'));
@@ -152,10 +152,10 @@ const otherKeys: readonly [string, KeyLayout, readonly string[], readonly string
 ];
 
 test.each(otherKeys)('%s loads under the names of its file', async (_name, keys, declared, held) => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   for (const name of declared) parameters.tensor(name, [2, 2]);
   await write('model.safetensors', Object.fromEntries(held.map((name) => [name, fileTensor([2, 2], [1, 2, 3, 4])])));
-  await loadWeights(here(), parameters, { keys });
+  await loadWeights(device, here(), parameters, { keys });
   for (const { tensor } of parameters.all) expect([...(await tensor.data())]).toEqual([1, 2, 3, 4]);
   parameters.dispose();
 });
@@ -165,9 +165,9 @@ test('a tensor larger than what is read at once arrives whole', async () => {
   const values = new Float32Array(rows * 4096);
   for (let i = 0; i < values.length; i++) values[i] = i % 2039;
   await write(single, { table: { dtype: 'F32', shape: [rows, 4096], data: values } });
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const table = parameters.tensor('table', [rows, 4096]);
-  await loadWeights(here(), parameters);
+  await loadWeights(device, here(), parameters);
   const loaded = await table.data();
   expect(
     Buffer.compare(Buffer.from(loaded.buffer, loaded.byteOffset, loaded.byteLength), Buffer.from(values.buffer)),

@@ -6,6 +6,7 @@ import { describeError } from '../../../grpo/cli/describe_error.js';
 import { loadWeights } from '../../../models/files/weights.js';
 import {
   declare,
+  device,
   failure,
   fileTensor,
   goTo,
@@ -191,7 +192,7 @@ test('a value beyond f16 is refused where weights are stored so, and fits f32', 
     /block\.to_q\.weight holds 70000 at element 0, expected at most 65504/,
   );
   const parameters = declare();
-  await loadWeights(here(), parameters);
+  await loadWeights(device, here(), parameters);
   expect((await parameters.all.at(-1)!.tensor.data())[3]).toBe(70000);
   parameters.dispose();
 });

@@ -3,10 +3,12 @@ import { expect, test } from 'vitest';
 import {
   backward,
   capture,
+  Device,
   Linear,
   type LinearOptions,
   mean,
   noGrad,
+  OutOfMemoryError,
   scope,
   square,
   type Tensor,
@@ -105,10 +107,10 @@ test("flow_grpo's eight targets of SD3 are the modules that PEFT adapts", () => 
   dispose();
 });
 
-test.each([false, true])("outputs and gradients are PEFT's (checkpoint: %s)", async (checkpoint) => {
+test.each([false, true])("outputs and gradients are PEFT's (recompute: %s)", async (recompute) => {
   const { parameters, inputs, forward, dispose } = network();
   const lora = goldenLora(parameters);
-  const run = () => ({ sample: forward(checkpoint) });
+  const run = () => ({ sample: forward(recompute) });
   const { out, grad } = loraGolden;
   const golden = { ...readGolden('tiny_sd3_transformer'), out: { sample: out }, grad, grad_in: {} };
   await checkGoldenOutputs(device, golden, { parameters: namedAdapters(lora), inputs, run });
@@ -193,8 +195,9 @@ test('the reference policy is scale 0 in a captured step, and the network before
 
 /** Linear layers of the given names, 16 to 8 features. */
 function layersNamed(names: readonly string[]): Parameters {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   for (const name of names) linear(parameters, name, 16, 8);
+  parameters.allocate(device);
   return parameters;
 }
 
@@ -220,9 +223,10 @@ test("the attention preset takes all of a UNet's attention projections and nothi
 });
 
 test('"A" is normal with standard deviation 1 / rank, by seed; "B" is zero', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   linear(parameters, 'a.to_q', 1024, 8);
   linear(parameters, 'b.to_q', 1024, 8);
+  parameters.allocate(device);
   const values: number[][] = [];
   for (const seed of [1, 1, 2]) {
     const lora = Lora.inject(parameters, { targets: ['to_q'], rank: 8, seed });
@@ -240,6 +244,21 @@ test('"A" is normal with standard deviation 1 / rank, by seed; "B" is zero', asy
   expect(values[1]).not.toEqual(values[0]);
   expect(values[4]).not.toEqual(values[0]);
   parameters.dispose();
+});
+
+test('adapters that do not fit into memory leave the network as it was', async () => {
+  const small = await Device.create({ memoryBudget: 1 << 20 });
+  const parameters = new Parameters();
+  for (const name of ['a.to_q', 'b.to_q']) linear(parameters, name, 256, 256);
+  parameters.allocate(small);
+  const before = small.memory().liveBytes;
+  expect(() => Lora.inject(parameters, { targets: ['to_q'], rank: 256 })).toThrow(OutOfMemoryError);
+  const half = new Float32Array(256 * 256);
+  const values = new Map(['a.to_q', 'b.to_q'].map((name) => [name, { rank: 256, down: half, up: half }]));
+  expect(() => Lora.of(parameters, { rank: 256, alpha: 256, values })).toThrow(OutOfMemoryError);
+  expect([...parameters.linears.values()].every(({ lora }) => lora === null)).toBe(true);
+  expect(small.memory().liveBytes).toBe(before);
+  small.close();
 });
 
 test('injection refuses targets that name nothing, a second adapter and wrong options', () => {

@@ -9,13 +9,14 @@ import {
   type SafetensorsFile,
   writeSafetensors,
 } from '../../../engine/safetensors.js';
+import { packageRoot } from '../../../engine/version.js';
 import { exitCodeOf } from '../../../grpo/finetune/exit_codes.js';
-import { packageRoot } from '../../../kernels/kernel.js';
 import { linear } from '../../../models/blocks/layers.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { ModelFileError } from '../../../models/files/errors.js';
+import { loadLora } from '../../../models/lora/load_lora.js';
 import { Lora } from '../../../models/lora/lora.js';
-import { loadLora, saveLora } from '../../../models/lora/lora_files.js';
+import { saveLora } from '../../../models/lora/save_lora.js';
 import { expectClose, testDevice } from '../../check.js';
 import { temporaryFolder } from '../../temporary.js';
 import { modelTolerance } from '../golden.js';
@@ -32,8 +33,9 @@ beforeEach(() => {
 
 /** Linear layers of the given names, 16 to 8 features. */
 function layersNamed(names: readonly string[]): Parameters {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   for (const name of names) linear(parameters, name, 16, 8);
+  parameters.allocate(device);
   return parameters;
 }
 

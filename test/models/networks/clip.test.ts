@@ -3,17 +3,16 @@ import { scope } from '../../../engine/tensor/scope.js';
 import { backward } from '../../../engine/tensor/tape.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { type ParameterOptions, Parameters } from '../../../models/blocks/parameters.js';
+import { CLIPModel } from '../../../models/networks/clip.js';
 import {
-  CLIPModel,
   CLIPTextModel,
   CLIPTextModelWithProjection,
   type CLIPTokens,
-  CLIPVisionModelWithProjection,
   clipTokens,
   pooledPosition,
-} from '../../../models/networks/clip.js';
+} from '../../../models/networks/clip_text.js';
+import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -24,6 +23,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -44,14 +44,15 @@ interface Loaded {
   readonly parameters: Parameters;
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** The outputs by their golden names. */
-  readonly run: (options?: { checkpoint?: boolean }) => Record<string, Tensor>;
+  readonly run: (options?: { recompute?: boolean }) => Record<string, Tensor>;
 }
 
 function loadText(name: string, options: ParameterOptions = {}): Loaded {
   const golden = readGolden(name);
   const config = readConfig(name);
-  const parameters = new Parameters(device, options);
+  const parameters = new Parameters(options);
   const model = new CLIPTextModelWithProjection(parameters, config);
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const tokens: CLIPTokens = clipTokens(device, idsOf(golden), config);
   return {
@@ -67,8 +68,9 @@ function loadText(name: string, options: ParameterOptions = {}): Loaded {
 function loadFull(options: ParameterOptions = {}): Loaded {
   const golden = readGolden('tiny_clip_full');
   const config = readConfig('tiny_clip_full');
-  const parameters = new Parameters(device, options);
+  const parameters = new Parameters(options);
   const model = new CLIPModel(parameters, config);
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const tokens = clipTokens(device, idsOf(golden), model.textConfig);
   const pixels = goldenInput(device, golden, 'pixel_values');
@@ -126,7 +128,7 @@ describe.each(Object.entries(models))('%s', (name, load) => {
   test('recomputing layers gives the same bits', async () => {
     const model = load();
     const wanted = model.parameters.all.map(({ tensor: weight }) => weight);
-    await checkCheckpoint(device, (checkpoint) => model.run({ checkpoint })[golden.loss_terms.at(-1)!]!, wanted);
+    await checkRecompute(device, (recompute) => model.run({ recompute })[golden.loss_terms.at(-1)!]!, wanted);
     dispose(model);
   });
 });
@@ -150,8 +152,9 @@ test('the gradient of a key bias is 0 but for rounding', async () => {
 });
 
 test('a text encoder gives a text the same bits in any batch', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const model = new CLIPTextModel(parameters, readConfig('tiny_clip_text_quickgelu'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const ids = random([3, 12], 1, { low: 0, high: 64, dtype: 'u32' });
   await checkBatchInvariance(device, (texts) => model.forward(texts).lastHiddenState, [ids], {
@@ -162,9 +165,10 @@ test('a text encoder gives a text the same bits in any batch', async () => {
 });
 
 test('an image encoder gives an image and its gradient the same bits in any batch', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const { vision_config } = readConfig('tiny_clip_full');
   const model = new CLIPVisionModelWithProjection(parameters, vision_config!);
+  parameters.allocate(device);
   fillByRule(parameters.all);
   await checkBatchInvariance(device, (pixels) => model.forward(pixels).imageEmbeds, [random([3, 3, 28, 28], 2)], {
     batched: [0],
@@ -173,8 +177,9 @@ test('an image encoder gives an image and its gradient the same bits in any batc
 });
 
 test('a shorter text reads the first positions', async () => {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const model = new CLIPTextModel(parameters, readConfig('tiny_clip_text_gelu'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const ids = [62, 5, 17, 33, 8, 63, 1, 2, 3, 4, 5, 6];
   const run = async (values: number[]): Promise<number[]> => {
@@ -196,7 +201,7 @@ test('the pooled token is the first end of text, by its id or as the largest one
 test('the parts of an old config count alone', () => {
   const { text_config, vision_config, projection_dim } = readConfig('tiny_clip_full');
   const names = (config: object): string[] => {
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     new CLIPModel(parameters, config);
     parameters.dispose();
     return parameters.all.map(({ name, shape }) => `${name} ${shape}`);
@@ -216,7 +221,8 @@ test('tokens that the model cannot read are errors', () => {
   expect(() => clipTokens(device, [], config)).toThrow('expected 1 to 12 a text, found 0');
   expect(() => clipTokens(device, [[1, 2], [1]], config)).toThrow('text 1 has 1, text 0 has 2');
   expect(() => clipTokens(device, [[1, 64]], config)).toThrow('token 64; the vocabulary has 64');
-  const parameters = new Parameters(device);
-  expect(() => new CLIPTextModel(parameters, { ...config, hidden_act: 'swish' })).toThrow('hidden_act: found "swish"');
+  const parameters = new Parameters();
+  const swish: Record<string, unknown> = { ...config, hidden_act: 'swish' };
+  expect(() => new CLIPTextModel(parameters, swish)).toThrow('hidden_act: found "swish"');
   parameters.dispose();
 });

@@ -3,7 +3,6 @@ import type { Tensor } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { DiTTransformer2DModel } from '../../../models/networks/dit.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -13,6 +12,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -22,13 +22,14 @@ const halfTolerance = 2e-3;
 /** The tiny transformer of the golden file, with its inputs. */
 function setUp(storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden('tiny_dit');
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new DiTTransformer2DModel(parameters, readConfig('tiny_dit'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { hidden_states: latents, timestep, class_labels: labels } = inputs;
-  const run = (checkpoint = false): { sample: Tensor } => ({
-    sample: model.forward(latents!, timestep!, labels!, { checkpoint }),
+  const run = (recompute = false): { sample: Tensor } => ({
+    sample: model.forward(latents!, timestep!, labels!, { recompute }),
   });
   const dispose = (): void => {
     parameters.dispose();
@@ -65,7 +66,7 @@ describe('tiny_dit', () => {
   test('blocks recomputed in the backward pass give the same bits', async () => {
     const { parameters, inputs, run, dispose } = setUp();
     const wrt = [inputs.hidden_states!, ...parameters.map(({ tensor }) => tensor)];
-    await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, wrt);
+    await checkRecompute(device, (recompute) => run(recompute).sample, wrt);
     dispose();
   });
 
@@ -94,7 +95,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ attention_head_dim: 3 }, 'config attention_head_dim: found 3, expected times num_attention_heads a multiple of 4'],
 ])('a config of another network is refused: %o', (change, message) => {
   const config = { ...readConfig('tiny_dit'), ...change };
-  expect(() => new DiTTransformer2DModel(new Parameters(device), config)).toThrow(`DiTTransformer2DModel: ${message}`);
+  expect(() => new DiTTransformer2DModel(new Parameters(), config)).toThrow(`DiTTransformer2DModel: ${message}`);
 });
 
 test('inputs of other shapes are refused', () => {

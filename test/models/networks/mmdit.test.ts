@@ -3,7 +3,6 @@ import { capture, scope, type Tensor } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { SD3Transformer2DModel } from '../../../models/networks/mmdit.js';
 import { checkBatchInvariance, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -14,6 +13,7 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
@@ -25,13 +25,14 @@ function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name) as Golden & {
     readonly 'pos_embed.pos_embed': { readonly data: readonly number[] };
   };
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new SD3Transformer2DModel(parameters, readConfig(name));
+  parameters.allocate(device);
   fillByRule(parameters.all, { 'pos_embed.pos_embed': golden['pos_embed.pos_embed'].data });
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { hidden_states: latents, timestep, encoder_hidden_states: context, pooled_projections: pooled } = inputs;
-  const run = (checkpoint = false): { sample: Tensor } => ({
-    sample: model.forward(latents!, timestep!, context!, pooled!, { checkpoint }),
+  const run = (recompute = false): { sample: Tensor } => ({
+    sample: model.forward(latents!, timestep!, context!, pooled!, { recompute }),
   });
   const dispose = (): void => {
     parameters.dispose();
@@ -69,7 +70,7 @@ describe.each(['tiny_sd3_transformer', 'tiny_sd3_transformer_noqk'])('%s', (name
     const { golden, parameters, inputs, run, dispose } = setUp(name);
     const weights = parameters.filter(({ name }) => name in golden.grad).map(({ tensor }) => tensor);
     const wrt = [...Object.keys(golden.grad_in).map((key) => inputs[key]!), ...weights];
-    await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, wrt);
+    await checkRecompute(device, (recompute) => run(recompute).sample, wrt);
     dispose();
   });
 });
@@ -102,7 +103,7 @@ test('a captured step replays the same bits', async () => {
   dispose();
 });
 
-test.each([
+test.each<[Record<string, unknown>, string]>([
   [{ qk_norm: 'layer_norm' }, 'config qk_norm: found "layer_norm", expected "rms_norm" or null'],
   [
     { caption_projection_dim: 20 },
@@ -112,7 +113,7 @@ test.each([
   [{ num_layers: 0 }, 'config num_layers: found 0, expected a positive integer'],
 ])('a config of another network is refused: %o', (change, message) => {
   const config = { ...readConfig('tiny_sd3_transformer'), ...change };
-  expect(() => new SD3Transformer2DModel(new Parameters(device), config)).toThrow(`SD3Transformer2DModel: ${message}`);
+  expect(() => new SD3Transformer2DModel(new Parameters(), config)).toThrow(`SD3Transformer2DModel: ${message}`);
 });
 
 test('inputs of other shapes are refused', () => {

@@ -4,7 +4,6 @@ import type { Tensor } from '../../../engine/tensor/tensor.js';
 import { type ParameterOptions, Parameters } from '../../../models/blocks/parameters.js';
 import { relativeBucket, T5EncoderModel, t5Tokens } from '../../../models/networks/t5.js';
 import { checkBatchInvariance, expectClose, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -15,20 +14,22 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 const golden = readGolden('tiny_t5');
 
 function load(options: ParameterOptions = {}) {
-  const parameters = new Parameters(device, options);
+  const parameters = new Parameters(options);
   const model = new T5EncoderModel(parameters, readConfig('tiny_t5'));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const ids = goldenInput(device, golden, 'input_ids');
   return {
     model,
     parameters: parameters.all,
     inputs: { ids },
-    run: (forward?: { checkpoint: boolean }): Record<string, Tensor> => ({
+    run: (forward?: { recompute: boolean }): Record<string, Tensor> => ({
       last_hidden_state: model.forward(ids, forward),
     }),
     dispose: (): void => {
@@ -83,7 +84,7 @@ test('recomputing blocks gives the same bits', async () => {
   const model = load();
   const frozen = 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight';
   const wanted = model.parameters.filter(({ name }) => name !== frozen).map(({ tensor: weight }) => weight);
-  await checkCheckpoint(device, (checkpoint) => model.run({ checkpoint }).last_hidden_state!, wanted);
+  await checkRecompute(device, (recompute) => model.run({ recompute }).last_hidden_state!, wanted);
   model.dispose();
 });
 
@@ -107,7 +108,7 @@ test('tokens outside the vocabulary are an error', () => {
 });
 
 test('a feed-forward layer that is not gated is an error', () => {
-  expect(() => new T5EncoderModel(new Parameters(device), {})).toThrow(
+  expect(() => new T5EncoderModel(new Parameters(), {})).toThrow(
     'feed_forward_proj: found "relu", expected "gated-gelu"',
   );
 });

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { capture, scalar, scope, type Tensor, tensor } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
-import { type UNet2DConditionConfig, UNet2DConditionModel } from '../../../models/networks/unet.js';
+import { UNet2DConditionModel } from '../../../models/networks/unet.js';
+import type { UNet2DConditionConfig } from '../../../models/networks/unet_config.js';
 import { checkBatchInvariance, host, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -14,14 +14,16 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
 /** The tiny network of a golden file, with its inputs. */
 function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new UNet2DConditionModel(parameters, readConfig(name.replace('_odd', '')));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = Object.fromEntries(Object.keys(golden.inputs).map((key) => [key, goldenInput(device, golden, key)]));
   const { sample, timestep, encoder_hidden_states: context } = inputs;
@@ -29,7 +31,7 @@ function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
     parameters.dispose();
     for (const input of Object.values(inputs)) input.dispose();
   };
-  const run = (checkpoint = false) => ({ sample: model.forward(sample!, timestep!, context!, { checkpoint }) });
+  const run = (recompute = false) => ({ sample: model.forward(sample!, timestep!, context!, { recompute }) });
   return { golden, parameters, model, inputs, run, dispose };
 }
 
@@ -79,14 +81,14 @@ describe.each(['tiny_unet_conv', 'tiny_unet_conv_odd', 'tiny_unet_linear', 'tiny
   });
 });
 
-test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('checkpointing gives the same bits: %s', async (name) => {
+test.each(['tiny_unet_conv_odd', 'tiny_unet_linear'])('recomputing blocks gives the same bits: %s', async (name) => {
   const { parameters, inputs, run, dispose } = setUp(name);
   const leaves = [inputs.sample!, inputs.encoder_hidden_states!, ...parameters.all.map(({ tensor: weight }) => weight)];
-  await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, leaves);
+  await checkRecompute(device, (recompute) => run(recompute).sample, leaves);
   dispose();
 });
 
-test('checkpointing reaches what LoRA adds to frozen weights', async () => {
+test('recomputing reaches what LoRA adds to frozen weights', async () => {
   const { parameters, run, dispose } = setUp('tiny_unet_linear');
   const lora = {
     down: tensor(device, random([2, 16], 1).data, [2, 16]),
@@ -94,7 +96,7 @@ test('checkpointing reaches what LoRA adds to frozen weights', async () => {
     scale: scalar(device, 0.5),
   };
   parameters.linears.get('mid_block.attentions.0.transformer_blocks.0.attn2.to_q')!.lora = lora;
-  await checkCheckpoint(device, (checkpoint) => run(checkpoint).sample, [lora.down, lora.up]);
+  await checkRecompute(device, (recompute) => run(recompute).sample, [lora.down, lora.up]);
   for (const added of Object.values(lora)) added.dispose();
   dispose();
 });
@@ -150,13 +152,13 @@ describe('a config that asks for another network is refused by its key', () => {
     ['layers_per_block', 0, /config layers_per_block: found 0, expected a positive integer/],
   ])('%s', (key, value, message) => {
     const config = { ...readConfig('tiny_unet_conv'), [key]: value };
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     expect(() => new UNet2DConditionModel(parameters, config)).toThrow(message);
     expect(parameters.all).toEqual([]);
   });
 
   test('null stands for the default, as in old files', () => {
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     const nulls = { upcast_attention: null, class_embed_type: null, norm_eps: null };
     const config: UNet2DConditionConfig = { ...readConfig('tiny_unet_conv'), ...nulls };
     expect(() => new UNet2DConditionModel(parameters, config)).not.toThrow();

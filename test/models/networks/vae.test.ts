@@ -4,7 +4,6 @@ import { ImageAttention } from '../../../models/blocks/image_attention.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
 import { AutoencoderKL, sampleLatents, splitMoments } from '../../../models/networks/vae.js';
 import { checkBatchInvariance, checkForward, expectClose, random, testDevice } from '../../check.js';
-import { checkCheckpoint } from '../checkpoint.js';
 import {
   checkGoldenGradients,
   checkGoldenOutputs,
@@ -14,23 +13,25 @@ import {
   readGolden,
   readShapes,
 } from '../golden.js';
+import { checkRecompute } from '../recompute.js';
 
 const device = await testDevice();
 
 /** The tiny autoencoder of a golden file, with its inputs. */
 function setUp(name: string, storage: 'f32' | 'f16' = 'f32') {
   const golden = readGolden(name);
-  const parameters = new Parameters(device, { storage });
+  const parameters = new Parameters({ storage });
   const model = new AutoencoderKL(parameters, readConfig(name));
+  parameters.allocate(device);
   fillByRule(parameters.all);
   const inputs = { image: goldenInput(device, golden, 'image'), z: goldenInput(device, golden, 'z') };
   const dispose = (): void => {
     parameters.dispose();
     for (const input of Object.values(inputs)) input.dispose();
   };
-  const run = (checkpoint = false) => ({
-    moments: model.encode(inputs.image, { checkpoint }),
-    decoded: model.decode(inputs.z, { checkpoint }),
+  const run = (recompute = false) => ({
+    moments: model.encode(inputs.image, { recompute }),
+    decoded: model.decode(inputs.z, { recompute }),
   });
   return { golden, parameters, model, inputs, run, dispose };
 }
@@ -70,15 +71,15 @@ describe.each(['tiny_vae4', 'tiny_vae16'])('%s', (name) => {
   });
 });
 
-test('checkpointing gives the same bits', async () => {
+test('recomputing blocks gives the same bits', async () => {
   const { parameters, model, inputs, dispose } = setUp('tiny_vae4');
   const weightsOf = (...parts: string[]): Tensor[] =>
     parameters.all.filter(({ name }) => parts.includes(name.split('.')[0]!)).map(({ tensor: weight }) => weight);
   const { image, z } = inputs;
-  const encode = (checkpoint: boolean): Tensor => model.encode(image, { checkpoint });
-  const decode = (checkpoint: boolean): Tensor => model.decode(z, { checkpoint });
-  await checkCheckpoint(device, encode, [image, ...weightsOf('encoder', 'quant_conv')]);
-  await checkCheckpoint(device, decode, [z, ...weightsOf('decoder', 'post_quant_conv')]);
+  const encode = (recompute: boolean): Tensor => model.encode(image, { recompute });
+  const decode = (recompute: boolean): Tensor => model.decode(z, { recompute });
+  await checkRecompute(device, encode, [image, ...weightsOf('encoder', 'quant_conv')]);
+  await checkRecompute(device, decode, [z, ...weightsOf('decoder', 'post_quant_conv')]);
   dispose();
 });
 
@@ -94,11 +95,13 @@ test.each([
   ['queries', 4 * 35 * 8], // 8 of 35 queries at a time
 ])('attention in parts, when the scores of all %s are too many, equals attention at once', async (_, maxScoreBytes) => {
   const norm = { groups: 4, eps: 1e-6 };
-  const wholes = new Parameters(device);
-  const parts = new Parameters(device);
+  const wholes = new Parameters();
+  const parts = new Parameters();
   const whole = new ImageAttention(wholes, 16, norm);
   const inParts = new ImageAttention(parts, 16, norm, maxScoreBytes);
+  wholes.allocate(device);
   fillByRule(wholes.all);
+  parts.allocate(device);
   fillByRule(parts.all);
   const x = random([2, 16, 5, 7], 3);
   const evaluate = (attention: ImageAttention): Promise<Float32Array[]> =>
@@ -152,7 +155,7 @@ describe('a config that asks for another network is refused by its key', () => {
     ['norm_num_groups', 3, /config block_out_channels: found \[8,16\], expected multiples of norm_num_groups 3/],
     ['scaling_factor', 0, /config scaling_factor: found 0, expected a number other than 0/],
   ])('%s', (key, value, message) => {
-    const parameters = new Parameters(device);
+    const parameters = new Parameters();
     expect(() => new AutoencoderKL(parameters, { ...readConfig('tiny_vae4'), [key]: value })).toThrow(message);
   });
 });

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { clipMean, clipStd, imageProcessor, readImageProcessor } from '../../../models/pictures/image_processor.js';
 import { expectClose } from '../../check.js';
 import { pictureByRule, plainPicture } from '../../grpo/rewards/pictures.js';

@@ -1,14 +1,15 @@
 /** Whole folders as diffusers saves them: the same pictures from the same latents. */
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { scope } from '../../../engine/tensor/scope.js';
+import { noGrad } from '../../../engine/tensor/tape.js';
 import { tensor } from '../../../engine/tensor/tensor.js';
+import { packageRoot } from '../../../engine/version.js';
 import { scheduleOf } from '../../../grpo/finetune/policy.js';
 import { Sampler } from '../../../grpo/sampling/sampler.js';
 import { odeStepsOf } from '../../../grpo/sampling/transitions.js';
-import { packageRoot } from '../../../kernels/kernel.js';
-import { loadPipeline } from '../../../models/pipeline/pipeline.js';
+import { loadPipeline, measurePipeline, pipelineKinds } from '../../../models/index.js';
 import { testDevice } from '../../check.js';
 import { readFixture } from '../../fixtures.js';
 import { winnow } from '../../grpo/cli/output.js';
@@ -95,53 +96,58 @@ describe('the command', () => {
   });
 });
 
-describe('folders that lack something', () => {
-  const broken = async (name: string, spoil: (folder: string) => Promise<unknown>): Promise<string> => {
-    const folder = join(temporary, `broken-${Math.random().toString(36).slice(2)}`);
-    await cp(folderOf(name), folder, { recursive: true });
-    await spoil(folder);
+describe('the network', () => {
+  test('is called by itself, as the class that its kind has', async () => {
+    const pipeline = await loadPipeline(device, folderOf('sd1'));
+    if (pipeline.kind !== 'sd1') expect.fail(`found ${pipeline.kind}`);
+    const { network, config } = pipeline; // a UNet2DConditionModel, by its type
+    const shape = [1, config.in_channels, pipeline.latentSize, pipeline.latentSize];
+    const sample = tensor(device, new Float32Array(shape.reduce((size, n) => size * n)).fill(0.5), shape);
+    const timestep = tensor(device, [500]);
+    const condition = pipeline.encode(['a red circle']);
+    const [direct, predicted] = scope(device, () =>
+      noGrad(() => [
+        network.forward(sample, timestep, condition[0]!, { recompute: true }),
+        pipeline.predict(sample, timestep, condition),
+      ]),
+    );
+    expect(direct!.shape).toEqual([1, config.out_channels, pipeline.latentSize, pipeline.latentSize]);
+    expect(await direct!.data()).toEqual(await predicted!.data());
+    for (const thing of [sample, timestep, ...condition, direct!, predicted!, pipeline]) thing.dispose();
+  });
+
+  test('has the type of the kind that is asked for', async () => {
     const before = device.memory().liveBytes;
-    const message = await loadPipeline(device, folder).then(
-      () => 'no error',
-      (error: Error) => error.message,
-    );
+    const { network, dispose, encode } = await loadPipeline(device, folderOf('sd3'), { kind: 'sd3' });
+    const [context, pooled] = encode(['a red circle']);
+    const latents = tensor(device, new Float32Array(4 * 8 * 8), [1, 4, 8, 8]);
+    const timestep = tensor(device, [1000]);
+    const velocity = scope(device, () => noGrad(() => network.forward(latents, timestep, context!, pooled!)));
+    expect(velocity.shape).toEqual([1, 4, 8, 8]);
+    for (const thing of [latents, timestep, context!, pooled!, velocity]) thing.dispose();
+    dispose();
     expect(device.memory().liveBytes).toBe(before);
-    return message.replaceAll(folder, 'FOLDER');
-  };
+  });
 
-  test('all missing parts are named together', async () => {
-    const message = await broken('sd3', async (folder) => {
-      await rm(join(folder, 'text_encoder_2'), { recursive: true });
-      await rm(join(folder, 'vae'), { recursive: true });
+  test('of another kind than the one that is asked for is refused', async () => {
+    await expect(loadPipeline(device, folderOf('dit'), { kind: 'sd1' })).rejects.toThrow(
+      'model_index.json\n  _class_name is "DiTPipeline", expected StableDiffusionPipeline',
+    );
+  });
+});
+
+describe('without a device', () => {
+  test.each(['sd1', 'sd3', 'dit'])('%s is measured as it is loaded', async (name) => {
+    const { components, parameters, ...sizes } = await measurePipeline(folderOf(name));
+    const pipeline = await loadPipeline(device, folderOf(name));
+    expect(components.get(pipelineKinds[pipeline.kind].component)).toBe(parameters);
+    expect(parameters.bytes).toBe(pipeline.parameters.bytes);
+    expect(sizes).toEqual({
+      kind: name,
+      latentChannels: pipeline.latentChannels,
+      latentSize: pipeline.latentSize,
+      factor: pipeline.vae.factor,
     });
-    expect(message).toBe('FOLDER\n  no folder text_encoder_2/\n  no folder vae/');
-  });
-
-  test('an unknown pipeline', async () => {
-    const message = await broken('sd1', (folder) =>
-      writeFile(join(folder, 'model_index.json'), '{"_class_name": "FluxPipeline"}'),
-    );
-    expect(message).toContain(
-      '_class_name is "FluxPipeline", expected one of StableDiffusionPipeline, StableDiffusion3Pipeline, DiTPipeline',
-    );
-  });
-
-  test('a config of another network', async () => {
-    const message = await broken('sd1', (folder) =>
-      writeFile(join(folder, 'unet', 'config.json'), '{"block_out_channels": []}'),
-    );
-    expect(message).toContain('FOLDER/unet/config.json\n  in_channels is missing, expected an integer');
-  });
-
-  test('weights that are not there', async () => {
-    const message = await broken('dit', (folder) =>
-      rm(join(folder, 'transformer', 'diffusion_pytorch_model.safetensors')),
-    );
-    expect(message).toContain('FOLDER/transformer');
-  });
-
-  test('no model_index.json at all', async () => {
-    const message = await broken('sd1', (folder) => rm(join(folder, 'model_index.json')));
-    expect(message).toBe('FOLDER/model_index.json\n  no such file or folder');
+    pipeline.dispose();
   });
 });

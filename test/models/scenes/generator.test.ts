@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../../kernels/kernel.js';
+import { packageRoot } from '../../../engine/version.js';
 import { loadPipeline } from '../../../models/pipeline/pipeline.js';
 import { pretrainGenerator } from '../../../models/scenes/generator.js';
 import { testDevice } from '../../check.js';
@@ -29,14 +29,26 @@ test('pretraining leaves a whole pipeline folder, resumes to the bit', async () 
   };
   const weightsOf = (name: string): Promise<Buffer> =>
     readFile(join(folder, name, 'transformer', 'diffusion_pytorch_model.safetensors'));
+  const before = device.memory();
   const done = await pretrainGenerator(device, 'scenes-flow', join(folder, 'whole'), {
     ...options,
     onStep: (_, loss) => void losses.push(loss),
     onScenes: (count) => void seen.push(count),
   });
   expect(done).toBe(6);
+  const rest = device.memory();
+  expect([rest.liveBytes, rest.plannedBytes]).toEqual([before.liveBytes, before.plannedBytes]);
   expect(seen).toEqual([8]);
   expect(losses.at(-1)!).toBeLessThan(losses[0]!);
+
+  const onScenes = (): void => {
+    throw new Error('no more');
+  };
+  await expect(
+    pretrainGenerator(device, 'scenes-flow', join(folder, 'failed'), { ...options, onScenes }),
+  ).rejects.toThrow('no more');
+  const left = device.memory();
+  expect([left.liveBytes, left.plannedBytes]).toEqual([before.liveBytes, before.plannedBytes]);
 
   const checkpoint = { path: join(folder, 'checkpoint.safetensors'), every: 100 };
   const stop = new AbortController();

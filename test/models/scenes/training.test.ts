@@ -13,9 +13,9 @@ const folder = temporaryFolder();
 
 /** A linear layer that learns to triple its input. Returns its weights and average, and the losses. */
 async function train(options: Omit<TrainingOptions, 'seed' | 'steps'>, lr = 0.05) {
-  const parameters = new Parameters(device);
+  const parameters = new Parameters();
   const layer = linear(parameters, 'layer', 4, 4);
-  await initializeParameters(parameters, 5);
+  await initializeParameters(device, parameters, 5);
   const weights = parameters.all.map(({ tensor: weight }) => weight.requireGrad());
   const optimizer = new AdamW(weights, { lr });
   const average = new EMA(weights, { decay: 0.9 });

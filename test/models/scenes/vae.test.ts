@@ -16,6 +16,16 @@ test('the learning rate rises, then falls like a cosine to nothing', () => {
   expect(rates[99]).toBeLessThan(0.001);
 });
 
+test('a training that fails leaves nothing on the device', async () => {
+  const before = device.memory();
+  const onStep = (): void => {
+    throw new Error('no more');
+  };
+  await expect(pretrainVae(device, { steps: 8, seed: 3, batch: 2, onStep })).rejects.toThrow('no more');
+  const { liveBytes, plannedBytes } = device.memory();
+  expect({ liveBytes, plannedBytes }).toEqual({ liveBytes: before.liveBytes, plannedBytes: before.plannedBytes });
+});
+
 test('the same seed trains the same autoencoder, better than none, and its folder holds it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'winnow-vae-'));
   const train = async (): Promise<{ losses: number[]; trained: Awaited<ReturnType<typeof pretrainVae>> }> => {

@@ -4,7 +4,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openSafetensors } from '../../../../engine/safetensors.js';
-import { packageRoot } from '../../../../kernels/kernel.js';
+import { packageRoot } from '../../../../engine/version.js';
 import { crop, decodePng } from '../../../../models/pictures/png.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { type Output, winnow } from '../output.js';

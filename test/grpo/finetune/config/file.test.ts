@@ -161,7 +161,7 @@ train: { updates: 10, lr: fast, betas: [0.9] }
     const wrong: Readonly<Record<string, string>> = {
       'grpo.clip=1': 'grpo.clip expected a number above 0 and below 1, found 1',
       'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2, found 1',
-      'grpo.prune=best': 'grpo.prune expected one of ovf, uniform, none, ovf-after, found "best"',
+      'grpo.prune=best': 'grpo.prune expected one of ovf, uniform, none, ovf-after, best-of-n, found "best"',
       'train.lr=.nan': 'train.lr expected a number, found NaN',
       'train.lr=-1': 'train.lr expected a number of at least 0, found -1',
       'grpo.groups_per_update=1.5': 'grpo.groups_per_update expected a whole number, found 1.5',
@@ -212,6 +212,14 @@ describe('keys that are wrong together', () => {
       'grpo.keep prune: ovf-after needs two counts (drawn, then kept), found [24, 16, 12]',
     ],
     [
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]'],
+      'grpo.prune_at prune: best-of-n selects by final rewards: expected [], found [5, 7]',
+    ],
+    [
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 7]', 'grpo.prune_at=[]'],
+      'grpo.keep prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
+    ],
+    [
       ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
       'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
     ],
@@ -242,6 +250,7 @@ describe('keys that are wrong together', () => {
     for (const sets of [
       ['grpo.prune=none', 'grpo.keep=[24]', 'grpo.prune_at=[]'],
       ['grpo.prune=ovf-after', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+      ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]', 'grpo.prune_at=[]'],
       ['grpo.prune=uniform'],
       ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
     ])

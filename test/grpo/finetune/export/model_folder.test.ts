@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { openSafetensors } from '../../../../engine/safetensors.js';
-import { packageRoot } from '../../../../kernels/kernel.js';
+import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { winnow } from '../../cli/output.js';
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { encodedTogether, ImageEncoder, visionSizeOf } from '../../../../grpo/finetune/rewards/image_encoder.js';
 import { initializeParameters } from '../../../../models/blocks/initialize.js';
 import { Parameters } from '../../../../models/blocks/parameters.js';
-import { CLIPVisionModelWithProjection } from '../../../../models/networks/clip.js';
+import { CLIPVisionModelWithProjection } from '../../../../models/networks/clip_vision.js';
 import { imageProcessor } from '../../../../models/pictures/image_processor.js';
 import { testDevice } from '../../../check.js';
 import { pictureByRule } from '../../rewards/pictures.js';
@@ -38,9 +38,9 @@ test('large encoders read 8 pictures at once, small ones up to 64, and few place
 });
 
 test("a picture's vector is the same in any batch and place", async () => {
-  const parameters = new Parameters(device, { storage: 'f16' });
+  const parameters = new Parameters({ storage: 'f16' });
   const network = new CLIPVisionModelWithProjection(parameters, tiny.vision_config);
-  await initializeParameters(parameters, 1);
+  await initializeParameters(device, parameters, 1);
   const process = imageProcessor({ size: 16, crop: [16, 16] });
   const encoder = await ImageEncoder.create(
     device,

@@ -1,10 +1,10 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { packageRoot } from '../../../../engine/version.js';
 import { defaults, type RewardConfig, type RunConfig } from '../../../../grpo/config.js';
 import { loadReward, loadRewards, rewardNames } from '../../../../grpo/finetune/rewards/registry.js';
 import { RewardError, type RewardImage } from '../../../../grpo/rewards/reward.js';
-import { packageRoot } from '../../../../kernels/kernel.js';
 import { readCaption, varyWords, wordsOf, writeCaption } from '../../../../models/scenes/caption.js';
 import { randomStream } from '../../../../models/scenes/random.js';
 import { drawScene, makeScene, type Style, sceneSize } from '../../../../models/scenes/scenes.js';
@@ -301,7 +301,7 @@ describe('the rewards of a run', () => {
     const sum = await loadRewards(device, run({ brightness: { weight: 2 }, color: { weight: 1 } }));
     expect(await sum.score(images)).toEqual({
       total: [0, 0.4, 2],
-      parts: { brightness: [0, 0.2, 1], color: [0, 0, 0] },
+      byReward: { brightness: [0, 0.2, 1], color: [0, 0, 0] },
     });
     const normalised = await loadRewards(device, run({ brightness: {} }, 'normalised'));
     const { total } = await normalised.score(images);

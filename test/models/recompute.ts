@@ -3,16 +3,16 @@ import { expect } from 'vitest';
 import { backward, type Device, scope, type Tensor } from '../../engine/index.js';
 import { random, upload } from '../check.js';
 
-/** Checks that the output and its gradients to `wrt` are the same bits with checkpoints and without. */
-export async function checkCheckpoint(
+/** Checks that the output and its gradients to `wrt` are the same bits recomputed and kept. */
+export async function checkRecompute(
   device: Device,
-  run: (checkpoint: boolean) => Tensor,
+  run: (recompute: boolean) => Tensor,
   wrt: readonly Tensor[],
 ): Promise<void> {
   for (const x of wrt) x.requireGrad();
-  const evaluate = async (checkpoint: boolean): Promise<number[][]> => {
+  const evaluate = async (recompute: boolean): Promise<number[][]> => {
     const results = scope(device, () => {
-      const y = run(checkpoint);
+      const y = run(recompute);
       return [y, ...backward(y, wrt, { seed: upload(device, random(y.shape, 5)) })];
     });
     const bits: number[][] = [];

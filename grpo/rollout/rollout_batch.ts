@@ -1,0 +1,230 @@
+/**
+ * The samples of one stage that are drawn together, with the captured steps that move them. Each step is captured once and
+ * serves every timestep: levels, coefficients and places in the store are small tensors that are written before it runs, a
+ * row for each sample.
+ */
+import {
+  add,
+  assign,
+  assignRows,
+  capture,
+  full,
+  type GaussianCoefficients,
+  gaussianColumns,
+  gaussianMean,
+  gaussianStep,
+  indexSelect,
+  noGrad,
+  normal,
+  packGaussianCoefficients,
+  type Step,
+  type Tensor,
+  zeros,
+} from '../../engine/index.js';
+import { type Own, owning } from '../../engine/owning.js';
+import type { SamplerConfig } from '../config.js';
+import type { GenerativeModel } from '../model.js';
+import { guided } from '../sampling/sampler.js';
+import { type Chunks, equalChunks, rowsOf } from './chunks.js';
+import { PictureDecoder } from './pictures.js';
+import type { Stage } from './stages.js';
+import type { Trajectories } from './trajectories.js';
+
+export interface BatchOptions {
+  readonly stage: Stage;
+  /** Groups that are drawn together. */
+  readonly together: number;
+  readonly sampler: Pick<SamplerConfig, 'guidance'>;
+  /** Samples in one network call at most. */
+  readonly most: number;
+  /** The batch of the stage before; absent for the first. */
+  readonly before?: RolloutBatch | undefined;
+}
+
+/** What the samples of a batch are, a row each, group after group. */
+export interface BatchRows {
+  /** A sample's noise depends on its key, a pair of u32, and the step alone. */
+  readonly keys: readonly number[];
+  /** Where each trajectory is stored. */
+  readonly slots: readonly number[];
+  /** Rows of the prompts' conditions. */
+  readonly conditions: readonly number[];
+}
+
+/** The tensors of a batch. */
+interface State {
+  readonly latents: Tensor;
+  readonly prediction: Tensor;
+  /** u32 [size, 2]: what the noise of each sample is a function of, besides the counter. */
+  readonly keys: Tensor;
+  /** u32 [size]: rows of the prompts' conditions. */
+  readonly conditions: Tensor;
+  /** u32 [1]: 0 draws the initial latents, i + 1 the noise of step i. */
+  readonly counter: Tensor;
+  /** u32 [size]: rows of the store, those of the latents before the step. */
+  readonly stored: Tensor;
+  /** f32 [size]: what the network is fed. */
+  readonly timesteps: Tensor;
+  /** f32 [size, 5]: the transition of each sample, or its preview. */
+  readonly coefficients: Tensor;
+  /** u32 [chunk]: the rows of the batch that the network sees together. */
+  readonly chunk: Tensor;
+  /** u32 [size]: rows of the batch before that go on in this one. */
+  readonly picks: Tensor;
+}
+
+interface Steps {
+  /** The initial latents of the first batch, or what a later one takes of the batch before. */
+  readonly enter: Step<void>;
+  /** Latents to prediction, for one chunk. */
+  readonly network: Step<void>;
+  /** Prediction to the next latents, stored. */
+  readonly advance: Step<void>;
+  /** Writes the clean samples that the prediction implies into the decoder, or after the last step the latents themselves. */
+  readonly show: Step<void> | undefined;
+}
+
+export class RolloutBatch {
+  private slots: readonly number[] = [];
+
+  private constructor(
+    readonly size: number,
+    private readonly store: Trajectories,
+    private readonly chunks: Chunks,
+    private readonly state: State,
+    private readonly steps: Steps,
+    readonly decoder: PictureDecoder | undefined,
+  ) {}
+
+  /** Captures the steps of a stage's batch. */
+  static create(model: GenerativeModel, store: Trajectories, options: BatchOptions): Promise<RolloutBatch> {
+    const { stage, together, most, before } = options;
+    const size = together * stage.size;
+    const chunks = equalChunks(size, most);
+    return owning(async (own) => {
+      const state = makeState(model, size, chunks, own);
+      const decoder = stage.scored === 'nothing' ? undefined : own(await PictureDecoder.create(model, size));
+      const captured = async (body: () => void): Promise<Step<void>> =>
+        own(await capture(model.device, () => noGrad(body)));
+      const steps: Steps = {
+        enter: await captured(() => (before ? take(state, before.state) : start(state, store))),
+        network: await captured(() => predict(model, store, state, options.sampler)),
+        advance: await captured(() => advance(state, store)),
+        show: decoder && (await captured(() => show(state, stage, decoder))),
+      };
+      return new RolloutBatch(size, store, chunks, state, steps, decoder);
+    });
+  }
+
+  /** Draws the initial latents, with keys of their own. */
+  start(rows: BatchRows, keys: readonly number[]): void {
+    const { state, store, steps } = this;
+    state.keys.write(keys);
+    state.counter.write([0]);
+    state.stored.write(rows.slots.map((slot) => store.row(0, slot)));
+    steps.enter.run();
+    this.name(rows);
+  }
+
+  /** Takes samples of the batch before, by their rows in it: latents, and the prediction of the step they are at. */
+  take(rows: BatchRows, picks: readonly number[]): void {
+    this.state.picks.write(picks);
+    this.steps.enter.run();
+    this.name(rows);
+  }
+
+  private name({ keys, slots, conditions }: BatchRows): void {
+    this.slots = slots;
+    this.state.keys.write(keys);
+    this.state.conditions.write(conditions);
+  }
+
+  /** Asks the network for the prediction of step i. */
+  predict(i: number): void {
+    const { state, chunks, steps, store, size } = this;
+    state.timesteps.write(Array(size).fill(store.transitions[i]!.timestep));
+    for (const start of chunks.starts) {
+      state.chunk.write(rowsOf(start, chunks));
+      steps.network.run();
+    }
+  }
+
+  /** Writes the clean samples that the prediction of step i implies into the decoder. */
+  preview(i: number): void {
+    this.writeCoefficients(this.store.transitions[i]!.preview);
+    this.steps.show!.run();
+  }
+
+  /** Takes step i by its prediction: the next latents and their log probabilities are stored. */
+  advance(i: number): void {
+    const { state, store, slots, steps } = this;
+    this.writeCoefficients(store.transitions[i]!.step);
+    state.counter.write([i + 1]);
+    state.stored.write(slots.map((slot) => store.row(i, slot)));
+    steps.advance.run();
+  }
+
+  /** Writes the latents after the last step into the decoder. */
+  finish(): void {
+    this.steps.show!.run();
+  }
+
+  /** The same coefficients for every sample. */
+  private writeCoefficients(coefficients: GaussianCoefficients): void {
+    this.state.coefficients.write(packGaussianCoefficients(Array(this.size).fill(coefficients)));
+  }
+
+  dispose(): void {
+    const { state, steps, decoder } = this;
+    for (const each of [...Object.values(steps), ...Object.values(state), decoder]) each?.dispose();
+  }
+}
+
+function makeState({ device, latentShape }: GenerativeModel, size: number, chunks: Chunks, own: Own): State {
+  const words = (...shape: readonly number[]): Tensor => own(zeros(device, shape, 'u32'));
+  return {
+    latents: own(zeros(device, [size, ...latentShape])),
+    prediction: own(zeros(device, [size, ...latentShape])),
+    keys: words(size, 2),
+    conditions: words(size),
+    counter: words(1),
+    stored: words(size),
+    timesteps: own(zeros(device, [size])),
+    coefficients: own(zeros(device, [size, gaussianColumns])),
+    chunk: words(chunks.size),
+    picks: words(size),
+  };
+}
+
+function start({ latents, keys, counter, stored }: State, store: Trajectories): void {
+  const initial = normal(keys, counter, latents.shape);
+  assign(latents, initial);
+  assignRows(store.latents, stored, initial);
+}
+
+function take(to: State, from: State): void {
+  for (const name of ['latents', 'prediction'] as const) assign(to[name], indexSelect(from[name], to.picks));
+}
+
+function predict(model: GenerativeModel, store: Trajectories, state: State, sampler: BatchOptions['sampler']): void {
+  const { latents, prediction, timesteps, conditions, chunk } = state;
+  const { guidance: scale } = sampler;
+  const own = indexSelect(conditions, chunk);
+  const none = full(model.device, own.shape, store.unconditional, 'u32');
+  const condition = store.conditions.map((rows) => indexSelect(rows, own));
+  const unconditional = scale === 1 ? [] : store.conditions.map((rows) => indexSelect(rows, none));
+  const [x, times] = [indexSelect(latents, chunk), indexSelect(timesteps, chunk)];
+  assignRows(prediction, chunk, guided(model.predict, x, times, condition, { scale, unconditional }));
+}
+
+function advance({ latents, prediction, keys, counter, stored, coefficients }: State, store: Trajectories): void {
+  const noise = normal(keys, counter, latents.shape);
+  const { next, logProb } = gaussianStep(latents, prediction, noise, coefficients);
+  assignRows(store.latents, add(stored, store.options.slots), next);
+  assignRows(store.logProbs, stored, logProb);
+  assign(latents, next);
+}
+
+function show({ latents, prediction, coefficients }: State, { scored }: Stage, decoder: PictureDecoder): void {
+  assign(decoder.latents, scored === 'finals' ? latents : gaussianMean(latents, prediction, coefficients));
+}
