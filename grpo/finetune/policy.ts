@@ -1,5 +1,6 @@
 /** Model folders as the trainer sees them: a pipeline, its noise schedule, and what of it learns. */
 import { CheckError, type Device, type Tensor } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
@@ -67,12 +68,12 @@ export async function loadPolicy(
   if (!wanted && !train?.weights && model.weights !== 'f32')
     throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
   const folder = modelFolder(model.path);
-  const pipeline = await loadPipeline(device, folder, { ...options, storage: model.weights });
-  try {
-    const model = frozenModel(pipeline, { ...sampler, ...train });
-    const lora = wanted && adapterOf(pipeline, wanted, config.seed);
+  return owning(async (own) => {
+    const pipeline = own(await loadPipeline(device, folder, { ...options, storage: model.weights }));
+    const frozen = frozenModel(pipeline, { ...sampler, ...train });
+    const lora = wanted && own(adapterOf(pipeline, wanted, config.seed));
     return {
-      ...model,
+      ...frozen,
       folder,
       pipeline,
       lora,
@@ -83,10 +84,7 @@ export async function loadPolicy(
         pipeline.dispose();
       },
     };
-  } catch (error) {
-    pipeline.dispose();
-    throw error;
-  }
+  });
 }
 
 /** A pipeline as samplers see it. Nothing of it learns. */

@@ -14,7 +14,7 @@ interface Expected {
 }
 
 const fixture = (...path: string[]): string =>
-  fileURLToPath(new URL(`../fixtures/tokenizers/${path.join('/')}`, import.meta.url));
+  fileURLToPath(new URL(`../../fixtures/tokenizers/${path.join('/')}`, import.meta.url));
 const expected = JSON.parse(await readFile(fixture('expected.json'), 'utf8')) as Record<string, readonly Expected[]>;
 
 describe.each([
