@@ -4,7 +4,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { ModelFileError } from '../files/errors.js';
 import { readable, readJson, shown } from '../files/weight_files.js';
 import {
@@ -27,6 +27,15 @@ interface Specials {
   readonly bos: number | undefined;
   readonly eos: number;
   readonly pad: number;
+}
+
+/**
+ * What is used of the library. Its own types are named nowhere in what this package declares, as they do not resolve in
+ * projects with `moduleResolution: nodenext`.
+ */
+interface Library {
+  encode(text: string, options: { add_special_tokens: boolean }): { readonly ids: readonly number[] };
+  decode(ids: number[], options: { clean_up_tokenization_spaces: boolean }): string;
 }
 
 /** Made by loadTokenizer. */
@@ -116,7 +125,7 @@ function lengthOf({ model_max_length: length }: Record<string, unknown>, byPairs
 
 function build(path: string, file: TokenizerFile, eos: string): Library {
   try {
-    return new Library(file, { eos_token: eos });
+    return new LibraryTokenizer(file, { eos_token: eos });
   } catch (error) {
     throw new ModelFileError(path, [(error as Error).message], { cause: error });
   }
