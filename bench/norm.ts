@@ -2,17 +2,18 @@
 import type { Device } from '../engine/device/device.js';
 import { groupNorm, layerNorm, rmsNorm } from '../engine/ops/norm.js';
 import { backward } from '../engine/tensor/tape.js';
-import type { BenchCase, Prepared, ShapeSet } from './harness.js';
+import { groupNormBenchCases, layerNormBenchCases } from '../test/cases/norm.js';
+import type { BenchCase, Prepared } from './harness.js';
 import { input } from './random.js';
 
-const images: readonly { set: ShapeSet; batch: number; channels: number; size: number; groups: number }[] = [
-  { set: 'sd14', batch: 1, channels: 320, size: 32, groups: 32 },
-  { set: 'small', batch: 64, channels: 8, size: 32, groups: 2 },
-];
-const tokens: readonly { set: ShapeSet; rows: number; channels: number }[] = [
-  { set: 'sd14', rows: 1024, channels: 1280 },
-  { set: 'small', rows: 1536, channels: 64 },
-];
+const images = groupNormBenchCases.map(({ bench: set, shape, groups }) => {
+  const [batch, channels, size] = shape as [number, number, number];
+  return { set, batch, channels, size, groups };
+});
+const tokens = layerNormBenchCases.map(({ bench: set, shape }) => {
+  const [rows, channels] = shape as [number, number];
+  return { set, rows, channels };
+});
 const eps = 1e-5;
 
 /** Mean and 1 / standard deviation of `count` elements from `first`, in double precision. */
