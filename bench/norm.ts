@@ -3,8 +3,9 @@ import type { Device } from '../engine/device/device.js';
 import { groupNorm, layerNorm, rmsNorm } from '../engine/ops/norm.js';
 import { backward } from '../engine/tensor/tape.js';
 import { groupNormBenchCases, layerNormBenchCases } from '../test/cases/norm.js';
+import * as naive from '../test/references/norm.js';
 import type { BenchCase, Prepared } from './harness.js';
-import { input } from './random.js';
+import { elementsOf, input } from './random.js';
 
 const images = groupNormBenchCases.map(({ bench: set, shape, groups }) => {
   const [batch, channels, size] = shape as [number, number, number];
@@ -45,16 +46,10 @@ function prepareGroupNorm(device: Device, { batch, channels, size, groups }: Ima
   const x = input(device, [batch, channels, size, size], 1);
   const weight = input(device, [channels], 2);
   const bias = input(device, [channels], 3);
-  const count = (channels / groups) * size ** 2;
   return {
     body: () => [groupNorm(x.tensor, weight.tensor, bias.tensor, { groups, eps, silu })],
     references: [
-      (i) => {
-        const { mean, rstd } = moments(x.values, Math.floor(i / count) * count, count);
-        const channel = Math.floor(i / size ** 2) % channels;
-        const y = (x.values[i]! - mean) * rstd * weight.values[channel]! + bias.values[channel]!;
-        return silu ? y / (1 + Math.exp(-y)) : y;
-      },
+      elementsOf((...of) => naive.groupNorm(of[0]!, of[1]!, of[2]!, { groups, eps, silu }), x, weight, bias),
     ],
   };
 }
@@ -98,12 +93,7 @@ function prepareLayerNorm(device: Device, { rows, channels }: Rows): Prepared {
   const bias = input(device, [channels], 3);
   return {
     body: () => [layerNorm(x.tensor, weight.tensor, bias.tensor, { eps })],
-    references: [
-      (i) => {
-        const { mean, rstd } = moments(x.values, i - (i % channels), channels);
-        return (x.values[i]! - mean) * rstd * weight.values[i % channels]! + bias.values[i % channels]!;
-      },
-    ],
+    references: [elementsOf((...of) => naive.layerNorm(of[0]!, of[1]!, of[2]!, { eps }), x, weight, bias)],
   };
 }
 
@@ -124,13 +114,7 @@ function prepareRmsNorm(device: Device, { rows, channels }: Rows): Prepared {
   const weight = input(device, [channels], 2);
   return {
     body: () => [rmsNorm(x.tensor, weight.tensor, { eps })],
-    references: [
-      (i) => {
-        const row = x.values.subarray(i - (i % channels), i - (i % channels) + channels);
-        const square = row.reduce((sum, value) => sum + value * value, 0) / channels;
-        return (x.values[i]! / Math.sqrt(square + eps)) * weight.values[i % channels]!;
-      },
-    ],
+    references: [elementsOf((...of) => naive.rmsNorm(of[0]!, of[1]!, { eps }), x, weight)],
   };
 }
 

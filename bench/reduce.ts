@@ -3,14 +3,9 @@ import { sum } from '../engine/ops/reduce.js';
 import { softmax } from '../engine/ops/softmax.js';
 import { backward } from '../engine/tensor/tape.js';
 import { reduceBenchCases } from '../test/cases/reduce.js';
+import * as naive from '../test/references/reduce.js';
 import type { BenchCase } from './harness.js';
-import { input } from './random.js';
-
-/** softmax(x)_i of the row that holds element `index`. */
-function softmaxAt(x: Float32Array, columns: number, index: number): number {
-  const row = x.subarray(index - (index % columns), index - (index % columns) + columns);
-  return Math.exp(x[index]!) / row.reduce((total, value) => total + Math.exp(value), 0);
-}
+import { elementsOf, input } from './random.js';
 
 export const reduceCases: readonly BenchCase[] = reduceBenchCases.flatMap(
   ({ bench: set, shape: sizes }): BenchCase[] => {
@@ -25,8 +20,7 @@ export const reduceCases: readonly BenchCase[] = reduceBenchCases.flatMap(
         bytes,
         prepare: (device) => {
           const x = input(device, [rows, columns], 1);
-          const reference = (column: number): number =>
-            x.values.reduce((total, v, i) => (i % columns === column ? total + v : total), 0);
+          const reference = elementsOf((values) => naive.reduce(naive.sum, values!, [0]), x);
           return { body: () => [sum(x.tensor, 0)], references: [reference], samples: 16 };
         },
       },
@@ -36,8 +30,7 @@ export const reduceCases: readonly BenchCase[] = reduceBenchCases.flatMap(
         bytes,
         prepare: (device) => {
           const x = input(device, [rows, columns], 1);
-          const reference = (row: number): number =>
-            x.values.subarray(row * columns, (row + 1) * columns).reduce((total, v) => total + v, 0);
+          const reference = elementsOf((values) => naive.reduce(naive.sum, values!, [1]), x);
           return { body: () => [sum(x.tensor, 1)], references: [reference] };
         },
       },
@@ -47,7 +40,8 @@ export const reduceCases: readonly BenchCase[] = reduceBenchCases.flatMap(
         bytes: 2 * bytes,
         prepare: (device) => {
           const x = input(device, [rows, columns], 1);
-          return { body: () => [softmax(x.tensor)], references: [(i) => softmaxAt(x.values, columns, i)] };
+          const reference = elementsOf((values) => naive.alongAxis(naive.softmax, values!, 1), x);
+          return { body: () => [softmax(x.tensor)], references: [reference] };
         },
       },
       {
