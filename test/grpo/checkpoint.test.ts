@@ -87,7 +87,7 @@ test('killed at random moments and resumed, a run ends with the same bits as one
   ]);
   expect(await filesOf(join(killed, name)), `KILL_SEED=${seed}, resumed ${from.join(', ')}`).toEqual(expected);
   expect((await readdir(killed)).sort()).toEqual([checkpointName(updates - 1), name]);
-});
+}, 300_000); // six processes, each of which compiles everything anew
 
 describe('files', () => {
   const config = tinyConfig() as RunConfig;
