@@ -2,23 +2,11 @@
 import type { Device } from '../engine/device/device.js';
 import { attention } from '../engine/ops/attention.js';
 import { backward } from '../engine/tensor/tape.js';
-import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
+import { attentionBenchCases } from '../test/cases/attention.js';
+import type { BenchCase, Prepared, Reference } from './harness.js';
 import { type Input, input } from './random.js';
 
-interface Attention {
-  readonly set: ShapeSet;
-  readonly batch: number;
-  readonly heads: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly headDim: number;
-}
-
-const shapes: readonly Attention[] = [
-  { set: 'sd14', batch: 2, heads: 8, queries: 1024, keys: 1024, headDim: 40 },
-  { set: 'sd14', batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 }, // cross-attention to CLIP's 77 tokens
-  { set: 'small', batch: 96, heads: 4, queries: 23, keys: 23, headDim: 16 },
-];
+type Attention = (typeof attentionBenchCases)[number];
 
 interface Inputs {
   readonly query: Input;
@@ -129,8 +117,8 @@ function prepareBackward(device: Device, shape: Attention): Prepared {
   };
 }
 
-export const attentionCases: readonly BenchCase[] = shapes.flatMap((entry): BenchCase[] => {
-  const { set, batch, heads, queries, keys, headDim } = entry;
+export const attentionCases: readonly BenchCase[] = attentionBenchCases.flatMap((entry): BenchCase[] => {
+  const { bench: set, batch, heads, queries, keys, headDim } = entry;
   const shape = `B${batch} H${heads} Q${queries} K${keys} D${headDim}`;
   const flops = 2 * 2 * batch * heads * queries * keys * headDim;
   return [

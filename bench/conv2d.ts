@@ -3,6 +3,7 @@ import type { Device } from '../engine/device/device.js';
 import { conv2d } from '../engine/ops/products/conv2d.js';
 import { backward } from '../engine/tensor/tape.js';
 import type { DType } from '../kernels/kernel.js';
+import { conv2dBenchCases } from '../test/cases/conv2d.js';
 import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
 import { input } from './random.js';
 
@@ -15,12 +16,15 @@ interface Conv {
   readonly size: number;
 }
 
-const shapes: readonly Conv[] = [
-  { set: 'sd14', batch: 1, inChannels: 320, outChannels: 320, size: 32 },
-  { set: 'sd14', batch: 2, inChannels: 1280, outChannels: 1280, size: 8 },
-  { set: 'small', batch: 64, inChannels: 24, outChannels: 24, size: 8 },
-  { set: 'small', batch: 64, inChannels: 8, outChannels: 8, size: 32 },
-];
+const shapes: readonly Conv[] = conv2dBenchCases.map(
+  ({ bench: set, x: [batch, inChannels, size], weight: [outChannels] }) => ({
+    set,
+    batch,
+    inChannels,
+    outChannels,
+    size,
+  }),
+);
 
 const taps = Array.from({ length: 9 }, (_, tap) => ({ tap, dh: Math.floor(tap / 3) - 1, dw: (tap % 3) - 1 }));
 

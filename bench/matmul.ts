@@ -5,6 +5,7 @@ import { linear } from '../engine/ops/products/linear.js';
 import { matmul } from '../engine/ops/products/matmul.js';
 import { backward } from '../engine/tensor/tape.js';
 import type { DType } from '../kernels/kernel.js';
+import { matmulBenchCases } from '../test/cases/matmul.js';
 import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
 import { input } from './random.js';
 
@@ -15,13 +16,10 @@ interface Gemm {
   readonly k: number;
 }
 
-const shapes: readonly Gemm[] = [
-  { set: 'sd14', m: 1024, n: 1024, k: 1024 },
-  { set: 'sd14', m: 4096, n: 1280, k: 320 },
-  { set: 'sd14', m: 1024, n: 320, k: 1280 },
-  { set: 'small', m: 1536, n: 256, k: 64 },
-  { set: 'small', m: 1536, n: 64, k: 64 },
-];
+const shapes: readonly Gemm[] = matmulBenchCases.map(({ bench: set, a, b }) => {
+  const [[m, k], [, n]] = [a, b] as [[number, number], [number, number]];
+  return { set, m, n, k };
+});
 
 /** Element `index` of a row-major product with `n` columns; `a` and `b` say where element (row, k) and (k, column) lie. */
 function product(

@@ -2,17 +2,19 @@
 import type { Device } from '../engine/device/device.js';
 import { groupNorm, layerNorm, rmsNorm } from '../engine/ops/norm.js';
 import { backward } from '../engine/tensor/tape.js';
-import type { BenchCase, Prepared, ShapeSet } from './harness.js';
-import { input } from './random.js';
+import { groupNormBenchCases, layerNormBenchCases } from '../test/cases/norm.js';
+import * as naive from '../test/references/norm.js';
+import type { BenchCase, Prepared } from './harness.js';
+import { elementsOf, input } from './random.js';
 
-const images: readonly { set: ShapeSet; batch: number; channels: number; size: number; groups: number }[] = [
-  { set: 'sd14', batch: 1, channels: 320, size: 32, groups: 32 },
-  { set: 'small', batch: 64, channels: 8, size: 32, groups: 2 },
-];
-const tokens: readonly { set: ShapeSet; rows: number; channels: number }[] = [
-  { set: 'sd14', rows: 1024, channels: 1280 },
-  { set: 'small', rows: 1536, channels: 64 },
-];
+const images = groupNormBenchCases.map(({ bench: set, shape, groups }) => {
+  const [batch, channels, size] = shape as [number, number, number];
+  return { set, batch, channels, size, groups };
+});
+const tokens = layerNormBenchCases.map(({ bench: set, shape }) => {
+  const [rows, channels] = shape as [number, number];
+  return { set, rows, channels };
+});
 const eps = 1e-5;
 
 /** Mean and 1 / standard deviation of `count` elements from `first`, in double precision. */
@@ -44,16 +46,10 @@ function prepareGroupNorm(device: Device, { batch, channels, size, groups }: Ima
   const x = input(device, [batch, channels, size, size], 1);
   const weight = input(device, [channels], 2);
   const bias = input(device, [channels], 3);
-  const count = (channels / groups) * size ** 2;
   return {
     body: () => [groupNorm(x.tensor, weight.tensor, bias.tensor, { groups, eps, silu })],
     references: [
-      (i) => {
-        const { mean, rstd } = moments(x.values, Math.floor(i / count) * count, count);
-        const channel = Math.floor(i / size ** 2) % channels;
-        const y = (x.values[i]! - mean) * rstd * weight.values[channel]! + bias.values[channel]!;
-        return silu ? y / (1 + Math.exp(-y)) : y;
-      },
+      elementsOf((...of) => naive.groupNorm(of[0]!, of[1]!, of[2]!, { groups, eps, silu }), x, weight, bias),
     ],
   };
 }
@@ -97,12 +93,7 @@ function prepareLayerNorm(device: Device, { rows, channels }: Rows): Prepared {
   const bias = input(device, [channels], 3);
   return {
     body: () => [layerNorm(x.tensor, weight.tensor, bias.tensor, { eps })],
-    references: [
-      (i) => {
-        const { mean, rstd } = moments(x.values, i - (i % channels), channels);
-        return (x.values[i]! - mean) * rstd * weight.values[i % channels]! + bias.values[i % channels]!;
-      },
-    ],
+    references: [elementsOf((...of) => naive.layerNorm(of[0]!, of[1]!, of[2]!, { eps }), x, weight, bias)],
   };
 }
 
@@ -123,13 +114,7 @@ function prepareRmsNorm(device: Device, { rows, channels }: Rows): Prepared {
   const weight = input(device, [channels], 2);
   return {
     body: () => [rmsNorm(x.tensor, weight.tensor, { eps })],
-    references: [
-      (i) => {
-        const row = x.values.subarray(i - (i % channels), i - (i % channels) + channels);
-        const square = row.reduce((sum, value) => sum + value * value, 0) / channels;
-        return (x.values[i]! / Math.sqrt(square + eps)) * weight.values[i % channels]!;
-      },
-    ],
+    references: [elementsOf((...of) => naive.rmsNorm(of[0]!, of[1]!, { eps }), x, weight)],
   };
 }
 

@@ -4,6 +4,8 @@ import { fromHalf, toHalf } from '../engine/tensor/dtype.js';
 import { type Shape, sizeOf } from '../engine/tensor/shape.js';
 import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { DType } from '../kernels/kernel.js';
+import { type Host, host } from '../test/host.js';
+import type { Reference } from './harness.js';
 
 /** Normal deviates (Box and Muller 1958) of a 32-bit generator (Marsaglia's xorshift, 2003), rounded to `dtype`. */
 export function normals(count: number, seed: number, dtype: DType = 'f32', scale = 1): Float32Array {
@@ -38,4 +40,13 @@ export function input(
 ): Input {
   const values = normals(sizeOf(shape), seed, dtype, scale);
   return { tensor: tensor(device, values, shape, dtype), values };
+}
+
+/** Elements of a result of the tests' references, which compute all of it, once and not before one is asked for. */
+export function elementsOf(compute: (...inputs: Host[]) => Host, ...inputs: readonly Input[]): Reference {
+  let data: Float64Array | undefined;
+  return (index) => {
+    data ??= compute(...inputs.map(({ tensor: { shape }, values }) => host(shape, values))).data;
+    return data[index]!;
+  };
 }

@@ -1,22 +1,13 @@
 /** What the op tests share: a device, host tensors, tolerances, and the three checks every op passes. */
 import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import { Device } from '../engine/device/device.js';
-import { fromHalf, toHalf } from '../engine/tensor/dtype.js';
 import { scope } from '../engine/tensor/scope.js';
 import { backward } from '../engine/tensor/tape.js';
 import { type Tensor, tensor } from '../engine/tensor/tensor.js';
 import type { DType, Features } from '../kernels/kernel.js';
+import { type Host, host, pick, random } from './host.js';
 
-/** A tensor on the host, in double precision. */
-export interface Host {
-  readonly shape: readonly number[];
-  readonly data: Float64Array;
-}
-
-export const host = (shape: readonly number[], data: ArrayLike<number>): Host => ({
-  shape,
-  data: Float64Array.from(data),
-});
+export { type Host, host, pick, random } from './host.js';
 
 /** Half the distance from 1 to the next number: the largest relative error of one rounding. */
 export const unitRoundoff = { f32: 2 ** -24, f16: 2 ** -11 } as const;
@@ -78,25 +69,6 @@ export async function withFeatures<R>(device: Device, features: Partial<Features
   } finally {
     mutable.features = before;
   }
-}
-
-/** Deterministic pseudo-random values in [low, high), rounded to what the dtype can hold. (mulberry32) */
-export function random(
-  shape: readonly number[],
-  seed: number,
-  { low = -1, high = 1, dtype = 'f32' as DType } = {},
-): Host {
-  const size = shape.reduce((product, n) => product * n, 1);
-  const data = new Float64Array(size);
-  let state = (seed * 0x9e3779b9) >>> 0;
-  for (let i = 0; i < size; i++) {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    const value = low + ((high - low) * ((t ^ (t >>> 14)) >>> 0)) / 2 ** 32;
-    data[i] = dtype === 'f16' ? fromHalf(toHalf(value)) : dtype === 'f32' ? Math.fround(value) : Math.floor(value);
-  }
-  return { shape, data };
 }
 
 export function upload(device: Device, { shape, data }: Host, dtype: DType = 'f32'): Tensor {
@@ -299,14 +271,4 @@ export async function checkBatchInvariance(
       });
     });
   }
-}
-
-/** The given samples (rows of axis 0) of a host tensor. */
-export function pick({ shape, data }: Host, samples: readonly number[]): Host {
-  const each = data.length / shape[0]!;
-  const out = new Float64Array(samples.length * each);
-  samples.forEach((sample, s) => {
-    out.set(data.subarray(sample * each, (sample + 1) * each), s * each);
-  });
-  return { shape: [samples.length, ...shape.slice(1)], data: out };
 }

@@ -1,9 +1,11 @@
 /** Cases of attention: sizes around the tiles' edges, every structure of head dimension, mask and bias. */
+import type { ShapeSet } from '../../bench/harness.js';
 import { attention } from '../../engine/ops/attention.js';
 import { permute } from '../../engine/ops/shape.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
 import type { DType } from '../../kernels/kernel.js';
-import { type Host, type Reference, type Run, random } from '../check.js';
+import type { Reference, Run } from '../check.js';
+import { type Host, random } from '../host.js';
 import { attention as naive } from '../references/attention.js';
 
 export interface AttentionCase {
@@ -50,6 +52,13 @@ export const attentionCases: readonly AttentionCase[] = [
     bias: [2, 2, 9, 9],
   },
   { name: 'f16', batch: 1, heads: 2, queries: 18, keys: 35, headDim: 24, dtype: 'f16' },
+];
+
+/** What is timed. */
+export const attentionBenchCases: readonly (AttentionCase & { readonly bench: ShapeSet })[] = [
+  { bench: 'sd14', name: 'of pixels', batch: 2, heads: 8, queries: 1024, keys: 1024, headDim: 40 },
+  { bench: 'sd14', name: "to CLIP's 77 tokens", batch: 2, heads: 8, queries: 1024, keys: 77, headDim: 40 },
+  { bench: 'small', name: 'of short texts', batch: 96, heads: 4, queries: 23, keys: 23, headDim: 16 },
 ];
 
 /** Query, key and value [B, H, T, D] of a case, and the bias where it has one. */

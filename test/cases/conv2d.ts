@@ -1,4 +1,5 @@
 /** Cases of conv2d: sizes that are no multiple of any tile, edges of the window, and each variant. */
+import type { ShapeSet } from '../../bench/harness.js';
 import type { DType } from '../../kernels/kernel.js';
 
 export interface Conv2dCase {
@@ -46,6 +47,14 @@ export const conv2dCases: readonly Conv2dCase[] = [
   { name: 'patches: the stride is the kernel', x: [2, 3, 8, 6], weight: [10, 2, 2], stride: 2, bias: true },
   { name: 'a stride larger than the kernel', x: [1, 4, 7, 8], weight: [4, 1, 2], stride: 3 },
   { name: 'padded differently on each side', x: [1, 3, 5, 6], weight: [4, 3, 2], padding: [2, 0, 1, 3] },
+];
+
+/** What is timed: 3 x 3 with stride 1 and padding 1, whose output has the input's height and width. */
+export const conv2dBenchCases: readonly (Conv2dCase & { readonly bench: ShapeSet })[] = [
+  { bench: 'sd14', name: '320 channels', x: [1, 320, 32, 32], weight: [320, 3, 3], padding: 1 },
+  { bench: 'sd14', name: '1280 channels', x: [2, 1280, 8, 8], weight: [1280, 3, 3], padding: 1 },
+  { bench: 'small', name: '24 channels', x: [64, 24, 8, 8], weight: [24, 3, 3], padding: 1 },
+  { bench: 'small', name: '8 channels', x: [64, 8, 32, 32], weight: [8, 3, 3], padding: 1 },
 ];
 
 export const conv2dHalfCases: readonly Conv2dCase[] = [

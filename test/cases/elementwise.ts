@@ -1,4 +1,5 @@
 /** Cases of the elementwise ops: what each computes, where its inputs lie, and the shapes. */
+import type { ShapeSet } from '../../bench/harness.js';
 import * as ops from '../../engine/ops/elementwise.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
 import { normalCdf } from '../references/elementwise.js';
@@ -102,4 +103,10 @@ export const broadcastCases: readonly (readonly [readonly number[], readonly num
     [2, 2, 2, 2, 3],
     [1, 2, 1, 2, 1],
   ],
+];
+
+/** What is timed: so many elements of add, silu and gelu. */
+export const elementwiseBenchCases: readonly { readonly bench: ShapeSet; readonly count: number }[] = [
+  { bench: 'sd14', count: 1 << 22 },
+  { bench: 'small', count: 96 * 16 * 64 }, // an activation of the embedded models
 ];

@@ -1,4 +1,5 @@
 /** Cases of the matrix products: shapes that fill tiles and shapes that do not, every layout, batch and epilogue. */
+import type { ShapeSet } from '../../bench/harness.js';
 import type { Activation } from '../../kernels/matmul.js';
 
 export interface MatmulCase {
@@ -32,6 +33,15 @@ export const matmulCases: readonly MatmulCase[] = [
   { name: 'a shared a', a: [5, 8], b: [3, 8, 4] },
   { name: 'batch axes that broadcast both ways', a: [2, 1, 5, 8], b: [3, 8, 4] },
   { name: 'batch axes that do not merge into two', a: [2, 1, 2, 5, 8], b: [3, 1, 8, 4] },
+];
+
+/** What is timed: a product of a model, [m, k] by [k, n]; a linear layer of those sizes too. */
+export const matmulBenchCases: readonly (MatmulCase & { readonly bench: ShapeSet })[] = [
+  { bench: 'sd14', name: 'a square product', a: [1024, 1024], b: [1024, 1024] },
+  { bench: 'sd14', name: 'a feed-forward layer, in', a: [4096, 320], b: [320, 1280] },
+  { bench: 'sd14', name: 'a feed-forward layer, out', a: [1024, 1280], b: [1280, 320] },
+  { bench: 'small', name: 'a feed-forward layer of the embedded models', a: [1536, 64], b: [64, 256] },
+  { bench: 'small', name: 'a projection of the embedded models', a: [1536, 64], b: [64, 64] },
 ];
 
 export interface LinearCase {

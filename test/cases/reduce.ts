@@ -1,5 +1,6 @@
 /** Cases of the reductions: layouts of kept and reduced axes, and the functions. */
 
+import type { ShapeSet } from '../../bench/harness.js';
 import type { ReduceOptions } from '../../engine/ops/reduce.js';
 import * as ops from '../../engine/ops/reduce.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
@@ -28,6 +29,12 @@ export const reduceCases: readonly ReduceCase[] = [
   { name: 'outer and inner axes', shape: [4, 6, 5, 3], axes: [0, 2, 3] },
   { name: 'alternating axes', shape: [3, 4, 5, 8], axes: [0, 2], keepDims: true },
   { name: 'an axis of one', shape: [4, 1, 6], axes: [1] },
+];
+
+/** What is timed: sums over axis 0 and over axis 1, and softmax of the rows. */
+export const reduceBenchCases: readonly (ReduceCase & { readonly bench: ShapeSet })[] = [
+  { bench: 'sd14', name: 'a square', shape: [1024, 1024] },
+  { bench: 'small', name: 'short rows', shape: [2048, 64] },
 ];
 
 export interface ReduceFunction {

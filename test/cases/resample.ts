@@ -1,7 +1,7 @@
 /** Cases of the resampling ops: whole and broken factors, rests, one pixel, patches of one pixel. */
 import * as ops from '../../engine/ops/resample.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 import * as reference from '../references/resample.js';
 
 export interface ResampleCase {

@@ -1,7 +1,7 @@
 /** Cases of the ops that move elements: what each does, and the reference. */
 import * as ops from '../../engine/ops/shape.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 import * as references from '../references/shape.js';
 
 export interface ShapeCase {

@@ -1,5 +1,5 @@
 /** Attention in double precision, by its definition. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 
 export interface AttentionReferenceOptions {
   readonly scale?: number;

@@ -1,5 +1,5 @@
 /** Convolution in double precision, by its definition. */
-import { type Host, host } from '../check.js';
+import { type Host, host } from '../host.js';
 
 export interface ReferenceOptions {
   readonly stride?: number;

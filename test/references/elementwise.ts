@@ -1,5 +1,5 @@
 /** Elementwise functions in double precision. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 
 /** Broadcasts by numpy's rule and applies `f` to each set of elements. */
 export function elementwise(f: (...values: number[]) => number, ...inputs: Host[]): Host {

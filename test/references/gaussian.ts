@@ -1,5 +1,5 @@
 /** Gaussian transitions in double precision. Rows of coefficients are (x, v, std, scale, offset). */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 
 /** The transition's mean a x + b v; x and v are [N, ...]. */
 export function gaussianMean(x: Host, v: Host, coefficients: Host): Host {

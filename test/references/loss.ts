@@ -1,5 +1,5 @@
 /** Losses in double precision: each gives a scalar. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 import { logSoftmax, mean } from './reduce.js';
 
 const scalar = (value: number): Host => ({ shape: [], data: Float64Array.of(value) });

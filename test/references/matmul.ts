@@ -1,6 +1,6 @@
 /** Matrix products in double precision, as plain loops. */
 import type { Activation } from '../../kernels/matmul.js';
-import { type Host, host } from '../check.js';
+import { type Host, host } from '../host.js';
 import { normalCdf } from './elementwise.js';
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

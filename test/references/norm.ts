@@ -1,5 +1,5 @@
 /** Normalisations in double precision, as plain loops. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 
 export interface GroupNormReference {
   readonly groups: number;

@@ -1,5 +1,5 @@
 /** Reductions and functions along one axis, in double precision. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 
 /** The index along each axis of the element at a flat position. */
 export function indexOf(position: number, shape: readonly number[]): number[] {

@@ -1,5 +1,5 @@
 /** Changes of resolution in double precision, by their definitions. */
-import { type Host, host } from '../check.js';
+import { type Host, host } from '../host.js';
 
 /** An image [N, C, height, width] whose pixel (n, c, y, x) is `value(at, y, x)`; `at(y, x)` reads the source's plane (n, c). */
 function image(

@@ -1,5 +1,5 @@
 /** Moving elements, on the host. */
-import type { Host } from '../check.js';
+import type { Host } from '../host.js';
 import { indexOf, positionOf } from './reduce.js';
 
 /** The tensor of `shape` whose element at an index is that of x at `from(index)`, or `otherwise` outside x. */

@@ -55,9 +55,16 @@ const result = (reward: string): RegExp =>
   new RegExp(String.raw`^${reward} +${number} +${number}  \+?${number} \(${number} to ${number}\)`);
 
 describe('a run', () => {
+  // What the tests read: a run, and one of the same configuration that was stopped after two updates and resumed.
   let first: Output;
+  let half: Output;
+  let rest: Output;
+  let left: string[];
   beforeAll(async () => {
     first = await train('first');
+    left = await readdir(run('first'));
+    half = await train('half', '--steps', '2', '--quiet');
+    rest = await winnow('train', '--resume', run('half'), '--steps', '4');
   });
 
   test('prints facts on stdout, the results last, and what it does on stderr, without control codes', () => {
@@ -80,7 +87,7 @@ describe('a run', () => {
   });
 
   test('leaves its folder, with every count', async () => {
-    expect((await readdir(run('first'))).sort()).toEqual([
+    expect(left.sort()).toEqual([
       'checkpoints',
       'config.yaml',
       'evaluations.jsonl',
@@ -122,9 +129,7 @@ describe('a run', () => {
   });
 
   test('stopped after two updates and resumed, it ends with the same bits and the same results', async () => {
-    const half = await train('half', '--steps', '2', '--quiet');
     expect(half.stdout.trimEnd().split('\n').length).toBe(4);
-    const rest = await winnow('train', '--resume', run('half'), '--steps', '4');
     expect(rest.status).toBe(0);
     for (const name of ['adapter', 'optimizer']) {
       const path = ['checkpoints', '000004', `${name}.safetensors`];
@@ -235,11 +240,13 @@ describe('a run', () => {
   });
 
   test('a new run can begin with its adapter', async () => {
-    const again = await train('again', '--steps', '0', '--init-lora', run('first', 'export', 'diffusers'));
+    const adapter = file('adapter');
+    expect((await winnow('export', run('first'), '--out', adapter)).status).toBe(0);
+    const again = await train('again', '--steps', '0', '--init-lora', adapter);
     expect(again.status).toBe(0);
     const { rewards } = await info('again');
     expect(rewards.reward.before).toBeCloseTo((await info('first')).rewards.reward.after, 6);
-    const wrong = await train('wrong', '--init-lora', run('first', 'export', 'diffusers'), '--set', 'lora.rank=3');
+    const wrong = await train('wrong', '--init-lora', adapter, '--set', 'lora.rank=3');
     expect(wrong.status).toBe(6);
     expect(wrong.stderr).toContain('has rank 2, expected lora.rank, 3: --set lora.rank=2');
     expect(await exists(run('wrong'))).toBe(false);
