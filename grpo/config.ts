@@ -83,7 +83,9 @@ const reward = section({
     .optional()
     .describe('A server that is sent PNGs and answers with scores.'),
   timeout_s: above(0).default(60).describe('Seconds until a server or a module counts as failed.'),
-  path: text('the path of a folder').optional().describe('The folder of a checkpoint, where the reward reads one.'),
+  path: text('the path of a folder')
+    .optional()
+    .describe("The folder with the reward's own weights, where it reads some."),
 });
 
 const sampler = section({

@@ -106,7 +106,7 @@ export function stageProblems({
     `expected steps below sampler.steps (0 to ${steps - 1}), found ${prunedAt}`,
   );
   if (prune === 'none') {
-    expect(at.length === 0, 'grpo.prune_at', `prune: none has no checkpoints: expected [], found ${prunedAt}`);
+    expect(at.length === 0, 'grpo.prune_at', `prune: none has no selections: expected [], found ${prunedAt}`);
     expect(keep.length === 1, 'grpo.keep', `prune: none keeps the whole group: expected one count, found ${counts}`);
   } else if (prune === 'ovf-after' || prune === 'best-of-n') {
     expect(
@@ -126,7 +126,7 @@ export function stageProblems({
     expect(
       atEnd || keep.length === at.length + 1,
       'grpo.prune_at',
-      `${at.length} ${at.length === 1 ? 'checkpoint needs' : 'checkpoints need'} ${at.length + 1} counts in grpo.keep (start, then one each); found ${keep.length}`,
+      `${at.length} ${at.length === 1 ? 'selection needs' : 'selections need'} ${at.length + 1} counts in grpo.keep (start, then one each); found ${keep.length}`,
     );
   }
   return problems;

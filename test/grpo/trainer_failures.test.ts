@@ -143,11 +143,11 @@ describe('what goes wrong', async () => {
       [{ grpo: { prune_at: [3, 2] } }, /grpo.prune_at: expected rising steps, found \[3, 2\]/],
       [
         { grpo: { prune_at: [2] } },
-        /grpo.prune_at: 1 checkpoint needs 2 counts in grpo.keep \(start, then one each\); found 3/,
+        /grpo.prune_at: 1 selection needs 2 counts in grpo.keep \(start, then one each\); found 3/,
       ],
       [
         { grpo: { prune: 'none' } },
-        /grpo.prune_at: prune: none has no checkpoints: expected \[\], found \[2, 3\]; grpo.keep: prune: none keeps the whole/,
+        /grpo.prune_at: prune: none has no selections: expected \[\], found \[2, 3\]; grpo.keep: prune: none keeps the whole/,
       ],
       [{ sampler: { kind: 'ddim' } }, /steps of kind ddim are not for a flow model/],
       [{ train: { micro_batch: 0 } }, /train.micro_batch: expected at least 1, found 0/],

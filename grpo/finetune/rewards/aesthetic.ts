@@ -10,8 +10,8 @@ import { clipConfig } from '../../../models/networks/clip.js';
 import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
 import { readImageProcessor } from '../../../models/pictures/image_processor.js';
 import type { Reward } from '../../rewards/reward.js';
-import { openAnyWeights, weightFile } from './checkpoint_file.js';
 import { dot, ImageEncoder, visionSizeOf } from './image_encoder.js';
+import { openAnyWeights, weightFile } from './single_file.js';
 
 /** weight . x + bias. */
 interface Affine {

@@ -1,4 +1,4 @@
-/** Human Preference Score v2.1 (Wu et al. 2023), of its authors' checkpoint. */
+/** Human Preference Score v2.1 (Wu et al. 2023), by its authors' weights. */
 import { dirname } from 'node:path';
 import type { Device } from '../../../engine/index.js';
 import { Parameters } from '../../../models/blocks/parameters.js';
@@ -8,9 +8,9 @@ import { CLIPModel } from '../../../models/networks/clip.js';
 import { imageProcessor } from '../../../models/pictures/image_processor.js';
 import { loadTokenizer } from '../../../models/text/tokenizer.js';
 import type { Reward } from '../../rewards/reward.js';
-import { openAnyWeights, weightFile } from './checkpoint_file.js';
 import { visionSizeOf } from './image_encoder.js';
 import { ImageTextModel } from './image_text.js';
+import { openAnyWeights, weightFile } from './single_file.js';
 
 /**
  * The cosine of picture and prompt, about 0.2 to 0.4, without a factor. `path` is HPS_v2.1_compressed.pt or .safetensors,

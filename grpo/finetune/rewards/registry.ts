@@ -25,11 +25,11 @@ type Loader = (device: Device, name: string, path: string | undefined) => Promis
 const plain =
   (make: (name: string) => Reward): Loader =>
   async (_, name, path) => {
-    if (path !== undefined) throw new UsageError(`reward.${name}.path: this reward reads no checkpoint`);
+    if (path !== undefined) throw new UsageError(`reward.${name}.path: this reward reads no files`);
     return make(name);
   };
 
-const ofCheckpoint =
+const ofFolder =
   (load: (device: Device, name: string, path: string) => Promise<Reward>, what: string): Loader =>
   async (device, name, path) => {
     if (path === undefined) throw new UsageError(`reward.${name}.path is missing: expected ${what}`);
@@ -52,10 +52,10 @@ const builtIn: Readonly<Record<string, Loader>> = {
   color: plain(color),
   'jpeg-compressibility': plain(jpegCompressibility),
   'png-compressibility': plain((name) => compressibility(name, encodePng)),
-  clip: ofCheckpoint(clipScore, 'the folder of a CLIP, such as openai/clip-vit-large-patch14'),
-  pickscore: ofCheckpoint(pickScore, 'the folder of PickScore_v1, with a tokenizer'),
-  hpsv2: ofCheckpoint(hpsv2, 'the folder of HPS_v2.1_compressed.pt, with the tokenizer of a CLIP'),
-  aesthetic: ofCheckpoint(aesthetic, 'the folder of CLIP ViT-L/14 with sac+logos+ava1-l14-linearMSE.pth'),
+  clip: ofFolder(clipScore, 'the folder of a CLIP, such as openai/clip-vit-large-patch14'),
+  pickscore: ofFolder(pickScore, 'the folder of PickScore_v1, with a tokenizer'),
+  hpsv2: ofFolder(hpsv2, 'the folder of HPS_v2.1_compressed.pt, with the tokenizer of a CLIP'),
+  aesthetic: ofFolder(aesthetic, 'the folder of CLIP ViT-L/14 with sac+logos+ava1-l14-linearMSE.pth'),
 };
 
 /** Names of the rewards that are built in. */

@@ -58,7 +58,7 @@ describe('contradictions', () => {
     const messages = [
       ['grpo.keep', 'expected falling counts, found [12, 12]'],
       ['grpo.prune_at', 'expected steps below sampler.steps (0 to 9), found [7, 12]'],
-      ['grpo.prune_at', '2 checkpoints need 3 counts in grpo.keep (start, then one each); found 2'],
+      ['grpo.prune_at', '2 selections need 3 counts in grpo.keep (start, then one each); found 2'],
     ];
     expect(stageProblems({ sampler, grpo }).map(({ key, message }) => [key, message])).toEqual(messages);
     expect(() => stagesOf({ sampler, grpo })).toThrow(messages.map((each) => each.join(': ')).join('; '));
@@ -70,8 +70,8 @@ describe('contradictions', () => {
     [[4, 2.5], [3], 'ovf', 'grpo.keep: expected falling counts, found [4, 2.5]'],
     [[4, 0], [3], 'ovf', 'grpo.keep: expected falling counts, found [4, 0]'],
     [[4, 2], [-1], 'ovf', 'grpo.prune_at: expected rising steps, found [-1]'],
-    [[24, 12], [], 'ovf', 'grpo.prune_at: 0 checkpoints need 1 counts in grpo.keep (start, then one each); found 2'],
-    [[24, 12], [5], 'none', 'grpo.prune_at: prune: none has no checkpoints: expected [], found [5]'],
+    [[24, 12], [], 'ovf', 'grpo.prune_at: 0 selections need 1 counts in grpo.keep (start, then one each); found 2'],
+    [[24, 12], [5], 'none', 'grpo.prune_at: prune: none has no selections: expected [], found [5]'],
     [[24, 12], [5], 'ovf-after', 'prune: ovf-after selects by final rewards: expected [], found [5]'],
     [[24, 12], [5], 'best-of-n', 'prune: best-of-n selects by final rewards: expected [], found [5]'],
     [[24], [], 'best-of-n', 'grpo.keep: prune: best-of-n needs two counts (drawn, then kept), found [24]'],

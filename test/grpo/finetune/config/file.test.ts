@@ -197,8 +197,8 @@ train: { updates: 10, lr: fast, betas: [0.9] }
 
 describe('keys that are wrong together', () => {
   const cases: readonly (readonly [string[], string])[] = [
-    [['grpo.keep=[48, 24]'], 'grpo.prune_at 2 checkpoints need 3 counts in grpo.keep (start, then one each); found 2'],
-    [['grpo.prune_at=[5]'], 'grpo.prune_at 1 checkpoint needs 2 counts in grpo.keep (start, then one each); found 3'],
+    [['grpo.keep=[48, 24]'], 'grpo.prune_at 2 selections need 3 counts in grpo.keep (start, then one each); found 2'],
+    [['grpo.prune_at=[5]'], 'grpo.prune_at 1 selection needs 2 counts in grpo.keep (start, then one each); found 3'],
     [['grpo.prune_at=[7, 5]'], 'grpo.prune_at expected rising steps, found [7, 5]'],
     [['grpo.keep=[24, 24, 12]'], 'grpo.keep expected falling counts, found [24, 24, 12]'],
     [['grpo.keep=[24]', 'grpo.prune_at=[]'], 'grpo.keep prune: ovf needs two counts or more, found [24]'],
@@ -206,7 +206,7 @@ describe('keys that are wrong together', () => {
       ['grpo.prune=none', 'grpo.prune_at=[]'],
       'grpo.keep prune: none keeps the whole group: expected one count, found [24, 16, 12]',
     ],
-    [['grpo.prune=none', 'grpo.keep=[24]'], 'grpo.prune_at prune: none has no checkpoints: expected [], found [5, 7]'],
+    [['grpo.prune=none', 'grpo.keep=[24]'], 'grpo.prune_at prune: none has no selections: expected [], found [5, 7]'],
     [
       ['grpo.prune=ovf-after', 'grpo.prune_at=[]'],
       'grpo.keep prune: ovf-after needs two counts (drawn, then kept), found [24, 16, 12]',

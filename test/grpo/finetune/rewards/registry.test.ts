@@ -267,7 +267,7 @@ describe('names', () => {
     ],
     ['constructor', {}, 'reward.constructor: no reward is called so'],
     ['clip', {}, 'reward.clip.path is missing: expected the folder of a CLIP'],
-    ['color', { path: 'x' }, 'reward.color.path: this reward reads no checkpoint'],
+    ['color', { path: 'x' }, 'reward.color.path: this reward reads no files'],
     ['x', { module: 'a', http: 'b' }, 'reward.x: has a module and an http address, expected one of them'],
     ['x', { http: 'localhost:80' }, 'reward.x.http is "localhost:80", expected an address such as http://'],
   ] as [string, Partial<RewardConfig>, string][])('%s %j', async (name, config, message) => {

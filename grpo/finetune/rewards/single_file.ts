@@ -1,4 +1,4 @@
-/** Rewards' checkpoints that are single files. */
+/** Weights of rewards that are single files. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelFileError } from '../../../models/files/errors.js';
