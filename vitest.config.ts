@@ -1,11 +1,31 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+
+/** Files that lose devices, start or end processes, change the environment, or open devices through the command line. */
+const alone = [
+  'test/bench/**/*.test.ts',
+  'test/engine/{device,driver,tuning}/**/*.test.ts',
+  'test/grpo/{cli,finetune}/**/*.test.ts',
+  'test/grpo/checkpoint.test.ts',
+  'test/examples.test.ts',
+];
+
+// A software adapter compiles on one thread, which is most of the time of small tests: files run side by side, each with
+// its share of the processors.
+const workers = Math.min(Math.max(availableParallelism(), 1), 4);
+const threads = Math.max(Math.floor(availableParallelism() / workers), 1);
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    pool: 'forks', // one process a file: a driver crash takes one file with it
-    fileParallelism: false, // a software adapter already uses every core
+    pool: 'forks', // processes, not threads: a driver crash takes the file at work with it, and no other
+    maxWorkers: workers,
+    env: { LP_NUM_THREADS: String(threads) },
     testTimeout: 120_000, // the first dispatch of a kernel compiles it, seconds on a software adapter
     hookTimeout: 300_000, // the first file may have to install a Vulkan driver
+    projects: [
+      { extends: true, test: { name: 'alone', include: alone } },
+      // One process runs file after file, on one device (testDevice in test/check.ts), so that a kernel is compiled once.
+      { extends: true, test: { name: 'shared', include: ['test/**/*.test.ts'], exclude: alone, isolate: false } },
+    ],
   },
 });

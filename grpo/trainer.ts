@@ -11,9 +11,8 @@ import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
 import type { GroupResult } from './rollout/group.js';
 import { Rollout, type RolloutProgress, type ScoredPicture } from './rollout/rollout.js';
-import { stagesOf } from './rollout/stages.js';
 import { Trajectories } from './rollout/trajectories.js';
-import { slotsOf } from './rollout/turns.js';
+import { callSizeOf, slotsOf } from './rollout/turns.js';
 import { transitionsOf } from './sampling/transitions.js';
 import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
@@ -69,7 +68,7 @@ export class Trainer {
       const { sampler, grpo } = config;
       const groups = grpo.groups_per_update;
       const transitions = transitionsOf(model.schedule(sampler.steps, sampler.kind), sampler, grpo);
-      const size = { latentShape: model.latentShape, stages: stagesOf(config), batch: sampler.batch };
+      const size = callSizeOf(model.latentShape, config);
       const store = own(Trajectories.create(model, { slots: slotsOf(groups, size), groups, transitions }));
       const rollout = own(await Rollout.create(model, store, reward, config));
       const learner = await Learner.create(model, store, config);

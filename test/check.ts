@@ -34,24 +34,37 @@ export function tolerance(dtype: DType, terms: number): number {
   return dtype === 'f16' ? 2 * unitRoundoff.f16 + f32 : f32;
 }
 
+/** Open as long as this process lives: files that share a process (vitest.config.ts) share it and its compiled kernels. */
+let shared: Device | undefined;
+
 /**
  * The device of a test file. Fresh tensors hold NaN, so that an element nobody writes is found, and after every test
- * the live bytes must be back where they were.
+ * the live bytes must be back where they were. A file in which a test failed leaves its device to no other.
  */
 export async function testDevice(): Promise<Device> {
-  const device = await Device.create({ poison: true, provideDriver: true });
+  const device = shared ?? (await Device.create({ poison: true, provideDriver: true }));
+  shared = device;
   let before = 0;
+  let failed = false;
   beforeEach(() => {
     before = device.memory().liveBytes;
   });
-  afterEach(async () => {
+  afterEach(async ({ onTestFailed }) => {
+    onTestFailed(() => {
+      failed = true;
+    });
     await device.sync();
     expect(
       device.memory().liveBytes,
       `live bytes; largest: ${JSON.stringify(device.memory().largest.slice(0, 3))}`,
     ).toBe(before);
   });
-  afterAll(() => device.close());
+  afterAll(() => {
+    device.pool.trim();
+    if (!failed) return;
+    device.close();
+    shared = undefined;
+  });
   return device;
 }
 

@@ -13,10 +13,11 @@ import {
 } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
 import { equalChunks } from '../rollout/chunks.js';
+
 import type { Picture } from '../rollout/pictures.js';
-import { stagesOf } from '../rollout/stages.js';
-import { samplesAtOnce } from '../rollout/turns.js';
+import { callSizeOf, samplesAtOnce } from '../rollout/turns.js';
 import { DivergedError } from '../trainer.js';
+
 import { withTotal } from './run/metrics.js';
 import { type Session, weightsOf } from './session.js';
 
@@ -84,7 +85,7 @@ async function withSampler<R>(
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {
-  const most = samplesAtOnce({ latentShape: model.latentShape, stages: stagesOf(config), batch: config.sampler.batch });
+  const most = samplesAtOnce(callSizeOf(model.latentShape, config));
   const { size: batch } = equalChunks(pictures, most);
   const sampler = await PictureSampler.create(model, { ...evaluationSampling(config), batch });
   try {

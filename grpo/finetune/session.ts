@@ -4,7 +4,7 @@ import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
-import { CombinedReward, type Reward, type RewardImage } from '../rewards/reward.js';
+import { CombinedReward, type Reward, type RewardImage, type WeightedReward } from '../rewards/reward.js';
 import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './errors.js';
 import { type LoadedModel, loadPolicy } from './policy.js';
@@ -25,7 +25,7 @@ export interface Session {
   readonly rewards: CombinedReward;
   /** What evaluations score: that, and the rewards that are only reported. */
   readonly reported: CombinedReward;
-  /** What a person should know before it is used: prompts that the model does not read to their end. */
+  /** What a person should know: prompts that the model, or a reward, does not read to their end. Grows while it is used. */
   readonly warnings: readonly string[];
   close(): void;
 }
@@ -61,23 +61,26 @@ export async function openSession(config: RunConfig, choice: DeviceChoice = {}):
 
 /** A session of what is at hand already. What close() frees is what was loaded here: rewards that are only reported. */
 export async function joinSession(
-  given: Pick<Session, 'config' | 'device' | 'model' | 'prompts' | 'rewards'>,
+  given: Pick<Session, 'config' | 'device' | 'model' | 'prompts'> & { readonly rewards: readonly WeightedReward[] },
 ): Promise<Session> {
   const { config, device, model, prompts, rewards } = given;
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
   if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
+  const warnings = cutPrompts(model.pipeline, all);
+  const warn = (message: string): void => void warnings.push(message);
+  const { combine, advantage_eps: eps } = config.grpo;
   const loaded: Reward[] = [];
   const close = (): void => {
     for (const reward of loaded) reward.dispose?.();
   };
   try {
-    const known = new Set(rewards.rewards.map(({ reward }) => reward.name));
+    const trained = rewards.map(({ reward }) => reward.name);
     for (const name of new Set(config.eval.rewards))
-      if (!known.has(name)) loaded.push(await preparing(() => loadReward(device, name)));
-    const reported = new CombinedReward([...rewards.rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))]);
+      if (!trained.includes(name)) loaded.push(await preparing(() => loadReward(device, name)));
+    const reported = new CombinedReward([...rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))], { warn });
     await reported.score(greyPictures(model, [prompts.train[0]!, prompts.test[0]!]));
-    return { ...given, reported, warnings: cutPrompts(model.pipeline, all), close };
+    return { ...given, rewards: new CombinedReward(rewards, { combine, eps, warn }), reported, warnings, close };
   } catch (error) {
     close();
     throw error;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
 import { moduleReward, type RewardFunction } from '../rewards/module.js';
-import { CombinedReward, type WeightedReward } from '../rewards/reward.js';
+import type { WeightedReward } from '../rewards/reward.js';
 import { type ConfigChanges, configOfProgram } from './config/program.js';
 import { UsageError } from './errors.js';
 import type { Model } from './model.js';
@@ -68,10 +68,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<RunEvent, vo
   try {
     for (const [name, reward] of Object.entries(options.rewards))
       loaded.push({ reward: await rewardOf(model, name, reward), weight: config.reward[name]!.weight });
-    const rewards = new CombinedReward(loaded, { combine: config.grpo.combine, eps: config.grpo.advantage_eps });
     const [train, test] = [await promptsFrom(given.train, 'train'), await promptsFrom(given.test, 'test')];
     const prompts = await promptsOf(config, { train, test });
-    const session = await joinSession({ config, device: model.device, model: policy, prompts, rewards });
+    const session = await joinSession({ config, device: model.device, model: policy, prompts, rewards: loaded });
     try {
       for (const message of session.warnings) yield { kind: 'warning', message };
       const run = resume ? await RunFolder.open(folder) : folder;

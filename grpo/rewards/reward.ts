@@ -12,11 +12,17 @@ export interface RewardImage {
   readonly meta: Readonly<Record<string, unknown>>;
 }
 
+/** Takes a sentence for a person. */
+export type Warn = (message: string) => void;
+
 /** A score for each picture; more is better. The score of a picture does not depend on the others of the call. */
 export interface Reward {
   readonly name: string;
-  /** Finite numbers, one for each picture in order. Throws a RewardError where it can't give them. */
-  score(images: readonly RewardImage[]): Promise<number[]>;
+  /**
+   * Finite numbers, one for each picture in order. Throws a RewardError where it can't give them; `warn` is told of what a
+   * person should know besides, such as a prompt that is not read to its end.
+   */
+  score(images: readonly RewardImage[], warn?: Warn): Promise<number[]>;
   /** Frees what it holds on the GPU. */
   dispose?(): void;
 }
@@ -80,6 +86,8 @@ export interface CombineOptions {
   readonly combine?: 'sum' | 'normalised';
   /** Added to a group's deviation where scores are normalised. Default 1e-4. */
   readonly eps?: number;
+  /** Told of what the rewards warn of. */
+  readonly warn?: Warn;
 }
 
 /** Scores of some pictures. */
@@ -105,7 +113,9 @@ export class CombinedReward {
   async score(images: readonly RewardImage[], groups: readonly number[] = [images.length]): Promise<CombinedScores> {
     if (groups.reduce((sum, size) => sum + size, 0) !== images.length)
       throw new Error(`rewards: groups of ${groups.join(', ')} are not the ${images.length} images given`);
-    const results = await Promise.allSettled(this.rewards.map(({ reward }) => scoresOf(reward, images)));
+    const results = await Promise.allSettled(
+      this.rewards.map(({ reward }) => scoresOf(reward, images, this.options.warn)),
+    );
     const byReward: Record<string, number[]> = {};
     const total = Array<number>(images.length).fill(0);
     results.forEach((result, r) => {
@@ -137,9 +147,9 @@ export class CombinedReward {
 }
 
 /** A reward's scores, checked. It is not bothered where there are no pictures. */
-async function scoresOf(reward: Reward, images: readonly RewardImage[]): Promise<number[]> {
+async function scoresOf(reward: Reward, images: readonly RewardImage[], warn?: Warn): Promise<number[]> {
   if (images.length === 0) return [];
-  const scores: unknown = await reward.score(images);
+  const scores: unknown = await reward.score(images, warn);
   checkScores(reward.name, scores, images.length);
   return scores;
 }

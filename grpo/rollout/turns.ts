@@ -1,6 +1,7 @@
 /** Which groups of an update are drawn together, and the memory that follows from it. */
+import type { SamplerConfig } from '../config.js';
 import type { GenerativeModel } from '../model.js';
-import { type Stage, survivorsOf } from './stages.js';
+import { type Stage, type StageConfig, stagesOf, survivorsOf } from './stages.js';
 
 /** What the size of a network call depends on. */
 export interface CallSize {
@@ -10,6 +11,12 @@ export interface CallSize {
   /** `sampler.batch`. */
   readonly batch?: number | undefined;
 }
+
+/** The size of calls that a configuration stands for. Throws a CheckError for stages that make no sense. */
+export const callSizeOf = (
+  latentShape: GenerativeModel['latentShape'],
+  config: StageConfig & { readonly sampler: Pick<SamplerConfig, 'batch'> },
+): CallSize => ({ latentShape, stages: stagesOf(config), batch: config.sampler.batch });
 
 /**
  * Pixels of latents that keep an adapter busy: four latents of 64 x 64. A call costs some hundred dispatches whatever is in it,

@@ -49,7 +49,9 @@ describe('kernel files', () => {
 
   test('every kernel file says what it computes before anything else', () => {
     const folder = join(packageRoot(), 'kernels');
-    for (const file of readdirSync(folder).filter((name) => name.endsWith('.wgsl'))) {
+    const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'));
+    expect(files.length).toBeGreaterThan(20);
+    for (const file of files) {
       const { code } = sourceOf({ kernel: kernelName(file), variant: {} });
       expect(code.trimStart().startsWith('//'), `${file} opens with a comment`).toBe(true);
     }
@@ -60,6 +62,7 @@ test('a variable declared in a loop says what it starts from', () => {
   // Dawn on lavapipe does not set it to zero again on each turn, as WGSL asks. Arrays that a loop fills are exempt.
   const folder = join(packageRoot(), 'kernels');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.wgsl'));
+  expect(files.length).toBeGreaterThan(20);
   const bare = files.flatMap((file) => {
     const text = readFileSync(join(folder, file), 'utf8');
     return [...text.matchAll(/^ {4,}var \w+ *:(?! *array)[^=;]+;/gm)].map(([line]) => `${file}: ${line.trim()}`);

@@ -8,7 +8,6 @@ output must also equal W + (alpha / rank) B A put into the plain network, and di
 import json
 import shutil
 import tempfile
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -16,47 +15,8 @@ import peft
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.training_utils import _collate_lora_metadata
+from rule import FOLDER, network, stream
 from safetensors.numpy import load_file
-
-FOLDER = Path(__file__).parent.parent / "fixtures" / "models"
-PLAIN = (
-    "token_embedding.weight", "position_embedding.weight", "embedding_table.weight", "shared.weight", "embed_tokens.weight",
-    "relative_attention_bias.weight", "class_embedding", "word_embeddings.weight", "position_embeddings.weight", "cls_token",
-    "pos_embed",
-)  # fmt: skip
-
-
-def stream(name, shape):
-    """Numbers in [-0.5, 0.5) that a name stands for."""
-    state = 2166136261
-    for byte in name.encode():
-        state = ((state ^ byte) * 16777619) & 0xFFFFFFFF
-    values = np.empty(int(np.prod(shape)))
-    for i in range(values.size):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        values[i] = (state >> 8) / 16777216 - 0.5
-    return values.reshape(shape)
-
-
-def weight(name, shape):
-    u = stream(name, shape)
-    if name.endswith(PLAIN):
-        return u
-    if len(shape) >= 2:
-        return 2 * u * np.sqrt(3 / np.prod(shape[1:]))
-    return 1 + 0.2 * u if name.endswith("weight") else 0.2 * u
-
-
-def network(cls, name):
-    """The tiny network in float64, its weights rounded to float32 first."""
-    config = json.loads((FOLDER / "configs" / f"{name}.json").read_text())
-    model = cls.from_config({key: value for key, value in config.items() if key[:1] != "_" or key == "_class_name"})
-    state = {
-        key: value if key == "pos_embed.pos_embed" else torch.from_numpy(weight(key, value.shape).astype(np.float32))
-        for key, value in model.state_dict().items()
-    }
-    model.load_state_dict(state)
-    return model.double().eval()
 
 
 def inputs_of(name):

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type PretrainOptions, pretrain, pretrainable } from '../../finetune/pretrain/pretrain.js';
 import { wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
+import { warn } from '../reporter.js';
 
 export function addPretrain(program: Command): void {
   program
@@ -16,6 +17,6 @@ export function addPretrain(program: Command): void {
     .requiredOption('--out <folder>', "the model folder to write; of all, the folder of the models' folders")
     .option(...shared.device)
     .action(async (model: string, options: PretrainOptions) => {
-      for (const line of await pretrain(model, options)) process.stdout.write(`${line}\n`);
+      for (const line of await pretrain(model, { ...options, onLine: warn })) process.stdout.write(`${line}\n`);
     });
 }

@@ -3,8 +3,7 @@ import type { Parameters } from '../../../models/blocks/parameters.js';
 import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import { measurePipeline } from '../../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../../config.js';
-import { stagesOf } from '../../rollout/stages.js';
-import { slotsOf } from '../../rollout/turns.js';
+import { callSizeOf, slotsOf } from '../../rollout/turns.js';
 
 export interface MemoryPart {
   readonly part: string;
@@ -37,7 +36,7 @@ export async function keptMemory(folder: string, config: RunConfig): Promise<Mem
   const { latentChannels, latentSize, factor } = pipeline;
   const side = sampler.resolution ? sampler.resolution / factor : latentSize;
   const latentShape = [latentChannels, side, side] as const;
-  const slots = slotsOf(grpo.groups_per_update, { latentShape, stages: stagesOf(config), batch: sampler.batch });
+  const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
   parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * product(latentShape) });
   return parts;
 }

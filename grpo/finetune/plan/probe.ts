@@ -17,8 +17,8 @@ import type { GenerativeModel } from '../../model.js';
 import { CombinedReward } from '../../rewards/reward.js';
 import { equalChunks } from '../../rollout/chunks.js';
 import { decodedAtOnce } from '../../rollout/pictures.js';
-import { stagesOf, survivorsOf } from '../../rollout/stages.js';
-import { groupsInTurn, samplesAtOnce } from '../../rollout/turns.js';
+import { survivorsOf } from '../../rollout/stages.js';
+import { callSizeOf, groupsInTurn, samplesAtOnce } from '../../rollout/turns.js';
 import { guided } from '../../sampling/sampler.js';
 import { Trainer } from '../../trainer.js';
 import { openDevice } from '../device.js';
@@ -58,7 +58,7 @@ async function measureParts(model: GenerativeModel, config: RunConfig): Promise<
   const { device, trainable, latentShape } = model;
   const scale = sampler.guidance;
   // As many samples as the last steps of a rollout have in one call, and in one decode.
-  const size = { latentShape, stages: stagesOf(config), batch: sampler.batch };
+  const size = callSizeOf(latentShape, config);
   const survivors = Math.max(...groupsInTurn(grpo.groups_per_update, size)) * survivorsOf(size.stages);
   const { size: called } = equalChunks(survivors, samplesAtOnce(size));
   const { size: decoded } = equalChunks(survivors, decodedAtOnce(latentShape));

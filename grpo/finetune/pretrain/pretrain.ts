@@ -17,6 +17,8 @@ export interface PretrainOptions {
   /** Go on from the checkpoint. */
   readonly resume?: boolean;
   readonly device?: string;
+  /** Told how far it is, a line at a time. */
+  readonly onLine?: (line: string) => void;
 }
 
 /** Models that can be pretrained, each after those that it is made of. */
@@ -64,7 +66,7 @@ async function pretrainAll(
     if (signal.aborted) return [...Object.values(done).flat(), ...lines];
     done[model] = lines;
     await writeWhole(report, `${JSON.stringify(done, null, 2)}\n`);
-    process.stderr.write(`${lines.join('\n')}\n`);
+    for (const line of lines) options.onLine?.(line);
   }
   return Object.values(done).flat();
 }
@@ -74,7 +76,7 @@ const checkpointOf = (folder: string): string => join(folder, 'checkpoint.safete
 async function pretrainOne(
   device: Device,
   model: string,
-  { steps, batch, seed, out, resume = false }: PretrainOptions,
+  { steps, batch, seed, out, resume = false, onLine = () => {} }: PretrainOptions,
   signal: AbortSignal,
 ): Promise<string[]> {
   const recipe = recipes[model]!;
@@ -82,16 +84,17 @@ async function pretrainOne(
   const start = performance.now();
   const total = steps ?? recipe.steps;
   const path = checkpointOf(out);
-  process.stderr.write(`${model}: ${total} steps\n`);
+  onLine(`${model}: ${total} steps`);
   const { done, lines }: Outcome = await recipe.run({
     device,
     out,
     from: dirname(out),
+    tell: onLine,
     training: {
       steps: total,
       batch: batch ?? recipe.batch,
       seed,
-      onStep: progress(total),
+      onStep: progress(total, onLine),
       checkpoint: { path, resume, every: checkpointEvery },
       signal,
     },
@@ -101,8 +104,8 @@ async function pretrainOne(
   return [`done  ${out}  ${seconds} s  ${lines[0]}`, ...lines.slice(1)];
 }
 
-/** Prints the mean loss of the last steps and the time that is left. */
-function progress(steps: number): (step: number, loss: number) => void {
+/** Tells the mean loss of the last steps and the time that is left. */
+function progress(steps: number, tell: (line: string) => void): (step: number, loss: number) => void {
   let first: { readonly step: number; readonly time: number } | undefined;
   let losses: number[] = [];
   return (step, loss) => {
@@ -111,9 +114,7 @@ function progress(steps: number): (step: number, loss: number) => void {
     if (step % everySteps !== 0 && step !== steps) return;
     const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     const each = (performance.now() - first.time) / 1000 / Math.max(1, step - first.step);
-    process.stderr.write(
-      `step ${step}/${steps}  loss ${mean.toFixed(5)}  ${(each * (steps - step)).toFixed(0)} s left\n`,
-    );
+    tell(`step ${step}/${steps}  loss ${mean.toFixed(5)}  ${(each * (steps - step)).toFixed(0)} s left`);
     losses = [];
   };
 }

@@ -29,6 +29,8 @@ interface Job {
   readonly out: string;
   /** Where the folders of the models are that this one is made of. */
   readonly from: string;
+  /** Told how far it is. */
+  readonly tell: (line: string) => void;
   readonly training: TrainingOptions & { readonly batch: number };
 }
 
@@ -76,19 +78,26 @@ async function runVae({ device, out, training }: Job): Promise<Outcome> {
 }
 
 /** Pictures to learn from, and held-out ones to measure by; those of all rewards are the same. */
-async function albums({ device, from, training: { seed } }: Job): Promise<Record<'train' | 'heldOut', SeenPicture[]>> {
+async function albums({
+  device,
+  from,
+  tell,
+  training: { seed },
+}: Job): Promise<Record<'train' | 'heldOut', SeenPicture[]>> {
   const { vae, parameters } = await loadVae(device, join(from, 'scenes-vae'));
   try {
-    const train = await drawPictures(device, vae, { seed, count: 16384, split: 'train', onProgress: drawn });
+    const train = await drawPictures(device, vae, { seed, count: 16384, split: 'train', onProgress: drawn(tell) });
     return { train, heldOut: await drawPictures(device, vae, { seed, count: 2048, split: 'heldOut' }) };
   } finally {
     parameters.dispose();
   }
 }
 
-const drawn = (done: number, of: number): void => {
-  if (done % 4096 === 0 || done === of) process.stderr.write(`drawn ${done}/${of} pictures\n`);
-};
+const drawn =
+  (tell: Job['tell']) =>
+  (done: number, of: number): void => {
+    if (done % 4096 === 0 || done === of) tell(`drawn ${done}/${of} pictures`);
+  };
 
 async function runClip(job: Job): Promise<Outcome> {
   const { device, out, training } = job;
@@ -159,14 +168,14 @@ const normalQuantile = (p: number): number => (p ** 0.14 - (1 - p) ** 0.14) / 0.
 /** Peak learning rates. */
 const rates: Readonly<Record<GeneratorName, number>> = { 'scenes-flow': 3e-3, 'scenes-diffusion': 2e-3 };
 
-async function runGenerator(name: GeneratorName, { device, out, from, training }: Job): Promise<Outcome> {
+async function runGenerator(name: GeneratorName, { device, out, from, tell, training }: Job): Promise<Outcome> {
   const onScenes = (done: number, scenes: number): void => {
-    if (done % 8192 === 0 || done === scenes) process.stderr.write(`encoded ${done}/${scenes} scenes\n`);
+    if (done % 8192 === 0 || done === scenes) tell(`encoded ${done}/${scenes} scenes`);
   };
   const onSample = async (pipeline: Pipeline, step: number): Promise<void> => {
     const { accuracy, score, path } = await examineGenerator(pipeline, out, { count: 128, name: `samples-${step}` });
     const checked = `scene checker ${percent(accuracy)} right, mean score ${score.toFixed(3)}`;
-    process.stderr.write(`step ${step}  ${checked}  ${path}\n`);
+    tell(`step ${step}  ${checked}  ${path}`);
   };
   const done = await pretrainGenerator(device, name, out, {
     ...training,

@@ -9,7 +9,7 @@ import { CLIPModel, clipConfig } from '../../../models/networks/clip.js';
 import { clipTokens } from '../../../models/networks/clip_text.js';
 import { type ImageProcessor, readImageProcessor } from '../../../models/pictures/image_processor.js';
 import { loadTokenizer, type Tokenizer } from '../../../models/text/tokenizer.js';
-import type { RewardImage } from '../../rewards/reward.js';
+import type { RewardImage, Warn } from '../../rewards/reward.js';
 import { dot, ImageEncoder, unitRows, type VisionSize, visionSizeOf } from './image_encoder.js';
 
 /** What an image-text model is made of. */
@@ -52,9 +52,12 @@ export class ImageTextModel {
     }
   }
 
-  /** The cosine of each picture with its prompt. */
-  async cosines(images: readonly RewardImage[]): Promise<number[]> {
-    await this.read(images.map(({ prompt }) => prompt));
+  /** The cosine of each picture with its prompt. `warn` is told of prompts that are not read to their end, each once. */
+  async cosines(images: readonly RewardImage[], warn?: Warn): Promise<number[]> {
+    await this.read(
+      images.map(({ prompt }) => prompt),
+      warn,
+    );
     const vectors = await this.images.unitVectors(images);
     return images.map(({ prompt }, i) => dot(vectors[i]!, this.texts.get(prompt)!));
   }
@@ -70,7 +73,7 @@ export class ImageTextModel {
     this.parts.parameters.dispose();
   }
 
-  private async read(prompts: readonly string[]): Promise<void> {
+  private async read(prompts: readonly string[], warn?: Warn): Promise<void> {
     const { clip, tokenizer } = this.parts;
     for (const prompt of new Set(prompts)) {
       if (this.texts.has(prompt)) continue;
@@ -78,7 +81,7 @@ export class ImageTextModel {
         prompt,
         Math.min(tokenizer.length, clip.textConfig.max_position_embeddings),
       );
-      if (cut !== '') process.stderr.write(`${this.parts.folder} does not read the end of a prompt: «${cut}»\n`);
+      if (cut !== '') warn?.(`${this.parts.folder} does not read the end of a prompt: «${cut}»`);
       const features = scope(this.device, () =>
         noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { recompute: true })),
       );

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Device } from '../../../engine/index.js';
+import { owning } from '../../../engine/owning.js';
 import { type EmbeddedModel, embeddedFolder } from '../../../models/embedded/index.js';
 import { ModelFileError } from '../../../models/files/errors.js';
 import { encodePng } from '../../../models/pictures/png.js';
@@ -11,7 +12,7 @@ import { color } from '../../rewards/color.js';
 import { compressibility, jpegCompressibility } from '../../rewards/compressibility.js';
 import { httpReward } from '../../rewards/http.js';
 import { moduleReward, type RewardFunction } from '../../rewards/module.js';
-import { CombinedReward, type Reward, type WeightedReward } from '../../rewards/reward.js';
+import type { Reward, WeightedReward } from '../../rewards/reward.js';
 import { suggestion } from '../config/suggestion.js';
 import { UsageError } from '../errors.js';
 import { aesthetic } from './aesthetic.js';
@@ -85,18 +86,17 @@ export async function loadReward(device: Device, name: string, config: Partial<R
   throw new UsageError(lines.join('\n'));
 }
 
-/** The rewards that a run is trained on, weighted; when one can't be loaded, those before it are freed. */
-export async function loadRewards(device: Device, { reward, grpo }: RunConfig): Promise<CombinedReward> {
-  const loaded: WeightedReward[] = [];
-  try {
-    for (const [name, config] of Object.entries(reward))
-      loaded.push({ reward: await loadReward(device, name, config), weight: config.weight });
-  } catch (error) {
-    for (const each of loaded) each.reward.dispose?.();
-    throw error;
-  }
-  return new CombinedReward(loaded, { combine: grpo.combine, eps: grpo.advantage_eps });
-}
+/** The rewards of a configuration with their weights; when one can't be loaded, those before it are freed. */
+export const loadRewards = (device: Device, { reward }: Pick<RunConfig, 'reward'>): Promise<WeightedReward[]> =>
+  owning(async (own) => {
+    const loaded: WeightedReward[] = [];
+    for (const [name, config] of Object.entries(reward)) {
+      const made = await loadReward(device, name, config);
+      own({ dispose: () => made.dispose?.() });
+      loaded.push({ reward: made, weight: config.weight });
+    }
+    return loaded;
+  });
 
 /** The default export of a user's module. */
 async function importReward(path: string): Promise<RewardFunction> {

@@ -49,6 +49,7 @@ class Training {
   private readonly end = new AbortController();
   private readonly signal: AbortSignal;
   private saved: number | undefined;
+  private warned: number;
   private readonly pace: number[] = [];
   /** The samples drawn before the first update and last. */
   private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
@@ -60,6 +61,7 @@ class Training {
     private readonly options: TrainingOptions,
   ) {
     this.secondsBefore = run.info.seconds;
+    this.warned = session.warnings.length;
     this.saved = trainer.updates > 0 ? trainer.updates : undefined;
     this.signal = options.signal ? AbortSignal.any([options.signal, this.end.signal]) : this.end.signal;
   }
@@ -124,10 +126,16 @@ class Training {
       counts,
       seconds: this.seconds(),
     };
+    yield* this.newWarnings();
     if (record.frac_reward_zero_std === 1)
       yield* warning(`update ${record.update}: all rewards of each group are equal; nothing was learned from it`);
     if (!Number.isFinite(record.grad_norm))
       yield* warning(`update ${record.update}: a gradient was not finite; its step was left out`);
+  }
+
+  /** What the rewards warn of while they score. */
+  private async *newWarnings(): Events {
+    while (this.warned < this.session.warnings.length) yield* warning(this.session.warnings[this.warned++]!);
   }
 
   /** Evaluates and draws what is asked for, with the averages in place of the weights where there are some. */
@@ -152,6 +160,7 @@ class Training {
     const scores = yield* this.told((tell) =>
       trainer.withAverages(() => evaluateHeldOut(session, { seed: evaluationSeed, ...progress('evaluating', tell) })),
     );
+    yield* this.newWarnings();
     const { rewards } = evaluationRecord(update, evaluationSeed, scores);
     yield { kind: 'evaluation', update, of, seed: evaluationSeed, rewards, scores, weights: weightsOf(session.config) };
     return scores;

@@ -5,9 +5,8 @@ import type { Prune } from '../../../grpo/config.js';
 import type { GenerativeModel, Prompt } from '../../../grpo/model.js';
 import type { GroupResult } from '../../../grpo/rollout/group.js';
 import { Rollout, type RolloutProgress, type ScoredPicture } from '../../../grpo/rollout/rollout.js';
-import { stagesOf } from '../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
-import { slotsOf } from '../../../grpo/rollout/turns.js';
+import { callSizeOf, slotsOf } from '../../../grpo/rollout/turns.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { testDevice } from '../../check.js';
 import { brightness, loadTiny, tinyModels, tinyPrompts } from '../tiny.js';
@@ -33,8 +32,7 @@ async function draw(model: GenerativeModel, { guidance = 1, prompts = tinyPrompt
   const transitions = transitionsOf(model.schedule(steps), noiseOf(model));
   const { keep, prune_at, prune, batch, sameLatent: same_latent = false } = plan;
   const grpo = { keep, prune_at, prune };
-  const stages = stagesOf({ sampler: { steps }, grpo });
-  const slots = slotsOf(prompts.length, { latentShape: model.latentShape, stages, batch });
+  const slots = slotsOf(prompts.length, callSizeOf(model.latentShape, { sampler: { steps, batch }, grpo }));
   const store = Trajectories.create(model, { slots, groups: prompts.length, transitions });
   store.encode(prompts.map(({ prompt }) => prompt));
   const rollout = await Rollout.create(model, store, brightness({ combine }), {
@@ -124,6 +122,7 @@ for (const name of tinyModels) {
       }
       const path = whole.pathOf(whole.groups[0]!.survivors[0]!.slot).map(floats);
       const noises = [path[0]!, ...(await noisesOf(model, path))];
+      expect(noises.length).toBeGreaterThanOrEqual(steps);
       for (const [i, a] of noises.entries()) {
         for (const [j, b] of noises.entries()) {
           const correlation = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));

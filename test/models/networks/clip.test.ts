@@ -19,6 +19,7 @@ import {
   fillByRule,
   type Golden,
   goldenInput,
+  modelTolerance,
   readConfig,
   readGolden,
   readShapes,
@@ -32,13 +33,6 @@ const idsOf = (golden: Golden): number[][] => {
   const ids = data as readonly number[];
   return Array.from({ length: shape[0]! }, (_, i) => ids.slice(i * shape[1]!, (i + 1) * shape[1]!));
 };
-
-/** A bias of the keys moves all scores of a query alike: its gradient is 0, and the reference's is rounding. */
-const isKeyBias = (name: string): boolean => name.endsWith('k_proj.bias');
-const withoutKeyBiases = (golden: Golden): Golden => ({
-  ...golden,
-  grad: Object.fromEntries(Object.entries(golden.grad).filter(([name]) => !isKeyBias(name))),
-});
 
 interface Loaded {
   readonly parameters: Parameters;
@@ -109,13 +103,15 @@ describe.each(Object.entries(models))('%s', (name, load) => {
 
   test('outputs are those of transformers', async () => {
     const model = load();
-    await checkGoldenOutputs(device, golden, { ...model, parameters: model.parameters.all });
+    // PyTorch's own error is a third of what it is elsewhere here, and ours is 2.1 times that: 2.0e-7.
+    const tolerance = { text_embeds_norm: modelTolerance };
+    await checkGoldenOutputs(device, golden, { ...model, parameters: model.parameters.all, tolerance });
     dispose(model);
   });
 
   test('gradients are those of transformers', async () => {
     const model = load();
-    await checkGoldenGradients(device, withoutKeyBiases(golden), { ...model, parameters: model.parameters.all });
+    await checkGoldenGradients(device, golden, { ...model, parameters: model.parameters.all });
     dispose(model);
   });
 

@@ -310,16 +310,16 @@ describe('presets', () => {
     'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
   };
 
-  const methods = ['flash']; // for a model of one's own
+  const methods = { flash: [24, 16, 12], 'best-of-n': [16, 8] }; // for a model of one's own
   test('are those that are expected', () =>
-    expect(presetNames()).toEqual([...Object.keys(expected), ...methods].sort()));
+    expect(presetNames()).toEqual([...Object.keys(expected), ...Object.keys(methods)].sort()));
 
   test('one that is a method alone asks for model, prompts and reward', async () => {
-    for (const method of methods) {
+    for (const [method, keep] of Object.entries(methods)) {
       const source = await readPreset(method);
       expect(problems(source.text).map((line) => line.split(' ')[1])).toEqual(['model', 'prompts', 'reward']);
       const own = ['model.path=m', 'prompts={train: t.txt, test: t.txt}', 'reward={color: {}}', 'sampler.kind=ddim'];
-      expect(parse(source.text, ...own).grpo.keep).toEqual([24, 16, 12]);
+      expect(parse(source.text, ...own).grpo.keep).toEqual(keep);
       expect(commentedConfig(source)).toContain('\n  path:\n');
     }
   });

@@ -11,9 +11,8 @@ import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { keptMemory } from '../../../../grpo/finetune/plan/memory.js';
 import { plan } from '../../../../grpo/finetune/plan/plan.js';
 import { loadPolicy } from '../../../../grpo/finetune/policy.js';
-import { stagesOf } from '../../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../../grpo/rollout/trajectories.js';
-import { slotsOf } from '../../../../grpo/rollout/turns.js';
+import { callSizeOf, slotsOf } from '../../../../grpo/rollout/turns.js';
 import { transitionsOf } from '../../../../grpo/sampling/transitions.js';
 import { readJson } from '../../../../models/files/weight_files.js';
 import { measurePipeline } from '../../../../models/pipeline/pipeline.js';
@@ -70,11 +69,7 @@ describe('memory', () => {
         const of = (pattern: RegExp): number => bytes(parts.filter(({ part }) => pattern.test(part)));
         expect(of(/^adapter/)).toBe(adapter * (config.train.ema > 0 ? 5 : 4));
         const store = Trajectories.create(model, {
-          slots: slotsOf(config.grpo.groups_per_update, {
-            latentShape: model.latentShape,
-            stages: stagesOf(config),
-            batch: config.sampler.batch,
-          }),
+          slots: slotsOf(config.grpo.groups_per_update, callSizeOf(model.latentShape, config)),
           transitions: transitionsOf(model.schedule(config.sampler.steps), config.sampler),
           groups: 1,
         });

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { packageRoot } from '../../../../engine/version.js';
 import { defaults, type RewardConfig, type RunConfig } from '../../../../grpo/config.js';
 import { loadReward, loadRewards, rewardNames } from '../../../../grpo/finetune/rewards/registry.js';
-import { RewardError, type RewardImage } from '../../../../grpo/rewards/reward.js';
+import { CombinedReward, RewardError, type RewardImage } from '../../../../grpo/rewards/reward.js';
 import { readCaption, varyWords, wordsOf, writeCaption } from '../../../../models/scenes/caption.js';
 import { randomStream } from '../../../../models/scenes/random.js';
 import { drawScene, makeScene, type Style, sceneSize } from '../../../../models/scenes/scenes.js';
@@ -278,7 +278,9 @@ describe('names', () => {
 
   test('those that need no files load by name alone', async () => {
     const images = [pictureByRule('a', 16, 16), pictureByRule('b', 16, 24)];
-    for (const name of rewardNames.filter((each) => /bright|color|compress/.test(each))) {
+    const names = rewardNames.filter((each) => /bright|color|compress/.test(each));
+    expect(names).toHaveLength(4);
+    for (const name of names) {
       const reward = await loadReward(device, name);
       const scores = await reward.score(images);
       expect(scores.every(Number.isFinite), name).toBe(true);
@@ -288,28 +290,30 @@ describe('names', () => {
 });
 
 describe('the rewards of a run', () => {
-  const run = (reward: Record<string, Partial<RewardConfig>>, combine: 'sum' | 'normalised' = 'sum'): RunConfig =>
-    ({
-      grpo: { ...defaults.grpo, combine },
-      reward: Object.fromEntries(
-        Object.entries(reward).map(([name, config]) => [name, { ...defaults.reward, ...config }]),
-      ),
-    }) as unknown as RunConfig; // what loadRewards reads
+  const run = (reward: Record<string, Partial<RewardConfig>>): Pick<RunConfig, 'reward'> => ({
+    reward: Object.fromEntries(
+      Object.entries(reward).map(([name, config]) => [name, { ...defaults.reward, ...config }]),
+    ),
+  });
 
   test('are summed by weight, or normalised first', async () => {
     const images = [0, 51, 255].map((level) => plainPicture([level, level, level]));
-    const sum = await loadRewards(device, run({ brightness: { weight: 2 }, color: { weight: 1 } }));
+    const sum = new CombinedReward(await loadRewards(device, run({ brightness: { weight: 2 }, color: { weight: 1 } })));
     expect(await sum.score(images)).toEqual({
       total: [0, 0.4, 2],
       byReward: { brightness: [0, 0.2, 1], color: [0, 0, 0] },
     });
-    const normalised = await loadRewards(device, run({ brightness: {} }, 'normalised'));
+    const normalised = new CombinedReward(await loadRewards(device, run({ brightness: {} })), {
+      combine: 'normalised',
+    });
     const { total } = await normalised.score(images);
     expect(total.reduce((a, b) => a + b, 0)).toBeCloseTo(0, 12);
   });
 
   test('one that can not be loaded frees those before it', async () => {
     const config = run({ clip: { path: join(fixtures, 'clip') }, nothing: {} });
+    const { liveBytes } = device.memory();
     await expect(loadRewards(device, config)).rejects.toThrow('reward.nothing: no reward is called so');
+    expect(device.memory().liveBytes).toBe(liveBytes);
   });
 });
