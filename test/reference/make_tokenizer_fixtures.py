@@ -2,7 +2,7 @@
 
 Writes test/fixtures/tokenizers: `clip` (vocab.json and merges.txt, as Stable Diffusion 1.4 has them), `clip_pad_zero` (the
 pad token `!` of Stable Diffusion 3's tokenizer_2), `clip_json` (the first as a tokenizer.json), `t5` (spiece.model),
-`t5_json` (tokenizer.json) and `expected.json`. Read by test/models/tokenizer.test.ts.
+`t5_json` (tokenizer.json) and `expected.json`. Read by test/models/text/tokenizer.test.ts.
 """
 
 import json
