@@ -4,7 +4,7 @@ import { Attention, LayerNorm, Linear } from '../engine/nn/layers.js';
 import { AdamW } from '../engine/nn/optimizer.js';
 import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, ShapeSet } from './harness.js';
-import { type Input, input } from './random.js';
+import { type Input, input } from './ops/random.js';
 
 interface Block {
   readonly set: ShapeSet;

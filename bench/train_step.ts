@@ -6,7 +6,7 @@ import { linear } from '../engine/ops/products/linear.js';
 import { mean } from '../engine/ops/reduce.js';
 import { backward } from '../engine/tensor/tape.js';
 import type { BenchCase, Prepared, ShapeSet } from './harness.js';
-import { input } from './random.js';
+import { input } from './ops/random.js';
 
 interface Mlp {
   readonly set: ShapeSet;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { cases } from '../../bench/cases.js';
 import { relativeError, shapeSets, spread } from '../../bench/harness.js';
-import { normals } from '../../bench/random.js';
+import { normals } from '../../bench/ops/random.js';
 import {
   compareReports,
   formatChange,

@@ -1,7 +1,7 @@
 /** Ops that only move data: permutations, concatenation and upsampling of the UNet. */
-import { upsampleNearest } from '../engine/ops/resample.js';
-import { concat, permute } from '../engine/ops/shape.js';
-import type { BenchCase, ShapeSet } from './harness.js';
+import { upsampleNearest } from '../../engine/ops/resample.js';
+import { concat, permute } from '../../engine/ops/shape.js';
+import type { BenchCase, ShapeSet } from '../harness.js';
 import { input } from './random.js';
 
 /** Images [batch, channels, size, size], and the heads their pixels are split into for attention. */

@@ -1,9 +1,9 @@
 /** Attention softmax(query key^T / sqrt(headDim)) value, forward and backward. */
-import type { Device } from '../engine/device/device.js';
-import { attention } from '../engine/ops/attention.js';
-import { backward } from '../engine/tensor/tape.js';
-import { attentionBenchCases } from '../test/cases/attention.js';
-import type { BenchCase, Prepared, Reference } from './harness.js';
+import type { Device } from '../../engine/device/device.js';
+import { attention } from '../../engine/ops/attention.js';
+import { backward } from '../../engine/tensor/tape.js';
+import { attentionBenchCases } from '../../test/cases/attention.js';
+import type { BenchCase, Prepared, Reference } from '../harness.js';
 import { type Input, input } from './random.js';
 
 type Attention = (typeof attentionBenchCases)[number];

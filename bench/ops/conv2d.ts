@@ -1,10 +1,10 @@
 /** Convolutions 3 x 3 of the UNet, forward with f32 and f16 weights, and backward. */
-import type { Device } from '../engine/device/device.js';
-import { conv2d } from '../engine/ops/products/conv2d.js';
-import { backward } from '../engine/tensor/tape.js';
-import type { DType } from '../kernels/kernel.js';
-import { conv2dBenchCases } from '../test/cases/conv2d.js';
-import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
+import type { Device } from '../../engine/device/device.js';
+import { conv2d } from '../../engine/ops/products/conv2d.js';
+import { backward } from '../../engine/tensor/tape.js';
+import type { DType } from '../../kernels/kernel.js';
+import { conv2dBenchCases } from '../../test/cases/conv2d.js';
+import type { BenchCase, Prepared, Reference, ShapeSet } from '../harness.js';
 import { input } from './random.js';
 
 /** A convolution with a 3 x 3 kernel, stride 1 and padding 1: the output has the input's height and width. */

@@ -1,12 +1,12 @@
 /** Matrix products: a bare matmul, linear layers with f32 and f16 weights, and a linear layer's backward. */
 
-import type { Device } from '../engine/device/device.js';
-import { linear } from '../engine/ops/products/linear.js';
-import { matmul } from '../engine/ops/products/matmul.js';
-import { backward } from '../engine/tensor/tape.js';
-import type { DType } from '../kernels/kernel.js';
-import { matmulBenchCases } from '../test/cases/matmul.js';
-import type { BenchCase, Prepared, Reference, ShapeSet } from './harness.js';
+import type { Device } from '../../engine/device/device.js';
+import { linear } from '../../engine/ops/products/linear.js';
+import { matmul } from '../../engine/ops/products/matmul.js';
+import { backward } from '../../engine/tensor/tape.js';
+import type { DType } from '../../kernels/kernel.js';
+import { matmulBenchCases } from '../../test/cases/matmul.js';
+import type { BenchCase, Prepared, Reference, ShapeSet } from '../harness.js';
 import { input } from './random.js';
 
 interface Gemm {

@@ -1,6 +1,6 @@
 /** AdamW alone, on one matrix: bound by memory, as it reads four values a parameter and writes three. */
-import { AdamW } from '../engine/nn/optimizer.js';
-import type { BenchCase, ShapeSet } from './harness.js';
+import { AdamW } from '../../engine/nn/optimizer.js';
+import type { BenchCase, ShapeSet } from '../harness.js';
 import { input } from './random.js';
 
 const sizes: readonly { set: ShapeSet; count: number }[] = [

@@ -1,8 +1,8 @@
 /** Elementwise ops, bound by memory: 4 M elements, and an activation of the embedded models. */
-import { add, silu } from '../engine/ops/elementwise.js';
-import { backward } from '../engine/tensor/tape.js';
-import { elementwiseBenchCases, unaryCases } from '../test/cases/elementwise.js';
-import type { BenchCase } from './harness.js';
+import { add, silu } from '../../engine/ops/elementwise.js';
+import { backward } from '../../engine/tensor/tape.js';
+import { elementwiseBenchCases, unaryCases } from '../../test/cases/elementwise.js';
+import type { BenchCase } from '../harness.js';
 import { input } from './random.js';
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -1,10 +1,10 @@
 /** Group norm (with SiLU, as in the UNet), layer norm and RMS norm: forward, and backward of the first two. */
-import type { Device } from '../engine/device/device.js';
-import { groupNorm, layerNorm, rmsNorm } from '../engine/ops/norm.js';
-import { backward } from '../engine/tensor/tape.js';
-import { groupNormBenchCases, layerNormBenchCases } from '../test/cases/norm.js';
-import * as naive from '../test/references/norm.js';
-import type { BenchCase, Prepared } from './harness.js';
+import type { Device } from '../../engine/device/device.js';
+import { groupNorm, layerNorm, rmsNorm } from '../../engine/ops/norm.js';
+import { backward } from '../../engine/tensor/tape.js';
+import { groupNormBenchCases, layerNormBenchCases } from '../../test/cases/norm.js';
+import * as naive from '../../test/references/norm.js';
+import type { BenchCase, Prepared } from '../harness.js';
 import { elementsOf, input } from './random.js';
 
 const images = groupNormBenchCases.map(({ bench: set, shape, groups }) => {

@@ -1,10 +1,10 @@
 /** Sums over rows and over columns, and softmax. */
-import { sum } from '../engine/ops/reduce.js';
-import { softmax } from '../engine/ops/softmax.js';
-import { backward } from '../engine/tensor/tape.js';
-import { reduceBenchCases } from '../test/cases/reduce.js';
-import * as naive from '../test/references/reduce.js';
-import type { BenchCase } from './harness.js';
+import { sum } from '../../engine/ops/reduce.js';
+import { softmax } from '../../engine/ops/softmax.js';
+import { backward } from '../../engine/tensor/tape.js';
+import { reduceBenchCases } from '../../test/cases/reduce.js';
+import * as naive from '../../test/references/reduce.js';
+import type { BenchCase } from '../harness.js';
 import { elementsOf, input } from './random.js';
 
 export const reduceCases: readonly BenchCase[] = reduceBenchCases.flatMap(

@@ -1,11 +1,11 @@
 /** Inputs for benchmarks: the same numbers in every run. */
-import type { Device } from '../engine/device/device.js';
-import { fromHalf, toHalf } from '../engine/tensor/dtype.js';
-import { type Shape, sizeOf } from '../engine/tensor/shape.js';
-import { type Tensor, tensor } from '../engine/tensor/tensor.js';
-import type { DType } from '../kernels/kernel.js';
-import { type Host, host } from '../test/host.js';
-import type { Reference } from './harness.js';
+import type { Device } from '../../engine/device/device.js';
+import { fromHalf, toHalf } from '../../engine/tensor/dtype.js';
+import { type Shape, sizeOf } from '../../engine/tensor/shape.js';
+import { type Tensor, tensor } from '../../engine/tensor/tensor.js';
+import type { DType } from '../../kernels/kernel.js';
+import { type Host, host } from '../../test/host.js';
+import type { Reference } from '../harness.js';
 
 /** Normal deviates (Box and Muller 1958) of a 32-bit generator (Marsaglia's xorshift, 2003), rounded to `dtype`. */
 export function normals(count: number, seed: number, dtype: DType = 'f32', scale = 1): Float32Array {
