@@ -8,6 +8,7 @@ const alone = [
   'test/grpo/{cli,finetune}/**/*.test.ts',
   'test/grpo/checkpoint.test.ts',
   'test/examples.test.ts',
+  'test/soak/**/*.test.ts',
   'test/models/files/weights*.test.ts', // their helper sets hooks up where it is first imported, which a shared process does once
 ];
 
