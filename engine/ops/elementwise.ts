@@ -77,6 +77,9 @@ export const geluTanh = unary('geluTanh', 'gelu_tanh(a)', 'gelu_tanh_grad(a, b)'
 /** x sigmoid(1.702 x): CLIP's. */
 export const quickGelu = unary('quickGelu', 'quick_gelu(a)', 'quick_gelu_grad(a, b)');
 
+/** @internal x where it is finite or NaN, 0 in place of an infinity. It has no gradient. */
+export const finiteOrZero = unary('finiteOrZero', 'infinity_as_zero(a)');
+
 /** x limited to [low, high], NaN where x is; the gradient passes where low <= x <= high. */
 export const clamp = defineOp('clamp', (x: Tensor, low: number, high: number) => {
   checkFloat(x);
