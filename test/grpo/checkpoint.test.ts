@@ -26,8 +26,11 @@ const temporary = temporaryFolder();
 const updates = 5;
 const seed = Number(process.env.KILL_SEED ?? Date.now() % 1e6);
 
-/** Runs the child up to its end, or until `killAfter` ms after it has loaded. Returns whether it ended by itself. */
-function run(folder: string, killAfter?: number): Promise<{ ended: boolean; lines: string[] }> {
+/** When the child is killed: so many ms after it has loaded, or as soon as it says that an update is done. */
+type Kill = number | `update ${number}\n`;
+
+/** Runs the child up to its end, or until it is killed. Returns whether it ended by itself. */
+function run(folder: string, kill?: Kill): Promise<{ ended: boolean; lines: string[] }> {
   const load =
     "import { runnerImport } from 'vite'; await runnerImport('./test/grpo/killed_run.ts', { configFile: false });";
   const child = spawn(process.execPath, ['--input-type=module', '-e', load, '--', folder, String(updates)], {
@@ -38,7 +41,8 @@ function run(folder: string, killAfter?: number): Promise<{ ended: boolean; line
   let timer: NodeJS.Timeout | undefined;
   child.stdout.on('data', (text) => {
     out += text;
-    if (killAfter !== undefined && out.includes('from')) timer ??= setTimeout(() => child.kill('SIGKILL'), killAfter);
+    if (typeof kill === 'string' && out.includes(kill)) child.kill('SIGKILL');
+    if (typeof kill === 'number' && out.includes('from')) timer ??= setTimeout(() => child.kill('SIGKILL'), kill);
   });
   child.stderr.on('data', (text) => {
     err += text;
@@ -61,22 +65,24 @@ const filesOf = async (folder: string): Promise<Record<string, string>> => {
   );
 };
 
-test('killed at random moments and resumed, a run ends with the same bits as one that was left alone', async () => {
+test('killed after a known update and at random moments, and resumed, a run ends with the same bits as one that was left alone', async () => {
   const [alone, killed] = [join(temporary, 'alone'), join(temporary, 'killed')];
   const start = performance.now();
   await run(alone);
   const whole = performance.now() - start;
   console.log(`killed at the moments of KILL_SEED=${seed}`);
-  // Moments all over an update and the writing of its checkpoint, as shares of it.
-  const moments = random([4], seed, { low: 0, high: 1 }).data;
+  // First after the second update, so that on any machine a run goes on from the middle; then at moments all over an update
+  // and the writing of its checkpoint, as shares of it.
+  const moments = random([3], seed, { low: 0, high: 1 }).data;
+  const kills: Kill[] = ['update 2\n', ...Array.from(moments, (moment) => moment * Math.min(whole / 4, 1500))];
   const from: string[] = [];
-  for (let kills = 0; ; kills++) {
-    const moment = moments[kills];
-    const { ended, lines } = await run(killed, moment && moment * Math.min(whole / 4, 1500));
+  for (;;) {
+    const { ended, lines } = await run(killed, kills[from.length]);
     from.push(lines[0]!);
     if (ended) break;
   }
-  expect(from.length).toBeGreaterThan(1);
+  expect(from[0]).toBe('from 0');
+  expect(Number(from[1]?.slice('from '.length)), from.join(', ')).toBeGreaterThanOrEqual(2);
   const name = checkpointName(updates);
   const expected = await filesOf(join(alone, name));
   expect(Object.keys(expected)).toEqual([

@@ -1,9 +1,10 @@
 /** Updates of tiny Stable Diffusion 1 and 3: on-policy to the bit, counted as planned, repeatable, and towards the reward. */
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import type { LoadedModel } from '../../grpo/finetune/policy.js';
 import { groupAdvantages } from '../../grpo/learning/advantage.js';
+import { Learner } from '../../grpo/learning/learner.js';
 import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
 import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
@@ -87,6 +88,23 @@ test('best of n trains on the lowest and the highest, with the advantages they h
     expect(selections).toEqual([{ step: 5, samples: [0, 1, 2, 3, 4, 5], rewards: finals, kept }]);
     expect(advantages[g]).toEqual(kept.map((i) => groupAdvantages([finals])[0]![i]));
   }
+});
+
+test('survivors learn with the advantages of their final rewards, not of the previews that chose them', async () => {
+  const learned = vi.spyOn(Learner.prototype, 'accumulate');
+  const { reports } = await train('sd3', tinyConfig({ grpo: { updates_per_rollout: 1 } }), 1, nothing);
+  const rows = learned.mock.calls.flatMap(([given]) => given);
+  learned.mockRestore();
+  const [{ groups, advantages }] = reports as [UpdateReport];
+  expect(groups.some(({ selections }) => selections.length > 0)).toBe(true);
+  const finals = groups.map(({ survivors }) => survivors.map(({ reward }) => reward));
+  expect(advantages).toEqual(groupAdvantages(finals));
+  for (const [g, { survivors }] of groups.entries())
+    for (const [i, { slot }] of survivors.entries()) {
+      const own = rows.filter((row) => row.slot === slot && row.condition === g);
+      expect(own.length).toBeGreaterThan(0);
+      expect(new Set(own.map(({ advantage }) => advantage))).toEqual(new Set([advantages[g]![i]]));
+    }
 });
 
 test('a group of Flash costs 200 calls and 52 decodes', async () => {

@@ -1,6 +1,6 @@
 /** Model folders as the trainer sees them. */
 import { expect, test } from 'vitest';
-import { modelFolder } from '../../../grpo/finetune/policy.js';
+import { modelFolder, scheduleOf } from '../../../grpo/finetune/policy.js';
 import { testDevice } from '../../check.js';
 import { loadTiny, tinyFolder } from '../tiny.js';
 
@@ -9,6 +9,11 @@ const device = await testDevice();
 test('an embedded model is found by its name, any other path stays as it is', () => {
   expect(modelFolder('scenes-flow')).toMatch(/models.embedded.scenes-flow$/);
   expect(modelFolder('./scenes-flow')).toBe('./scenes-flow');
+});
+
+test('a scheduler config that says nothing is DDIM as the class has it: the last step ends at the clean sample', () => {
+  const schedule = scheduleOf({ kind: 'sd1', scheduler: {} }, 5);
+  expect(schedule.kind === 'diffusion' && schedule.steps.at(-1)?.alphaNext).toBe(1);
 });
 
 test('the adapter learns under PEFT names, and the reference is the network without it', async () => {
