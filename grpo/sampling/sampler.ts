@@ -27,7 +27,7 @@ import {
 } from '../../engine/index.js';
 import { owning } from '../../engine/owning.js';
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
-import { ddimCoefficients, eulerCoefficients } from './step.js';
+import { ddimCoefficients, eulerCoefficients, type PredictionType } from './step.js';
 
 /** The network's prediction for latents [N, C, H, W] at timesteps [N] or [1], under a condition of tensors [N, ...]. */
 export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
@@ -49,10 +49,10 @@ export function flowSteps({ sigmas, timesteps }: FlowSchedule): SamplingStep[] {
 }
 
 /** DDIM's steps without noise. */
-export function ddimSteps(steps: readonly DiffusionStep[]): SamplingStep[] {
+export function ddimSteps(steps: readonly DiffusionStep[], prediction?: PredictionType): SamplingStep[] {
   return steps.map(({ timestep, alpha, alphaNext }) => ({
     timestep,
-    step: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
+    step: ddimCoefficients({ alpha, alphaNext, eta: 0, prediction }),
   }));
 }
 

@@ -11,12 +11,18 @@ import {
   ddimPreviewCoefficients,
   flowPreviewCoefficients,
   flowSdeCoefficients,
+  type PredictionType,
 } from './step.js';
 
 /** The noise levels that a sampler visits. */
 export type NoiseSchedule =
   | { readonly kind: 'flow'; readonly levels: FlowSchedule }
-  | { readonly kind: 'diffusion'; readonly steps: readonly DiffusionStep[] };
+  | {
+      readonly kind: 'diffusion';
+      readonly steps: readonly DiffusionStep[];
+      /** Default epsilon: the noise. */
+      readonly prediction?: PredictionType;
+    };
 
 /** One step of a rollout. */
 export interface Transition extends SamplingStep {
@@ -46,7 +52,7 @@ export function transitionsOf(
       return flowTransitions(schedule.levels, kind ?? 'flow-sde', noise);
     }
     check((kind ?? 'ddim') === 'ddim', refusal);
-    return ddimTransitions(schedule.steps, noise);
+    return ddimTransitions(schedule, noise);
   })();
   if (stochasticEnd) return steps;
   return [...steps.slice(0, -1), { ...steps.at(-1)!, step: odeStepsOf(schedule).at(-1)!.step }];
@@ -54,7 +60,7 @@ export function transitionsOf(
 
 /** The deterministic steps along a schedule. */
 export const odeStepsOf = (schedule: NoiseSchedule): SamplingStep[] =>
-  schedule.kind === 'flow' ? flowSteps(schedule.levels) : ddimSteps(schedule.steps);
+  schedule.kind === 'flow' ? flowSteps(schedule.levels) : ddimSteps(schedule.steps, schedule.prediction);
 
 function flowTransitions(
   { sigmas, timesteps }: FlowSchedule,
@@ -74,10 +80,13 @@ function flowTransitions(
   });
 }
 
-const ddimTransitions = (steps: readonly DiffusionStep[], eta: number): Transition[] =>
+const ddimTransitions = (
+  { steps, prediction }: Extract<NoiseSchedule, { kind: 'diffusion' }>,
+  eta: number,
+): Transition[] =>
   steps.map(({ timestep, alpha, alphaNext }) => ({
     timestep,
-    step: ddimCoefficients({ alpha, alphaNext, eta }),
-    preview: ddimPreviewCoefficients(alpha),
+    step: ddimCoefficients({ alpha, alphaNext, eta, prediction }),
+    preview: ddimPreviewCoefficients(alpha, prediction),
     interval: 1,
   }));
