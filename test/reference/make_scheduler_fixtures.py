@@ -94,9 +94,11 @@ def diffusion():
         for i, timestep in enumerate(scheduler.timesteps.tolist()):
             x, output, noise = torch.randn(3, 3, generator=generator, dtype=torch.float64)
             eta = [0.0, 1.0, 0.4][i % 3]
+            previous = timestep - count // 6
+            alpha_next = scheduler.alphas_cumprod[previous] if previous >= 0 else scheduler.final_alpha_cumprod
             result = scheduler.step(output, timestep, x, eta=eta, variance_noise=noise)
             steps.append({
-                "timestep": timestep, "eta": eta, "x": x.tolist(), "output": output.tolist(), "noise": noise.tolist(),
+                "timestep": timestep, "alpha": scheduler.alphas_cumprod[timestep].item(), "alpha_next": alpha_next.item(), "eta": eta, "x": x.tolist(), "output": output.tolist(), "noise": noise.tolist(),
                 "next": result.prev_sample.tolist(), "clean": result.pred_original_sample.tolist(),
             })  # fmt: skip
         cases.append({"config": config, "visited": visited, "alphas": alphas, "steps": steps})

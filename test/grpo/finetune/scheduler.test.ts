@@ -33,6 +33,8 @@ interface DiffusionCase {
   readonly alphas: Readonly<Record<string, number>>;
   readonly steps: readonly {
     readonly timestep: number;
+    readonly alpha: number;
+    readonly alpha_next: number;
     readonly eta: number;
     readonly x: readonly number[];
     readonly output: readonly number[];
@@ -44,8 +46,17 @@ interface DiffusionCase {
 
 const nameOf = (config: Config): string => JSON.stringify(config).replace(/\[.*?\]/, '[...]');
 
-/** Relative to the largest value: products of alphas that are off by an f32 unit, 1.2e-7, and what 1 - alpha makes of it. */
-const closeBy = 1e-6;
+/** Relative to the largest value: both compute in double precision. */
+const closeBy = 1e-12;
+
+/**
+ * Products are f32: a few units of them. Where they are rescaled, an f32 unit e = 6e-8 of a square root r is stretched by the
+ * scale, at most 5 here, and squared: 2 r 5 e.
+ */
+const expectAlpha = (found: number, expected: number, rescaled: boolean): void =>
+  expect(Math.abs(found - expected), `an alpha: ${found}, not ${expected}`).toBeLessThanOrEqual(
+    1e-6 * expected + (rescaled ? 6e-7 * Math.sqrt(expected) : 0),
+  );
 
 function expectClose(actual: readonly number[], expected: readonly number[], what: string): void {
   const largest = Math.max(1, ...expected.map(Math.abs));
@@ -59,18 +70,21 @@ describe('DDIM', () => {
       for (const [count, timesteps] of Object.entries(visited))
         expect(diffusionOf(config, Number(count)).steps.map(({ timestep }) => timestep)).toEqual(timesteps);
       const count = Number(config.num_train_timesteps ?? 1000);
-      const prediction_type = config.rescale_betas_zero_snr ? 'sample' : 'epsilon'; // of which every timestep can be taken
+      const rescaled = config.rescale_betas_zero_snr === true;
+      const prediction_type = rescaled ? 'sample' : 'epsilon'; // of which every timestep can be taken
       const all = diffusionOf({ ...config, prediction_type, timestep_spacing: 'trailing' }, count).steps;
-      for (const [timestep, alpha] of Object.entries(alphas)) {
-        const found = all.find((step) => step.timestep === Number(timestep))!.alpha;
-        expect(Math.abs(found - alpha), `alpha ${timestep}: ${found}, not ${alpha}`).toBeLessThanOrEqual(
-          1e-6 * alpha + 1e-9,
-        );
+      for (const [timestep, alpha] of Object.entries(alphas))
+        expectAlpha(all.find((step) => step.timestep === Number(timestep))!.alpha, alpha, rescaled);
+      const found = diffusionOf(config, steps.length);
+      for (const [i, { alpha, alphaNext }] of found.steps.entries()) {
+        expectAlpha(alpha, steps[i]!.alpha, rescaled);
+        expectAlpha(alphaNext, steps[i]!.alpha_next, rescaled);
       }
-      const schedule = diffusionOf(config, steps.length);
+      const alike = steps.map(({ timestep, alpha, alpha_next: alphaNext }) => ({ timestep, alpha, alphaNext }));
+      const schedule = { ...found, steps: alike }; // with diffusers' own roundings of the products
       for (const [i, { timestep, eta, x, output, noise, next, clean }] of steps.entries()) {
         const transition = transitionsOf(schedule, { noise: eta }, { train_last_step: true })[i]!;
-        expect(transition.timestep).toBe(timestep);
+        expect(found.steps[i]!.timestep).toBe(timestep);
         const apply = (by: GaussianCoefficients): number[] =>
           x.map((value, k) => by.x * value + by.v * output[k]! + by.std * noise[k]!);
         expectClose(apply(transition.step), next, `step ${i}`);
