@@ -63,6 +63,7 @@ function flowLevels(config: FlowConfig, tokens: number, steps: number, step?: St
 const diffusionSteps = (config: DiffusionConfig, steps: number): NoiseSchedule => ({
   kind: 'diffusion',
   prediction: config.prediction_type,
+  clip: config.clip_sample ? config.clip_sample_range : undefined,
   steps: ddimSchedule(steps, {
     trainTimesteps: config.num_train_timesteps,
     betaStart: config.beta_start,

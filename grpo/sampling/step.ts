@@ -99,27 +99,10 @@ export type PredictionType = (typeof predictionTypes)[number];
  * A schedule may end where it stands already: a step of alphaNext = alpha changes nothing. Throws where alpha is 0, with no
  * sample left in the latents, and noise is predicted: that says nothing of the sample.
  */
-export function ddimCoefficients({
-  alpha,
-  alphaNext,
-  eta,
-  prediction = 'epsilon',
-}: {
-  readonly alpha: number;
-  readonly alphaNext: number;
-  readonly eta: number;
-  readonly prediction?: PredictionType | undefined;
-}): GaussianCoefficients {
-  checkSignal(alpha, prediction);
-  check(
-    alpha <= alphaNext && alphaNext <= 1,
-    `step: expected 0 < alpha < alphaNext <= 1, or both equal, found ${alpha} and ${alphaNext}`,
-  );
-  check(eta >= 0 && eta <= 1, `step: eta must lie between 0 and 1, found ${eta}`);
+export function ddimCoefficients(step: DdimStep): GaussianCoefficients {
+  const { alpha, alphaNext, prediction = 'epsilon' } = step;
+  const { std, direction } = ddimNoise(step);
   if (alpha === alphaNext) return normal(1, 0, 0);
-  const variance = ((1 - alphaNext) / (1 - alpha)) * (1 - alpha / alphaNext) * eta * eta;
-  const std = Math.sqrt(variance);
-  const direction = Math.sqrt(1 - alphaNext - variance);
   switch (prediction) {
     case 'epsilon': {
       const x = Math.sqrt(alphaNext / alpha);
@@ -135,6 +118,40 @@ export function ddimCoefficients({
       return normal(x, Math.sqrt(alphaNext) - x * Math.sqrt(alpha), std);
     }
   }
+}
+
+/** One of DDIM's steps: the products of 1 - beta at its two ends, the share of noise, and what the network predicts. */
+export interface DdimStep {
+  readonly alpha: number;
+  readonly alphaNext: number;
+  /** From 0, without noise, to 1. */
+  readonly eta: number;
+  /** Default epsilon. */
+  readonly prediction?: PredictionType | undefined;
+}
+
+/**
+ * The noise of DDIM's step: std of what is drawn, the factor `direction` of what is predicted, and the predicted noise as a
+ * function of latents and output. Throws as ddimCoefficients() does.
+ */
+export function ddimNoise({ alpha, alphaNext, eta, prediction = 'epsilon' }: DdimStep): {
+  readonly std: number;
+  readonly direction: number;
+  readonly noise: { readonly x: number; readonly v: number };
+} {
+  checkSignal(alpha, prediction);
+  check(
+    alpha <= alphaNext && alphaNext <= 1,
+    `step: expected 0 < alpha < alphaNext <= 1, or both equal, found ${alpha} and ${alphaNext}`,
+  );
+  check(eta >= 0 && eta <= 1, `step: eta must lie between 0 and 1, found ${eta}`);
+  const variance = ((1 - alphaNext) / (1 - alpha)) * (1 - alpha / alphaNext) * eta * eta;
+  const noise = {
+    epsilon: { x: 0, v: 1 },
+    v_prediction: { x: Math.sqrt(1 - alpha), v: Math.sqrt(alpha) },
+    sample: { x: 1 / Math.sqrt(1 - alpha), v: -Math.sqrt(alpha / (1 - alpha)) },
+  }[prediction];
+  return { std: Math.sqrt(variance), direction: Math.sqrt(1 - alphaNext - variance), noise };
 }
 
 function checkSignal(alpha: number, prediction: PredictionType): void {

@@ -79,9 +79,11 @@ async function readIndex(folder: string, path: string): Promise<Map<string, stri
 
 /** Python's json writes -Infinity, Infinity and NaN, which are no JSON: the infinities as numbers too large, NaN as null. */
 const withoutInfinities = (text: string): string =>
-  text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b|\bNaN\b/g, (found) =>
-    found === 'Infinity' ? '1e999' : found === 'NaN' ? 'null' : found,
-  );
+  /\bInfinity\b|\bNaN\b/.test(text)
+    ? text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b|\bNaN\b/g, (found) =>
+        found === 'Infinity' ? '1e999' : found === 'NaN' ? 'null' : found,
+      )
+    : text;
 
 /** A JSON file's object. Throws a ModelFileError when it is absent, not JSON, or not an object. */
 export async function readJson(path: string): Promise<Record<string, unknown>> {

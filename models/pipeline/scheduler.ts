@@ -158,7 +158,7 @@ export function takeScheduler(
   }
   const table = diffusionTable(className, diffusionClasses[className]!);
   const taken = takeConfig(path, config, table, unknownKeys(config, { ...table.keys, ...irrelevantKeys }));
-  return { kind: 'diffusion', path, config: correct(path, kind, taken), warnings: ddimWarnings(className, config) };
+  return { kind: 'diffusion', path, config: corrected(kind, taken), warnings: ddimWarnings(className, config) };
 }
 
 /** Keys without a row. Those that begin with _ are about the file; a switch that is off asks for nothing. */
@@ -170,12 +170,8 @@ const unknownKeys = (config: Readonly<Record<string, unknown>>, known: object): 
 type DiffusionConfig = ResolvedConfig<ReturnType<typeof diffusionTable>>;
 
 /** What the pipelines of diffusers make of it: StableDiffusionPipeline sets two keys whatever the file says, DiTPipeline none. */
-function correct(path: string, kind: PipelineKind, config: DiffusionConfig): DiffusionConfig {
-  if (kind === 'sd1') return { ...config, steps_offset: 1, clip_sample: false };
-  if (config.clip_sample)
-    throw new ModelFileError(path, ['clip_sample is true, or absent where that is the default; expected false']);
-  return config;
-}
+const corrected = (kind: PipelineKind, config: DiffusionConfig): DiffusionConfig =>
+  kind === 'sd1' ? { ...config, steps_offset: 1, clip_sample: false } : config;
 
 function ddimWarnings(className: string, config: Readonly<Record<string, unknown>>): string[] {
   if (className === 'DDIMScheduler') return [];

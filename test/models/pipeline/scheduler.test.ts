@@ -94,7 +94,7 @@ const flow: Readonly<Record<string, Row>> = {
 function stepsOf(kind: PipelineKind, config: Config): unknown {
   const scheduler = takeScheduler('F', config, { kind });
   const network = { patch_size: 2 } as Parameters<typeof scheduleOf>[0]['config']; // all of it that is read
-  return scheduleOf({ kind, scheduler, latentSize: 32, config: network }, 7);
+  return scheduleOf({ kind, scheduler, latentSize: 48, config: network }, 7);
 }
 
 const signatures = JSON.parse(
