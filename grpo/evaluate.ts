@@ -53,7 +53,8 @@ export class PictureSampler {
       const condition = encode(none).map(own);
       const unconditional = encode(none).map(own);
       const scale = { scale: guidance, unconditional };
-      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale));
+      const clip = pathOf(model, options)[0]!.clip?.range;
+      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale, { clip }));
       const decoder = await PictureDecoder.create(model, batch);
       return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
     });
@@ -61,9 +62,8 @@ export class PictureSampler {
 
   /** The pictures, in order, batch by batch. */
   async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
-    const { schedule } = this.model;
-    const { batch, steps, stochastic } = this.options;
-    const path = stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
+    const { batch } = this.options;
+    const path = pathOf(this.model, this.options);
     const pictures: Picture[] = [];
     for (let start = 0; start < jobs.length; start += batch) {
       const own = jobs.slice(start, start + batch);
@@ -101,6 +101,11 @@ export class PictureSampler {
   dispose(): void {
     for (const thing of [this.sampler, this.decoder, ...this.conditions]) thing.dispose();
   }
+}
+
+/** The steps that pictures are drawn by. */
+function pathOf({ schedule }: GenerativeModel, { steps, stochastic }: PictureSamplerOptions): SamplingStep[] {
+  return stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
 }
 
 /** Prompts in turn, `count` pictures in all, each with noise that `seed` fixes: the same for every model that is evaluated. */

@@ -5,9 +5,10 @@ import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline/pipeline.js';
+import type { Scheduler } from '../../models/pipeline/scheduler.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
-import { ddimSchedule, flowMatchSchedule, shiftedLinearSchedule } from '../sampling/schedule.js';
+import { ddimSchedule, dynamicShift, flowMatchSchedule, shiftedLinearSchedule } from '../sampling/schedule.js';
 import type { NoiseSchedule } from '../sampling/transitions.js';
 
 /** A model folder that learns. */
@@ -20,31 +21,61 @@ export interface LoadedModel extends GenerativeModel {
   dispose(): void;
 }
 
+type FlowConfig = Extract<Scheduler, { kind: 'flow' }>['config'];
+type DiffusionConfig = Extract<Scheduler, { kind: 'diffusion' }>['config'];
+
 /**
- * The noise levels that a folder's scheduler visits in `steps` steps. DanceGRPO's steps take its own levels: the folder's
- * shift on even ones, without the tiny last step of the scheduler's.
+ * The noise levels that a folder's scheduler visits in `steps` steps, for latents of [height, width] (default: the folder's
+ * own), by which a dynamic shift goes. DanceGRPO's steps take its own levels: the folder's shift on even ones, without the tiny
+ * last step of the scheduler's. Throws a CheckError for a number of steps that the scheduler can't take.
  */
 export function scheduleOf(
-  { kind, scheduler }: Pick<Pipeline, 'kind' | 'scheduler'>,
+  pipeline: Pick<Pipeline, 'kind' | 'scheduler' | 'latentSize' | 'config'>,
   steps: number,
   step?: StepKind,
+  latent: readonly [height: number, width: number] = [pipeline.latentSize, pipeline.latentSize],
 ): NoiseSchedule {
-  if (pipelineKinds[kind].prediction === 'flow') {
-    const make = step === 'dance' ? shiftedLinearSchedule : flowMatchSchedule;
-    return { kind: 'flow', levels: make(steps, Number(scheduler.shift ?? 1)) };
+  const { scheduler } = pipeline;
+  switch (scheduler.kind) {
+    case 'flow':
+      return { kind: 'flow', levels: flowLevels(scheduler.config, tokensOf(pipeline, latent), steps, step) };
+    case 'diffusion':
+      return diffusionSteps(scheduler.config, steps);
   }
-  const { beta_start, beta_end, beta_schedule, steps_offset, set_alpha_to_one } = scheduler;
-  return {
-    kind: 'diffusion',
-    steps: ddimSchedule(steps, {
-      betaStart: Number(beta_start ?? 0.0001),
-      betaEnd: Number(beta_end ?? 0.02),
-      betaSchedule: beta_schedule === 'scaled_linear' ? 'scaled_linear' : 'linear',
-      stepsOffset: Number(steps_offset ?? 0),
-      setAlphaToOne: set_alpha_to_one !== false,
-    }),
-  };
 }
+
+/** What a transformer makes of latents: one token for each patch. */
+function tokensOf({ config }: Pick<Pipeline, 'config'>, latent: readonly number[]): number {
+  const side = 'patch_size' in config ? config.patch_size : 1;
+  return latent.reduce((tokens, size) => tokens * Math.floor(size / side), 1);
+}
+
+function flowLevels(config: FlowConfig, tokens: number, steps: number, step?: StepKind) {
+  const { num_train_timesteps: trainTimesteps, use_dynamic_shifting: dynamic, time_shift_type: type } = config;
+  const { base_shift: base, max_shift: max, base_image_seq_len: baseTokens, max_image_seq_len: maxTokens } = config;
+  const shift = dynamic ? dynamicShift(tokens, { base, max, baseTokens, maxTokens }, type) : config.shift;
+  if (step === 'dance') return shiftedLinearSchedule(steps, shift, { trainTimesteps });
+  const spacing = (['karras', 'exponential', 'beta'] as const).find((name) => config[`use_${name}_sigmas`]);
+  const terminal = config.shift_terminal || undefined; // 0 is none, as null
+  return flowMatchSchedule(steps, shift, { trainTimesteps, dynamic, terminal, spacing });
+}
+
+const diffusionSteps = (config: DiffusionConfig, steps: number): NoiseSchedule => ({
+  kind: 'diffusion',
+  prediction: config.prediction_type,
+  clip: config.clip_sample ? config.clip_sample_range : undefined,
+  steps: ddimSchedule(steps, {
+    trainTimesteps: config.num_train_timesteps,
+    betaStart: config.beta_start,
+    betaEnd: config.beta_end,
+    betaSchedule: config.beta_schedule,
+    trainedBetas: config.trained_betas,
+    rescaleZeroSnr: config.rescale_betas_zero_snr,
+    timestepSpacing: config.timestep_spacing,
+    stepsOffset: config.steps_offset,
+    setAlphaToOne: config.set_alpha_to_one,
+  }),
+});
 
 /** The folder that `model.path` means: that of an embedded model by its name, or the path itself. */
 export function modelFolder(path: string): string {
@@ -100,7 +131,7 @@ export function frozenModel(
     kind: pipelineKinds[kind].prediction,
     latentShape: [latentChannels, side, side],
     pictureSize: [side * vae.factor, side * vae.factor],
-    schedule: (steps, step) => scheduleOf(pipeline, steps, step),
+    schedule: (steps, step) => scheduleOf(pipeline, steps, step, [side, side]),
     encode: (prompts) => pipeline.encode(prompts),
     predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
     decode: (latents) => vae.decode(vae.unscaled(latents)),

@@ -77,12 +77,20 @@ async function readIndex(folder: string, path: string): Promise<Map<string, stri
   return shards;
 }
 
+/** Python's json writes -Infinity, Infinity and NaN, which are no JSON: the infinities as numbers too large, NaN as null. */
+const withoutInfinities = (text: string): string =>
+  /\bInfinity\b|\bNaN\b/.test(text)
+    ? text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b|\bNaN\b/g, (found) =>
+        found === 'Infinity' ? '1e999' : found === 'NaN' ? 'null' : found,
+      )
+    : text;
+
 /** A JSON file's object. Throws a ModelFileError when it is absent, not JSON, or not an object. */
 export async function readJson(path: string): Promise<Record<string, unknown>> {
   const text = await readable(path, () => readFile(path, 'utf8'));
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(withoutInfinities(text));
   } catch (error) {
     throw new ModelFileError(path, [`not JSON: ${(error as Error).message}`], { cause: error });
   }

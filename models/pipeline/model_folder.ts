@@ -11,6 +11,7 @@ import { readJson, shown } from '../files/weight_files.js';
 import { loadWeights } from '../files/weights.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { type PipelineKind, pipelineKinds } from './kinds.js';
+import { type Scheduler, takeScheduler } from './scheduler.js';
 
 export interface PipelineOptions {
   /** How frozen matrices are kept on the GPU. Default 'f16': half the memory, read packed. */
@@ -46,14 +47,13 @@ export class ModelFolder {
     readonly kind: PipelineKind,
     /** model_index.json. */
     readonly index: Readonly<Record<string, unknown>>,
-    /** scheduler/scheduler_config.json. */
-    readonly scheduler: Readonly<Record<string, unknown>>,
+    readonly scheduler: Scheduler,
     readonly options: PipelineOptions,
   ) {}
 
   /**
-   * Reads which kind of folder it is, `kind` if one is wanted. Throws a ModelFileError for another kind, and for missing
-   * subfolders, all of which it names.
+   * Reads which kind of folder it is, `kind` if one is wanted. Throws a ModelFileError for another kind, for missing
+   * subfolders, all of which it names, and for a scheduler that can't be obeyed.
    */
   static async open(path: string, options: PipelineOptions, wanted?: PipelineKind): Promise<ModelFolder> {
     const indexPath = join(path, 'model_index.json');
@@ -69,7 +69,9 @@ export class ModelFolder {
     for (const name of pipelineKinds[kind].folders)
       if (!(await exists(join(path, name)))) missing.push(`no folder ${name}/`);
     if (missing.length > 0) throw new ModelFileError(path, missing);
-    const scheduler = await readJson(join(path, 'scheduler', 'scheduler_config.json'));
+    const schedulerPath = join(path, 'scheduler', 'scheduler_config.json');
+    const named = [index.scheduler].flat()[1]; // of ["diffusers", "DDIMScheduler"]
+    const scheduler = takeScheduler(schedulerPath, await readJson(schedulerPath), { kind, named });
     return new ModelFolder(path, kind, index, scheduler, options);
   }
 

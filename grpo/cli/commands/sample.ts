@@ -7,7 +7,7 @@ import { encodePng } from '../../../models/pictures/png.js';
 import { UsageError } from '../../finetune/errors.js';
 import { loadModel, type SampleOptions as SamplingOptions } from '../../finetune/model.js';
 import { readPromptFile } from '../../finetune/prompts.js';
-import { cutPrompts } from '../../finetune/session.js';
+import { modelWarnings } from '../../finetune/session.js';
 import { collect, positive, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
@@ -71,7 +71,7 @@ async function sample(given: string, options: SampleOptions): Promise<string[]> 
   const model = await loadModel(given, { ...options, adapter: lora, lora: undefined });
   try {
     const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
-    for (const warning of cutPrompts(model.pipeline, asked)) reporter.warn(warning);
+    for (const warning of modelWarnings(model.pipeline, asked)) reporter.warn(warning);
     const onStep = progress(reporter, prompts.length * n);
     const pictures = await model.sample(prompts, { ...options, stochastic: ode ? false : sde, onStep });
     if (grid) {
