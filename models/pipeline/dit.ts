@@ -4,6 +4,7 @@ import { type Device, slice, tensor } from '../../engine/index.js';
 import { vaeKeys } from '../files/key_layouts.js';
 import { DiTTransformer2DModel, ditConfig } from '../networks/dit.js';
 import { AutoencoderKL, vaeConfig } from '../networks/vae.js';
+import { strip } from '../text/unicode.js';
 import type { ModelFolder } from './model_folder.js';
 import type { DeclaredPipeline, LoadedPipeline, PipelineCalls, PipelineNetworks } from './types.js';
 
@@ -37,12 +38,11 @@ export async function declareDiT(
   };
 }
 
-/** A class by its number or by one of its names; the empty prompt is the class of no condition. */
+/** A class by its number or by one of its names, the last that has it; the empty prompt is the class of no condition. */
 function classOf(prompt: string, names: Readonly<Record<string, string>>, nullClass: number): number {
   if (prompt === '') return nullClass;
-  const number = Number(prompt);
-  if (Number.isInteger(number) && number >= 0 && number < nullClass) return number;
-  const found = Object.entries(names).find(([, text]) => text.split(/,\s*/).includes(prompt));
+  if (/^\d+$/.test(prompt) && Number(prompt) < nullClass) return Number(prompt);
+  const found = Object.entries(names).findLast(([, text]) => text.split(',').map(strip).includes(prompt));
   if (found) return Number(found[0]);
   throw new CheckError(`class "${prompt}": expected a number below ${nullClass} or a name from model_index.json`);
 }
