@@ -46,6 +46,8 @@ export class Tokenizer {
     private readonly specials: Specials,
     /** Tokens a text becomes unless asked otherwise: the config's model_max_length. */
     readonly length: number,
+    /** The largest id that a text may become, and the token that has it. */
+    readonly largest: { readonly id: number; readonly text: string },
   ) {}
 
   /** Encodes a text, padded or cut to `length` tokens; the end of text is always among them. */
@@ -106,7 +108,9 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   };
   const library = build(path, described, eos!.content);
   const specials = { bos: byPairs ? idOf(bos!) : undefined, eos: idOf(eos!), pad: idOf(pad!) };
-  return new Tokenizer(library, specials, lengthOf(config, byPairs));
+  let largest = { id: -1, text: '' };
+  for (const [text, id] of vocabulary) if (id > largest.id) largest = { id, text };
+  return new Tokenizer(library, specials, lengthOf(config, byPairs), largest);
 }
 
 /** The tokens that a folder adds to its vocabulary: ids by text in added_tokens.json, or in the config with how they match. */
