@@ -5,7 +5,7 @@ import { type FileEntry, type FileTensor, type SafetensorsFile, writeSafetensors
 import { formatShape } from '../../engine/tensor/shape.js';
 import type { Parameter, Parameters } from '../blocks/parameters.js';
 import { convert, firstNonFinite, isWeightDType, type Storage, type WeightDType, weightDTypes } from './convert.js';
-import { ModelFileError } from './errors.js';
+import { ModelFileError, type Warn } from './errors.js';
 import type { KeyLayout } from './key_layouts.js';
 import { findWeights, openWeights, readable } from './weight_files.js';
 
@@ -19,7 +19,7 @@ export interface LoadOptions {
    * that continue a list of the network's own, as a block after its last, show another network and are refused. Without it every
    * such tensor is refused.
    */
-  readonly warn?: ((message: string) => void) | undefined;
+  readonly warn?: Warn | undefined;
 }
 
 export interface LoadedWeights {

@@ -6,7 +6,7 @@ import type { Device } from '../../engine/index.js';
 import { Parameters } from '../blocks/parameters.js';
 import type { ConfigKeys, ConfigTable, ResolvedKeys } from '../files/config.js';
 import { readConfig } from '../files/config_file.js';
-import { ModelFileError } from '../files/errors.js';
+import { ModelFileError, processWarning, type Warn } from '../files/errors.js';
 import type { KeyLayout } from '../files/key_layouts.js';
 import { findWeights, readJson, shown } from '../files/weight_files.js';
 import { loadWeights } from '../files/weights.js';
@@ -25,7 +25,7 @@ export interface PipelineOptions {
    * Told what a person should know: components that the folder lacks, tensors of its files that are not read, another variant
    * than the one asked for. Default: a warning of the process.
    */
-  readonly warn?: (message: string) => void;
+  readonly warn?: Warn;
 }
 
 /** One network of a folder, with its config, the defaults filled in, and its weights. */
@@ -87,7 +87,7 @@ export class ModelFolder {
 
   /** Tells a person something; see PipelineOptions.warn. */
   warn(message: string): void {
-    const { warn = defaultWarn } = this.options;
+    const { warn = processWarning } = this.options;
     warn(message);
   }
 
@@ -156,8 +156,6 @@ export class ModelFolder {
   }
 }
 
-const defaultWarn = (message: string): void => process.emitWarning(message, 'ModelFileWarning');
-
 /** Runs a network's constructor; what it has against its config is thrown as a ModelFileError of the file. */
 function declared<N>(path: string, construct: () => N): N {
   try {
@@ -176,7 +174,7 @@ async function findParts(
   path: string,
   index: Readonly<Record<string, unknown>>,
   kind: PipelineKind,
-  warn: (message: string) => void = defaultWarn,
+  warn: Warn = processWarning,
 ): Promise<Set<string>> {
   const { folders, texts } = pipelineKinds[kind];
   const own = [...folders, ...texts.flat()].sort();
