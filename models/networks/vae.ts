@@ -215,15 +215,16 @@ export class AutoencoderKL {
 
   /**
    * The moments [N, 2 latent_channels, H / factor, W / factor] of images [N, in_channels, H, W] with values in [-1, 1]:
-   * see sampleLatents. Sizes must be multiples of the factor.
+   * see sampleLatents. Sides that are no multiples of the factor are rounded down, as in diffusers: what is left over at the
+   * right and below is seen by the layers before the last alone.
    */
   encode(image: Tensor, options: ForwardOptions = {}): Tensor {
     const { in_channels: imageChannels } = this.config;
     const [, found, height, width] = image.dims(4);
     check(
-      found === imageChannels && height % this.factor === 0 && width % this.factor === 0,
+      found === imageChannels && Math.min(height, width) >= this.factor,
       () =>
-        `${network}: expected images [N, ${imageChannels}, H, W] with sides of multiples of ${this.factor}, found ${image}`,
+        `${network}: expected images [N, ${imageChannels}, H, W] with sides of at least ${this.factor}, found ${image}`,
     );
     const moments = this.encoder.forward(image, options);
     return this.quantConv?.forward(moments) ?? moments;
