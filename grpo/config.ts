@@ -51,6 +51,10 @@ const model = section({
     "A model folder in diffusers' layout, or the name of an embedded model: scenes-flow, scenes-diffusion.",
   ),
   weights: oneOf(['f32', 'f16']).default('f16').describe('How frozen matrices are kept on the GPU. Sums are f32.'),
+  variant: text('the name of a variant, such as fp16')
+    .regex(/^\w+$/, { error: 'the name of a variant, such as fp16' })
+    .optional()
+    .describe("Variant of the weights' files, such as fp16. Default: the plain files, or the only variant."),
 });
 
 const lora = section({
@@ -99,7 +103,14 @@ const sampler = section({
   noise: above(0)
     .optional()
     .describe('a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1.'),
-  resolution: whole(8).optional().describe("Side of a picture in pixels. Default: the model's own."),
+  resolution: z
+    .union([whole(8), z.tuple([whole(8), whole(8)])], { error: 'a side in pixels, or [height, width]' })
+    .optional()
+    .describe("Side of a picture in pixels, or [height, width]. Default: the model's own."),
+  negative_prompt: z
+    .string({ error: 'a text' })
+    .optional()
+    .describe('What guidance leads away from, in rollout, training and evaluation. Default: the empty prompt.'),
   batch: whole(1)
     .optional()
     .describe(

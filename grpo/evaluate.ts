@@ -45,11 +45,11 @@ export class PictureSampler {
   ) {}
 
   static create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
-    const { device, predict, latentShape, encode } = model;
+    const { device, predict, latentShape, encode, negativePrompt = '' } = model;
     const { batch, guidance } = options;
     return owning(async (own) => {
       check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
-      const none = Array<string>(batch).fill('');
+      const none = Array<string>(batch).fill(negativePrompt);
       const condition = encode(none).map(own);
       const unconditional = encode(none).map(own);
       const scale = { scale: guidance, unconditional };

@@ -23,6 +23,8 @@ export interface GenerativeModel {
   schedule(steps: number, step?: StepKind): NoiseSchedule;
   /** The condition under these prompts: f32 or u32 tensors, each [prompts, ...], of shapes that do not depend on the text. */
   encode(prompts: readonly string[]): Tensor[];
+  /** The prompt that guidance leads away from. Default: the empty one. */
+  readonly negativePrompt?: string | undefined;
   /** The network with its adapter. A sample's bits must not depend on its batch, nor on whether gradients are recorded. */
   readonly predict: Policy;
   /** Latents [N, ...] to pictures [N, 3, H, W] with values in [-1, 1]. */

@@ -10,12 +10,15 @@ import type { RunFolder } from './run/folder.js';
 
 /**
  * Overwrites the model's fresh adapter with a file's. Throws a UsageError where the model has none, a ModelFileError where the
- * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference.
+ * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference. Returns what a person should
+ * know, such as adapters of a text encoder that are not applied.
  */
-export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<void> {
+export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<string[]> {
   if (!lora) throw new UsageError(`${path}: every weight learns (lora: null), there is no adapter that could begin so`);
   const { component } = pipelineKinds[pipeline.kind];
-  const file = await readLora(path, pipeline.parameters, { component });
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const file = await readLora(path, pipeline.parameters, { component, warn });
   const problems = [...file.values.keys()]
     .filter((name) => !lora.modules.some((module) => module.name === name))
     .map((name) => `${name} is adapted, expected only the layers that lora.targets names`);
@@ -32,6 +35,7 @@ export async function initAdapter({ pipeline, lora }: LoadedModel, path: string)
     down.write(values.down);
     up.write(values.up.map((value) => value * factor));
   }
+  return warnings;
 }
 
 /** Which weights of a checkpoint: those that learn, or their moving averages. */

@@ -23,7 +23,7 @@ export { exitCodeOf, exitCodes } from './exit_codes.js';
 export { type ExportOptions, exportRun } from './export/export.js';
 export { type Inspection, type InspectOptions, inspectGroup } from './inspect.js';
 export { type Judgement, type JudgeOptions, judge } from './judge.js';
-export { loadModel, type Model, type ModelOptions, type SampleOptions } from './model.js';
+export { type GivenEmbeds, loadModel, type Model, type ModelOptions, type SampleOptions } from './model.js';
 export type { SampledPicture } from './picture.js';
 export { type PlanOptions, type PlanReport, plan } from './plan/plan.js';
 export { type PretrainOptions, pretrain, pretrainable } from './pretrain/pretrain.js';

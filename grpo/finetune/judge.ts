@@ -76,7 +76,8 @@ export async function judge(given: string, options: JudgeOptions = {}): Promise<
       evaluateHeldOut(session, { n, seed, onProgress: (done, of) => onProgress?.(what, done, of) });
     if (against) await readRunWeights(session.model, against, config);
     const before = await score(against?.path ?? 'base');
-    const tuned = await tune(session, options, run);
+    const warnings: string[] = [];
+    const tuned = await tune(session, options, { run, warnings });
     const after = tuned ? await score('tuned') : before;
     const rewards = Object.fromEntries(Object.entries(after).map(([name, values]) => [name, estimateMean(values)]));
     return {
@@ -88,7 +89,7 @@ export async function judge(given: string, options: JudgeOptions = {}): Promise<
       ...(tuned && { differences: compareEvaluations(before, after) }),
       missed: minima.filter(({ reward, least }) => !(rewards[reward]!.mean >= least)),
       weights: weightsOf(config),
-      warnings: session.warnings,
+      warnings: [...session.warnings, ...warnings],
     };
   } finally {
     session.close();
@@ -96,9 +97,13 @@ export async function judge(given: string, options: JudgeOptions = {}): Promise<
 }
 
 /** Puts the weights to be judged into the model; says whose they are, or nothing where there are none. */
-async function tune(session: Session, options: JudgeOptions, run?: RunFolder): Promise<string | undefined> {
+async function tune(
+  session: Session,
+  options: JudgeOptions,
+  { run, warnings }: { readonly run: RunFolder | undefined; readonly warnings: string[] },
+): Promise<string | undefined> {
   if (run) return readRunWeights(session.model, run, session.config, options.step);
-  if (options.lora !== undefined) await initAdapter(session.model, options.lora);
+  if (options.lora !== undefined) warnings.push(...(await initAdapter(session.model, options.lora)));
   return options.lora;
 }
 

@@ -4,7 +4,12 @@ import { owning } from '../../engine/owning.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
-import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline/pipeline.js';
+import {
+  loadPipeline,
+  type Pipeline,
+  type PipelineOptions,
+  type PipelineSizes,
+} from '../../models/pipeline/pipeline.js';
 import type { Scheduler } from '../../models/pipeline/scheduler.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
@@ -17,6 +22,8 @@ export interface LoadedModel extends GenerativeModel {
   readonly pipeline: Pipeline;
   /** The adapter; null where the network's own weights learn. */
   readonly lora: Lora | null;
+  /** What a person should know of the folder. */
+  readonly warnings: readonly string[];
   /** Frees every weight. */
   dispose(): void;
 }
@@ -85,7 +92,7 @@ export function modelFolder(path: string): string {
 
 /** What of the configuration concerns the model. */
 export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
-  readonly sampler?: Pick<RunConfig['sampler'], 'resolution'>;
+  readonly sampler?: Pick<RunConfig['sampler'], 'resolution' | 'negative_prompt'>;
   readonly train?: Partial<Pick<RunConfig['train'], 'checkpointing' | 'weights'>>;
 };
 
@@ -100,7 +107,12 @@ export async function loadPolicy(
     throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
   const folder = modelFolder(model.path);
   return owning(async (own) => {
-    const pipeline = own(await loadPipeline(device, folder, { ...options, storage: model.weights }));
+    const warnings: string[] = [];
+    const warn = (message: string): void => void warnings.push(message);
+    const { weights: storage, variant } = model;
+    const pipeline = own(
+      await loadPipeline(device, folder, { ...options, storage, warn, ...(variant && { variant }) }),
+    );
     const frozen = frozenModel(pipeline, { ...sampler, ...train });
     const lora = wanted && own(adapterOf(pipeline, wanted, config.seed));
     return {
@@ -108,6 +120,7 @@ export async function loadPolicy(
       folder,
       pipeline,
       lora,
+      warnings,
       trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights ?? undefined),
       ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
       dispose: () => {
@@ -118,20 +131,32 @@ export async function loadPolicy(
   });
 }
 
+/** Side of a picture in pixels, or [height, width]. */
+export type Resolution = number | readonly [number, number];
+
+interface FrozenOptions {
+  readonly resolution?: Resolution | undefined;
+  readonly negative_prompt?: string | undefined;
+  readonly checkpointing?: boolean;
+}
+
 /** A pipeline as samplers see it. Nothing of it learns. */
 export function frozenModel(
   pipeline: Pipeline,
-  { resolution, checkpointing = false }: { readonly resolution?: number; readonly checkpointing?: boolean } = {},
+  { resolution, negative_prompt: negativePrompt, checkpointing = false }: FrozenOptions = {},
 ): GenerativeModel {
-  const { device, kind, vae, latentChannels } = pipeline;
-  const side = latentSide(pipeline, resolution);
+  const { device, kind, vae } = pipeline;
+  const { factor } = vae;
+  const latentShape = latentShapeOf({ ...pipeline, factor }, resolution);
+  const [, height, width] = latentShape;
   const forward = { recompute: checkpointing };
   return {
     device,
     kind: pipelineKinds[kind].prediction,
-    latentShape: [latentChannels, side, side],
-    pictureSize: [side * vae.factor, side * vae.factor],
-    schedule: (steps, step) => scheduleOf(pipeline, steps, step, [side, side]),
+    latentShape,
+    pictureSize: [height * factor, width * factor],
+    negativePrompt,
+    schedule: (steps, step) => scheduleOf(pipeline, steps, step, [height, width]),
     encode: (prompts) => pipeline.encode(prompts),
     predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
     decode: (latents) => vae.decode(vae.unscaled(latents)),
@@ -139,13 +164,18 @@ export function frozenModel(
   };
 }
 
-function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: number): number {
-  if (resolution === undefined) return latentSize;
-  if (resolution % factor !== 0)
+/** [channels, height, width] of the latents of pictures of a resolution. Throws a CheckError for sides that the decoder lacks. */
+export function latentShapeOf(
+  { latentShape, factor }: Pick<PipelineSizes, 'latentShape' | 'factor'>,
+  resolution?: Resolution,
+): readonly [number, number, number] {
+  if (resolution === undefined) return latentShape;
+  const [height, width = height] = [resolution].flat() as [number, number?]; // one side or two, by its type
+  if (height % factor !== 0 || width % factor !== 0)
     throw new CheckError(
-      `sampler.resolution is ${resolution}, expected a multiple of ${factor}, as the decoder has it`,
+      `sampler.resolution is ${JSON.stringify(resolution)}, expected a multiple of ${factor}, as the decoder has it`,
     );
-  return resolution / factor;
+  return [latentShape[0], height / factor, width / factor];
 }
 
 function adapterOf(

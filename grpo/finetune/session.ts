@@ -25,7 +25,10 @@ export interface Session {
   readonly rewards: CombinedReward;
   /** What evaluations score: that, and the rewards that are only reported. */
   readonly reported: CombinedReward;
-  /** What a person should know: of the model's scheduler, and prompts that the model, or a reward, does not read to their end. Grows while it is used. */
+  /**
+   * What a person should know: what its folder lacks or is not read of, how its scheduler is taken, and prompts that the model, or a
+   * reward, does not read to their end. Grows while it is used.
+   */
   readonly warnings: readonly string[];
   close(): void;
 }
@@ -67,7 +70,7 @@ export async function joinSession(
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
   if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
-  const warnings = modelWarnings(model.pipeline, all);
+  const warnings = [...model.warnings, ...modelWarnings(model.pipeline, all)];
   const warn = (message: string): void => void warnings.push(message);
   const { combine, advantage_eps: eps } = config.grpo;
   const loaded: Reward[] = [];

@@ -48,7 +48,8 @@ export async function findWeights(
 
 function absence(names: readonly string[], variants: readonly (string | undefined)[]): string {
   const expected = 'expected diffusion_pytorch_model.safetensors or model.safetensors, or their index';
-  if (variants.length > 0) return `only variants of the weights (${variants.join(', ')}): say which one`;
+  if (variants.length > 0)
+    return `only variants of the weights (${variants.join(', ')}): say which one (--variant, model.variant)`;
   const others = names.filter((name) => /\.(bin|pt|ckpt|msgpack|onnx|safetensors)$/.test(name));
   return others.length > 0
     ? `no weights that can be read: found ${others.slice(0, 3).join(', ')}, ${expected}`

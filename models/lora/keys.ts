@@ -12,13 +12,24 @@ const down = /^(.+?)\.(?:lora_A(?:\.default)?|lora\.down|lora_linear_layer\.down
 const up = /^(.+?)\.(?:lora_B(?:\.default)?|lora\.up|lora_linear_layer\.up)\.weight$/;
 const processor = /^(.+)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight$/;
 
-/** Sorts the keys behind `prefix` by module. */
-export function pairKeys(file: SafetensorsFile, prefix: string): { pairs: Map<string, Pair>; problems: string[] } {
+/** Keys of a file, sorted. */
+interface SortedKeys {
+  readonly pairs: Map<string, Pair>;
+  readonly problems: string[];
+  /** The keys of other components, by their names. */
+  readonly others: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Sorts the keys behind `prefix` by module, and those of other components by these. */
+export function pairKeys(file: SafetensorsFile, prefix: string): SortedKeys {
   const pairs = new Map<string, Pair>();
   const problems: string[] = [];
+  const others = new Map<string, string[]>();
   for (const key of file.entries.keys()) {
     if (!key.startsWith(prefix)) {
-      if (!components.test(key)) problems.push(`${key} is in the file, expected keys that begin with ${prefix}`);
+      const other = components.exec(key)?.[1];
+      if (other === undefined) problems.push(`${key} is in the file, expected keys that begin with ${prefix}`);
+      else others.set(other, [...(others.get(other) ?? []), key]);
       continue;
     }
     const module = moduleOf(key.slice(prefix.length));
@@ -32,7 +43,15 @@ export function pairKeys(file: SafetensorsFile, prefix: string): { pairs: Map<st
   }
   if (pairs.size === 0 && problems.length === 0)
     problems.push(`no adapter of this network: expected keys that begin with ${prefix}`);
-  return { pairs, problems };
+  return { pairs, problems, others };
+}
+
+/** What of a file is not applied: `1 adapter of text_encoder (2 tensors)`. */
+export function notApplied(others: SortedKeys['others']): string[] {
+  return Array.from(others, ([component, keys]) => {
+    const modules = new Set(keys.map((key) => moduleOf(key)?.name ?? key)).size;
+    return `${modules} adapter${modules === 1 ? '' : 's'} of ${component} (${keys.length} tensors)`;
+  });
 }
 
 function moduleOf(key: string): { name: string; half: 'down' | 'up' } | undefined {

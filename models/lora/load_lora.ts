@@ -5,16 +5,16 @@ import type { SafetensorsFile } from '../../engine/safetensors.js';
 import { formatShape, sameShape } from '../../engine/tensor/shape.js';
 import type { Parameters } from '../blocks/parameters.js';
 import { convert, firstNonFinite, isWeightDType, weightDTypes } from '../files/convert.js';
-import { ModelFileError } from '../files/errors.js';
+import { ModelFileError, processWarning, type Warn } from '../files/errors.js';
 import { openWeights, readable, readJson } from '../files/weight_files.js';
-import { type Pair, pairKeys } from './keys.js';
+import { notApplied, type Pair, pairKeys } from './keys.js';
 import { type LoraComponent, loraFiles, peftConfig, peftPrefix } from './layouts.js';
 import { Lora, type LoraValues } from './lora.js';
 import { metadataStrength, patterned, readStrength, scaleOf } from './strength.js';
 
 /**
  * Puts the adapters of a file on the network's layers. `path` is a folder of PEFT or diffusers, or a file of either, also
- * with the older names of diffusers. Adapters for other components of the pipeline are passed over. Where nothing says
+ * with the older names of diffusers. Adapters for other components of the pipeline are passed over, and counted in a warning. Where nothing says
  * otherwise alpha is the rank, as in diffusers.
  *
  * Throws a ModelFileError that lists keys of other kinds, layers the network lacks, halves without their counterpart, and
@@ -26,6 +26,8 @@ export async function loadLora(path: string, parameters: Parameters, options: Lo
 
 export interface LoadLoraOptions {
   readonly component: LoraComponent;
+  /** Told what of a file is not applied, such as the adapters of a text encoder. Default: a warning of the process. */
+  readonly warn?: Warn | undefined;
 }
 
 /** What loadLora() puts on the network: each module's values, scaled by alpha / rank of them all. */
@@ -39,7 +41,7 @@ export interface LoraFile {
 export async function readLora(
   path: string,
   parameters: Parameters,
-  { component }: LoadLoraOptions,
+  { component, warn = processWarning }: LoadLoraOptions,
 ): Promise<LoraFile> {
   const file = await openWeights(await locate(path));
   try {
@@ -47,7 +49,7 @@ export async function readLora(
     const config = join(dirname(file.path), peftConfig);
     const strength = isPeft ? readStrength(config, await readJson(config)) : metadataStrength(file, component);
     const prefix = isPeft ? peftPrefix : `${component}.`;
-    const { pairs, problems } = pairKeys(file, prefix);
+    const { pairs, problems, others } = pairKeys(file, prefix);
     const values = new Map<string, LoraValues>();
     const ranks = [...pairs.values()].map(({ down }) => (down ? file.entry(down).shape[0]! : 1));
     const rank = strength.rank ?? Math.max(1, ...ranks);
@@ -58,6 +60,8 @@ export async function readLora(
         problems.push(...found);
         continue;
       }
+      const exclusion = strength.exclusion(name);
+      if (exclusion) problems.push(`${pair.down} is in the file, but ${exclusion} (${strength.source})`);
       const own = patterned(strength.rankPattern, name) ?? strength.rank ?? found.rank;
       if (own !== found.rank)
         problems.push(`${pair.down} has rank ${found.rank}, expected ${own} by ${strength.source}`);
@@ -66,6 +70,9 @@ export async function readLora(
       values.set(name, factor === 1 ? found : { ...found, up: found.up.map((value) => value * factor) });
     }
     if (problems.length > 0) throw new ModelFileError(file.path, problems);
+    for (const part of notApplied(others)) warn(`${file.path}: not applied: ${part}`);
+    if (strength.unknown.length > 0)
+      warn(`${strength.source}: keys that are unknown here, and not applied: ${strength.unknown.join(', ')}`);
     return { rank, alpha: scale * rank, values };
   } finally {
     await file.close();

@@ -17,8 +17,10 @@ export interface PipelineNetworks<Kind extends PipelineKind, Network, Table> {
   /** Its weights, by name; LoRA goes on their linear layers. */
   readonly parameters: Parameters;
   readonly vae: AutoencoderKL;
-  /** Channels of the latents, and their height and width unless asked otherwise. */
+  /** [channels, height, width] of the latents, height and width unless asked otherwise. */
+  readonly latentShape: readonly [number, number, number];
   readonly latentChannels: number;
+  /** The height alone, which is the width too but for networks whose config says another. */
   readonly latentSize: number;
 }
 

@@ -113,7 +113,9 @@ export async function plan(config: RunConfig, options: PlanOptions = {}): Promis
 
 async function readMemory(config: RunConfig): Promise<{ memory?: MemoryPart[]; warnings: string[] }> {
   try {
-    return { memory: await keptMemory(await modelFolder(config.model.path), config), warnings: [] };
+    const warnings: string[] = [];
+    const memory = await keptMemory(modelFolder(config.model.path), config, (message) => warnings.push(message));
+    return { memory, warnings };
   } catch (error) {
     if (!(error instanceof ModelFileError)) throw error;
     return { warnings: [`no memory by part: ${error.message}`] };

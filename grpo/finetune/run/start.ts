@@ -35,7 +35,8 @@ export async function* startRun(
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { config, model } = session;
   if (typeof given === 'string') await RunFolder.checkFree(given);
-  if (initLora !== undefined) await initAdapter(model, initLora);
+  for (const message of initLora === undefined ? [] : await initAdapter(model, initLora))
+    yield { kind: 'warning', message };
   const trainer = await preparing(() => Trainer.create(model, session.rewards, config));
   try {
     if (typeof given !== 'string') await restore(given, trainer, session);

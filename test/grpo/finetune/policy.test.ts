@@ -1,6 +1,7 @@
 /** Model folders as the trainer sees them. */
 import { expect, test } from 'vitest';
 import { modelFolder, scheduleOf } from '../../../grpo/finetune/policy.js';
+import { takeScheduler } from '../../../models/pipeline/scheduler.js';
 import { testDevice } from '../../check.js';
 import { loadTiny, tinyFolder } from '../tiny.js';
 
@@ -12,7 +13,9 @@ test('an embedded model is found by its name, any other path stays as it is', ()
 });
 
 test('a scheduler config that says nothing is DDIM as the class has it: the last step ends at the clean sample', () => {
-  const schedule = scheduleOf({ kind: 'sd1', scheduler: {} }, 5);
+  const config = { _class_name: 'DDIMScheduler' };
+  const scheduler = takeScheduler('scheduler_config.json', config, { kind: 'dit' });
+  const schedule = scheduleOf({ kind: 'dit', scheduler }, 5);
   expect(schedule.kind === 'diffusion' && schedule.steps.at(-1)?.alphaNext).toBe(1);
 });
 
