@@ -82,7 +82,10 @@ async function* trainIn(folder: string, options: TrainOptions): AsyncGenerator<R
       loaded.push({ reward: await rewardOf(model, name, reward), weight: config.reward[name]!.weight });
     const [train, test] = [await promptsFrom(given.train, 'train'), await promptsFrom(given.test, 'test')];
     const prompts = await promptsOf(config, { train, test });
-    const session = await joinSession({ config, device: model.device, model: policy, prompts, rewards: loaded });
+    const session = await joinSession(
+      { config, device: model.device, model: policy, prompts, rewards: loaded },
+      { signal: options.signal },
+    );
     try {
       for (const message of session.warnings) yield { kind: 'warning', message };
       const run = resume ? await RunFolder.open(folder) : folder;

@@ -62,7 +62,7 @@ async function* runIn(
   yield { kind: 'loading', model: config.model.path };
   const run = options.resume === undefined ? folder : await RunFolder.open(folder);
   const last = typeof run === 'string' ? undefined : await readCheckpointInfo(await run.findCheckpoint());
-  const session = await openSession(config, { device: options.device, kernels: last?.kernels });
+  const session = await openSession(config, { device: options.device, signal: options.signal, kernels: last?.kernels });
   try {
     for (const message of session.warnings) yield { kind: 'warning', message };
     yield* startRun(session, { ...options, run });
