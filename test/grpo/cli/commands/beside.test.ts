@@ -1,12 +1,10 @@
 /** Runs beside each other, as processes of their own: new ones in one minute, resumptions at once, one that was killed. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
-import { winnow } from '../output.js';
+import { start, winnow } from '../output.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'runs');
@@ -29,32 +27,6 @@ eval: { n: 2 }
 `,
   );
 });
-
-interface Process {
-  readonly child: ChildProcess;
-  /** All that it has printed until now. */
-  readonly printed: () => string;
-  readonly ended: Promise<number | null>;
-}
-
-/** Runs `winnow` in a process of its own. */
-function start(...args: string[]): Process {
-  const main =
-    "import { runnerImport } from 'vite';" +
-    "const { module } = await runnerImport('./grpo/cli/program.ts', { configFile: false });" +
-    'process.exitCode = await module.runProgram(process.argv.slice(1));';
-  const child = spawn(process.execPath, ['--input-type=module', '-e', main, '--', ...args], {
-    cwd: packageRoot(),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  onTestFinished(() => void child.kill('SIGKILL')); // after a timeout
-  let text = '';
-  for (const stream of [child.stdout!, child.stderr!])
-    stream.on('data', (part: Buffer) => {
-      text += part;
-    });
-  return { child, printed: () => text, ended: once(child, 'close').then(([code]) => code as number | null) };
-}
 
 const info = async (name: string) => JSON.parse(await readFile(join(out, name, 'run.json'), 'utf8'));
 
@@ -97,11 +69,8 @@ test('of two resumptions at once one goes on, the other says who has the run', a
 
 test('a run whose process was killed goes on at once, whoever has its process id now', async () => {
   const path = join(out, 'killed');
-  const { child, printed, ended } = start('train', config, '--out', out, '--name', 'killed', '--steps', '500');
-  while (!printed().includes(`saved ${join(path, 'checkpoints', '000002')}`)) {
-    expect(child.exitCode, printed()).toBe(null);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const { child, until, ended } = start('train', config, '--out', out, '--name', 'killed', '--steps', '500');
+  await until(/saved .*000002\b/);
   const refused = await winnow('train', '--resume', path);
   expect([refused.status, refused.stderr]).toEqual([
     2,
