@@ -41,7 +41,7 @@ export interface RolloutEvents {
   readonly onStep?: ((progress: RolloutProgress) => void) | undefined;
   /** The pictures of each selection and of the end, with the samples' numbers and their rewards, group by group. */
   readonly onPictures?: ((group: number, step: number, pictures: readonly ScoredPicture[]) => void) | undefined;
-  /** Ends the rollout before its next step, by its reason. */
+  /** Ends the rollout before its next step, or the waiting for a reward, by its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
