@@ -86,7 +86,22 @@ const reward = section({
     .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
     .optional()
     .describe('A server that is sent PNGs and answers with scores.'),
-  timeout_s: above(0).default(60).describe('Seconds until a server or a module counts as failed.'),
+  headers: z
+    .record(z.string(), text('a text, such as env:MY_TOKEN'), {
+      error: 'headers by name: { Authorization: env:MY_TOKEN }',
+    })
+    .optional()
+    .describe(
+      "What a server is sent besides. env:NAME, here and in the address, is the value of the environment's variable; credentials are given so and not otherwise, as a run keeps its configuration.",
+    ),
+  batch: whole(1)
+    .optional()
+    .describe('Pictures in one POST to a server at most; several are sent one after another. Default: all at once.'),
+  timeout_s: above(0)
+    .default(60)
+    .describe(
+      'Seconds until a POST or a call of a module counts as failed. Within them a POST is tried again where the server was not reached or is busy (429, 502, 503, 504).',
+    ),
   path: text('the path of a folder')
     .optional()
     .describe("The folder with the reward's own weights, where it reads some."),

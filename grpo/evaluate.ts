@@ -5,7 +5,7 @@ import { owning } from '../engine/owning.js';
 import { momentsOf } from './learning/advantage.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { hashNumbers } from './random.js';
-import type { CombinedReward } from './rewards/reward.js';
+import type { CombinedReward, ScoreOptions } from './rewards/reward.js';
 import { type Picture, PictureDecoder } from './rollout/pictures.js';
 import { initialLatents, Sampler, type SamplingStep } from './sampling/sampler.js';
 import { odeStepsOf, type TransitionOptions, transitionsOf } from './sampling/transitions.js';
@@ -122,16 +122,17 @@ const evaluation = 0x6576616c; // tells the seeds of evaluations from those of r
 /** Scores of the pictures of some jobs, in their order, by reward. */
 export type Evaluation = Readonly<Record<string, readonly number[]>>;
 
-/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. */
+/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. The signal ends the waiting for a reward. */
 export async function evaluate(
   sampler: PictureSampler,
   rewards: CombinedReward,
   jobs: readonly PictureJob[],
+  options: Pick<ScoreOptions, 'signal'> = {},
 ): Promise<{ scores: Evaluation; pictures: Picture[] }> {
   const scores: Record<string, number[]> = {};
   const pictures = await sampler.draw(jobs, {
     onBatch: async (batch) => {
-      const { byReward } = await rewards.score(batch);
+      const { byReward } = await rewards.score(batch, [batch.length], options);
       for (const [name, values] of Object.entries(byReward)) scores[name] = [...(scores[name] ?? []), ...values];
     },
   });

@@ -12,7 +12,7 @@ export type { RewardConfig, RunConfig } from '../config.js';
 export type { Estimate, Evaluation } from '../evaluate.js';
 export type { Prompt } from '../model.js';
 export type { RewardFunction } from '../rewards/module.js';
-export { RewardError, type RewardImage } from '../rewards/reward.js';
+export { RewardError, type RewardImage, type Scores } from '../rewards/reward.js';
 export { DivergedError } from '../trainer.js';
 export { loadConfig, presetNames } from './config/file.js';
 export { commentedConfig, configTable, formatConfig, jsonSchema } from './config/format.js';

@@ -9,7 +9,7 @@ import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './errors.js';
 import { type LoadedModel, loadPolicy } from './policy.js';
 import { readPromptFile, readPrompts } from './prompts.js';
-import { loadReward, loadRewards } from './rewards/registry.js';
+import { checkServers, loadReward, loadRewards } from './rewards/registry.js';
 import { totalName } from './run/metrics.js';
 
 export interface Session {
@@ -33,6 +33,11 @@ export interface Session {
   close(): void;
 }
 
+export interface SessionOptions {
+  /** Ends the waiting for a reward that is tried out, by its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Prompts of a sample grid where no file names them. */
 const gridPrompts = 8;
 
@@ -44,8 +49,12 @@ export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string,
  * Reads the prompts, opens the device, loads model and rewards, and has each reward score a picture, so that a wrong file, a
  * server that is down or a prompt that a reward can't read is found before there is anything to lose.
  */
-export async function openSession(config: RunConfig, choice: DeviceChoice = {}): Promise<Session> {
+export async function openSession(
+  config: RunConfig,
+  { signal, ...choice }: DeviceChoice & SessionOptions = {},
+): Promise<Session> {
   checkRewardNames(config);
+  checkServers(config);
   const prompts = await promptsOf(config, {
     train: await readPrompts(config.prompts.train, 'train'),
     test: await readPrompts(config.prompts.test, 'test'),
@@ -54,7 +63,7 @@ export async function openSession(config: RunConfig, choice: DeviceChoice = {}):
   try {
     const model = await preparing(() => loadPolicy(device, config));
     const rewards = await preparing(() => loadRewards(device, config));
-    const session = await joinSession({ config, device, model, prompts, rewards });
+    const session = await joinSession({ config, device, model, prompts, rewards }, { signal });
     return { ...session, close: () => device.close() };
   } catch (error) {
     device.close();
@@ -65,6 +74,7 @@ export async function openSession(config: RunConfig, choice: DeviceChoice = {}):
 /** A session of what is at hand already. What close() frees is what was loaded here: rewards that are only reported. */
 export async function joinSession(
   given: Pick<Session, 'config' | 'device' | 'model' | 'prompts'> & { readonly rewards: readonly WeightedReward[] },
+  { signal }: SessionOptions = {},
 ): Promise<Session> {
   const { config, device, model, prompts, rewards } = given;
   checkRewardNames(config);
@@ -82,7 +92,8 @@ export async function joinSession(
     for (const name of new Set(config.eval.rewards))
       if (!trained.includes(name)) loaded.push(await preparing(() => loadReward(device, name)));
     const reported = new CombinedReward([...rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))], { warn });
-    await reported.score(greyPictures(model, [prompts.train[0]!, prompts.test[0]!]));
+    const pictures = greyPictures(model, [prompts.train[0]!, prompts.test[0]!]);
+    await reported.score(pictures, [pictures.length], { signal });
     return { ...given, rewards: new CombinedReward(rewards, { combine, eps, warn }), reported, warnings, close };
   } catch (error) {
     close();

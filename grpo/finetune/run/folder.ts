@@ -7,6 +7,7 @@
  *   groups.jsonl        an object a group
  *   evaluations.jsonl   an object an evaluation on held-out prompts
  *   log.txt             what a terminal shows of it
+ *   lock                who trains it (lock.ts), while somebody does
  *   samples/000000.png  grids of pictures, and before_after.png
  *   checkpoints/000020  what resuming needs
  */
@@ -18,7 +19,6 @@ import { exists, refused, writeWhole, writing } from '../../../engine/files.js';
 import { checkpointName, listCheckpoints } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
-import { UsageError } from '../errors.js';
 import { type RunInfo, readInfo } from './info.js';
 import { findRun } from './list.js';
 import type { RunRecord } from './metrics.js';
@@ -32,22 +32,15 @@ export class RunFolder {
     private current: RunInfo,
   ) {}
 
-  /** Makes the folder of a new run. Throws a UsageError where it exists. */
+  /** Makes what stands in the folder of a new run, which is reserved for it (reserve.ts). */
   static async create(path: string, config: RunConfig, info: RunInfo): Promise<RunFolder> {
-    await RunFolder.checkFree(path);
     return writing(path, async () => {
-      await mkdir(join(path, 'checkpoints'), { recursive: true });
-      await mkdir(join(path, 'samples'));
+      for (const name of ['checkpoints', 'samples']) await mkdir(join(path, name), { recursive: true });
       const run = new RunFolder(path, info);
       await run.writeConfig(config);
       await run.change({});
       return run;
     });
-  }
-
-  /** Throws a UsageError where a new run can't have this folder. */
-  static async checkFree(path: string): Promise<void> {
-    if (await exists(path)) throw new UsageError(`${path} exists; choose another --name, or go on with --resume`);
   }
 
   /** Opens a run by its folder, or by its name below `runs`. Throws a FileError where there is none. */

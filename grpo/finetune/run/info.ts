@@ -11,6 +11,7 @@ import type { PipelineKind } from '../../../models/pipeline/kinds.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
 import type { Session } from '../session.js';
+import { ownerOf } from './lock.js';
 import type { RewardSummary } from './metrics.js';
 
 /** run.json. */
@@ -99,22 +100,10 @@ export async function readInfo(folder: string): Promise<RunInfo> {
   }
 }
 
-/** A run that is marked as running but whose process has ended is given as failed. */
-export function livelyInfo(info: RunInfo): RunInfo {
-  const { pid, host } = info.process;
-  if (info.status !== 'running' || host !== hostname() || isAlive(pid)) return info;
+/** That of a run; one that is marked as running but that no process holds is given as failed. */
+export async function livelyInfo(folder: string): Promise<RunInfo> {
+  const owner = await ownerOf(folder); // before the file is read: a run that ends between the two has said so there
+  const info = await readInfo(folder);
+  if (info.status !== 'running' || owner) return info;
   return { ...info, status: 'failed', exit: { code: 137, reason: 'its process has ended without a word' } };
 }
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // sends nothing
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-/** Whether another process is at work on the run. */
-export const isBusy = ({ status, process: { pid, host } }: RunInfo): boolean =>
-  status === 'running' && host === hostname() && pid !== process.pid && isAlive(pid);

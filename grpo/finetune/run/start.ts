@@ -15,7 +15,7 @@ import { infoSink, logSink, recorded, recordsSink } from './sinks.js';
 import { type TrainingOptions, training } from './training.js';
 
 export interface StartOptions extends TrainingOptions {
-  /** The folder of a new run, which must not exist, or the run that goes on. */
+  /** The folder of a new run, which is reserved (reserve.ts), or the run that goes on, which is held (lock.ts). */
   readonly run: string | RunFolder;
   /** A file or folder of adapter weights that a new run begins with. */
   readonly initLora?: string | undefined;
@@ -34,7 +34,6 @@ export async function* startRun(
   { run: given, initLora, files = {}, sinks = [], ...options }: StartOptions,
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { config, model } = session;
-  if (typeof given === 'string') await RunFolder.checkFree(given);
   for (const message of initLora === undefined ? [] : await initAdapter(model, initLora))
     yield { kind: 'warning', message };
   const trainer = await preparing(() => Trainer.create(model, session.rewards, config));

@@ -1,13 +1,12 @@
 /** The commands around a run, on a tiny Stable Diffusion: training, resuming, interruptions, bad input, evaluation, export. */
-import { spawn } from 'node:child_process';
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { openSafetensors } from '../../../../engine/safetensors.js';
 import { packageRoot } from '../../../../engine/version.js';
 import { crop, decodePng } from '../../../../models/pictures/png.js';
 import { temporaryFolder } from '../../../temporary.js';
-import { type Output, winnow } from '../output.js';
+import { type Output, start, winnow } from '../output.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'runs');
@@ -359,24 +358,11 @@ test('a checkpoint that can not be written is an error, and the one before stays
 
 describe.runIf(process.platform !== 'win32')('signals', () => {
   /** Trains in a process of its own, which gets the signal after its first update. */
-  const interrupted = (name: string, signal: 'SIGINT' | 'SIGTERM'): Promise<{ code: number | null; text: string }> => {
-    const main =
-      "import { runnerImport } from 'vite';" +
-      "const { module } = await runnerImport('./grpo/cli/program.ts', { configFile: false });" +
-      'process.exitCode = await module.runProgram(process.argv.slice(1));';
-    const command = ['train', config, '--out', out, '--name', name, '--steps', '500'];
-    const args = ['--input-type=module', '-e', main, '--', ...command];
-    const child = spawn(process.execPath, args, { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'] });
-    let text = '';
-    let sent = false;
-    const read = (part: Buffer): void => {
-      text += part;
-      if (!sent && /^ +1\/500 /m.test(text)) sent = child.kill(signal);
-    };
-    child.stdout.on('data', read);
-    child.stderr.on('data', read);
-    onTestFinished(() => void child.kill('SIGKILL')); // after a timeout
-    return new Promise((resolve) => child.on('close', (code) => resolve({ code, text })));
+  const interrupted = async (name: string, signal: 'SIGINT' | 'SIGTERM') => {
+    const { child, until, printed, ended } = start('train', config, '--out', out, '--name', name, '--steps', '500');
+    await until(/^ +1\/500 /m);
+    child.kill(signal);
+    return { code: await ended, text: printed() };
   };
 
   for (const [signal, status] of [
