@@ -13,7 +13,7 @@ export interface Prompt {
 /** A flow or a diffusion model whose network is to learn. */
 export interface GenerativeModel {
   readonly device: Device;
-  /** What the network predicts: a flow's velocity (noise - data), or diffusion's noise. */
+  /** What the network predicts: a flow's velocity (noise - data), or what a schedule of diffusion says: noise, velocity, or data. */
   readonly kind: 'flow' | 'diffusion';
   /** [channels, height, width] of a sample. */
   readonly latentShape: readonly [number, number, number];

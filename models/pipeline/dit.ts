@@ -45,7 +45,7 @@ export async function declareDiT(
         return [tensor(device, labels, [labels.length], 'u32')];
       },
       cut: () => '',
-      // The network predicts noise and variance; samplers with a variance of their own use the first half.
+      // The network may predict a variance as well; samplers with a variance of their own use the first half.
       predict: (latents, timestep, [labels], options) =>
         slice(network.forward(latents, timestep, labels!, options), 1, 0, latents.shape[1]!),
     }),

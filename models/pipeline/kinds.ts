@@ -7,7 +7,7 @@ export type PipelineKind = 'sd1' | 'sd3' | 'dit';
 export interface PipelineRow {
   /** `_class_name` in model_index.json. */
   readonly className: string;
-  /** What the network predicts: the velocity of a rectified flow, or the noise of a diffusion process. */
+  /** The process that the network is of: a rectified flow, whose velocity it predicts, or diffusion, of which its scheduler says what. */
   readonly prediction: 'flow' | 'diffusion';
   /** The folder of the network that denoises, by which files of LoRA weights name it too. */
   readonly component: LoraComponent;
