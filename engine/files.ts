@@ -1,4 +1,6 @@
 /** Files: written whole or not at all, and errors that say what the system refused. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FileError } from './errors.js';
@@ -128,6 +130,13 @@ export async function writeWhole(path: string, data: string | Uint8Array): Promi
     await makeFolder(dirname(path));
     await replaceFile(path, (file) => file.writeFile(data), { durable: false });
   });
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal digits, read in pieces. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(piece as Uint8Array);
+  return hash.digest('hex');
 }
 
 /** Makes the names in a folder durable; platforms that can't open a folder do so by themselves. */

@@ -12,7 +12,7 @@ import {
   storedKernels,
   storeKernels,
 } from '../../engine/index.js';
-import { UsageError } from './errors.js';
+import { preparing, UsageError } from './errors.js';
 
 export interface DeviceChoice {
   /** Part of the adapter's name. */
@@ -71,7 +71,7 @@ export interface Tuning {
 export async function tune({ device: name }: Pick<DeviceChoice, 'device'> = {}): Promise<Tuning> {
   const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
-    const trials = await measureKernels(device);
+    const trials = await preparing(() => measureKernels(device));
     const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));
     return { adapter: device.info.description, trials, path };
   } finally {

@@ -1,6 +1,6 @@
 /** A model that programs draw with, train and save: a model folder, or what a run has made of it. */
-import { mkdir, rm } from 'node:fs/promises';
-import { writing } from '../../engine/files.js';
+import { rm } from 'node:fs/promises';
+import { makeFolder, writing } from '../../engine/files.js';
 import { Device } from '../../engine/index.js';
 import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
 import { loadLora } from '../../models/lora/load_lora.js';
@@ -85,6 +85,8 @@ interface Parts {
   /** How it usually draws, and its steps with noise. */
   readonly usual: Sampling;
   readonly rollout: TransitionOptions;
+  /** What a person should know of how it was loaded. */
+  readonly warnings?: readonly string[];
   /** Closes the device, where it is the model's own. */
   readonly closeDevice: (() => void) | undefined;
 }
@@ -103,6 +105,11 @@ export class Model {
 
   get pipeline(): Pipeline {
     return this.parts.pipeline;
+  }
+
+  /** What a person should know of how it was loaded: a damaged checkpoint that was passed over. */
+  get warnings(): readonly string[] {
+    return this.parts.warnings ?? [];
   }
 
   /** What learns, and the configuration it was loaded by. Throws a UsageError where nothing does. */
@@ -125,6 +132,10 @@ export class Model {
       .flat()
       .flatMap((prompt, p) => Array.from({ length: n }, (_, i) => ({ prompt, seed: seed + p * n + i })));
     if (jobs.length === 0) return [];
+    if (!(Number.isInteger(seed) && seed >= 0 && seed + jobs.length <= 2 ** 32))
+      throw new UsageError(
+        `seed ${seed} of ${jobs.length} pictures: expected whole numbers of 32 bits, up to 4294967295`,
+      );
     const pictures = await preparing(() => drawJobs(generator, jobs, { steps, guidance, stochastic, batch, onStep }));
     const how = { model: source, steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
     return pictures.map((picture, i) => new SampledPicture(picture, jobs[i]!, how));
@@ -144,7 +155,7 @@ export class Model {
     const { lora } = policy;
     if (lora)
       return writing(folder, async () => {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         return saveLora(folder, lora, { format, component, dtype: type });
       });
     const weights = `${folder}.weights.safetensors`;
@@ -197,10 +208,12 @@ async function loadParts(
   if (folder !== undefined || /\.ya?ml$/.test(source)) {
     const config = await loadConfig(folder ?? source);
     const policy = await loadPolicy(device, config);
-    if (folder !== undefined && !base) await readRunWeights(policy, await RunFolder.open(folder), config, step);
+    const run = folder === undefined || base ? undefined : await RunFolder.open(folder);
+    const checkpoint = run && (await readRunWeights(policy, run, config, step));
     if (adapter !== undefined) await initAdapter(policy, adapter);
     const usual = evaluationSampling(config);
-    return { generator: policy, pipeline: policy.pipeline, policy, config, usual, rollout: config.sampler };
+    const warnings = checkpoint?.warnings ?? [];
+    return { generator: policy, pipeline: policy.pipeline, policy, config, usual, rollout: config.sampler, warnings };
   }
   if (options.lora === undefined) {
     const pipeline = await loadPipeline(device, modelFolder(source), { storage: options.weights ?? 'f16' });

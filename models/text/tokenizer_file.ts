@@ -67,7 +67,8 @@ export async function readTokenizerFile(
       return { path, file: t5File(readSentencePiece(bytes)) };
     } catch (error) {
       const kind = kindOf(bytes);
-      const problem = kind ? wrongKind(kind, "SentencePiece's model") : (error as Error).message;
+      const problem =
+        kind && kind !== 'an empty file' ? wrongKind(kind, "SentencePiece's model") : (error as Error).message;
       throw new ModelFileError(path, [problem], { cause: error });
     }
   }

@@ -8,7 +8,7 @@ import { UsageError } from '../../finetune/errors.js';
 import { loadModel, type SampleOptions as SamplingOptions } from '../../finetune/model.js';
 import { readPromptFile } from '../../finetune/prompts.js';
 import { cutPrompts } from '../../finetune/session.js';
-import { collect, positive, wholeNumber } from '../arguments.js';
+import { collect, mostPictures, mostSteps, positive, seedNumber, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
 
@@ -40,9 +40,13 @@ export function addSample(program: Command): void {
     .argument('<model>', 'a folder (Stable Diffusion 1.x, 3.x, or a DiT), an embedded model, a configuration or a run')
     .option('--prompt <text>', 'a prompt; may be given again', collect)
     .option('--prompts <file>', 'a file of prompts, .txt or .jsonl')
-    .option('--n <count>', 'pictures for each prompt', wholeNumber(1), 1)
-    .option('--seed <number>', 'seed of the first picture; each next has one more', wholeNumber(0), 0)
-    .option('--steps <count>', "sampling steps (default: 28, or those of the run's evaluations)", wholeNumber(1))
+    .option('--n <count>', 'pictures for each prompt', wholeNumber(1, mostPictures), 1)
+    .option('--seed <number>', 'seed of the first picture; each next has one more', seedNumber, 0)
+    .option(
+      '--steps <count>',
+      "sampling steps (default: 28, or those of the run's evaluations)",
+      wholeNumber(1, mostSteps),
+    )
     .option(
       '--guidance <scale>',
       "classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT, or that of the run's evaluations)",
@@ -50,8 +54,8 @@ export function addSample(program: Command): void {
     )
     .option('--ode', 'deterministic steps (default, but for a run whose evaluations have sampler.eval_noise)')
     .option('--sde', "steps with noise, as in rollouts: the run's, or flow-sde with 0.7 and DDIM with eta 1")
-    .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
-    .option('--lora <file>', 'an adapter: a file or folder of PEFT or diffusers')
+    .option('--batch <count>', 'pictures computed at once', wholeNumber(1, mostPictures), 4)
+    .option('--lora <file>', 'an adapter: a file or folder of PEFT, diffusers or kohya')
     .option(...shared.step)
     .option('--base', 'of a run: the model as it was before')
     .option('--out <folder>', 'where the pictures go, 0000.png and on', 'samples')
@@ -71,7 +75,7 @@ async function sample(given: string, options: SampleOptions): Promise<string[]> 
   const model = await loadModel(given, { ...options, adapter: lora, lora: undefined });
   try {
     const asked = prompts.map((prompt) => ({ prompt, meta: {} }));
-    for (const warning of cutPrompts(model.pipeline, asked)) reporter.warn(warning);
+    for (const warning of [...model.warnings, ...cutPrompts(model.pipeline, asked)]) reporter.warn(warning);
     const onStep = progress(reporter, prompts.length * n);
     const pictures = await model.sample(prompts, { ...options, stochastic: ode ? false : sde, onStep });
     if (grid) {

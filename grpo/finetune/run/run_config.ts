@@ -49,7 +49,7 @@ export async function* runConfig(options: RunConfigOptions = {}): AsyncGenerator
   const folder = name === undefined ? await newRunFolder(out, nameOf(options.config), config.seed) : join(out, name);
   if (!resumed) await RunFolder.checkFree(folder);
   yield { kind: 'loading', model: config.model.path };
-  const kernels = resumed && (await readCheckpointInfo(await resumed.findCheckpoint())).kernels;
+  const kernels = resumed && (await readCheckpointInfo((await resumed.wholeCheckpoint({ parts: [] })).path)).kernels;
   const session = await openSession(config, { device, kernels });
   try {
     for (const message of session.warnings) yield { kind: 'warning', message };
