@@ -2,8 +2,10 @@
 import { rm } from 'node:fs/promises';
 import { makeFolder, writing } from '../../engine/files.js';
 import { Device } from '../../engine/index.js';
+import { type Own, owning } from '../../engine/owning.js';
 import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
 import { loadLora } from '../../models/lora/load_lora.js';
+import type { Lora } from '../../models/lora/lora.js';
 import { type SaveLoraOptions, saveLora } from '../../models/lora/save_lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline/pipeline.js';
@@ -80,6 +82,8 @@ interface Parts {
   readonly pipeline: Pipeline;
   /** What learns; undefined where nothing does. */
   readonly policy: LoadedModel | undefined;
+  /** The adapter that it draws with, where nothing learns. */
+  readonly lora?: Lora;
   /** The sections of a configuration that it was loaded by. */
   readonly config: ModelConfig | undefined;
   /** How it usually draws, and its steps with noise. */
@@ -173,7 +177,8 @@ export class Model {
 
   /** Frees its weights, and its device where loadModel() opened it. */
   close(): void {
-    const { policy, pipeline, closeDevice } = this.parts;
+    const { lora, policy, pipeline, closeDevice } = this.parts;
+    lora?.dispose();
     (policy ?? pipeline).dispose();
     closeDevice?.();
   }
@@ -188,7 +193,11 @@ export async function loadModel(source: string, options: ModelOptions = {}): Pro
   const device = given instanceof Device ? given : await openDevice({ device: given });
   const closeDevice = given instanceof Device ? undefined : () => device.close();
   try {
-    return new Model({ source, closeDevice, ...(await preparing(() => loadParts(device, source, options))) });
+    return new Model({
+      source,
+      closeDevice,
+      ...(await preparing(() => owning((own) => loadParts(device, source, options, own)))),
+    });
   } catch (error) {
     closeDevice?.();
     throw error;
@@ -199,6 +208,7 @@ async function loadParts(
   device: Device,
   source: string,
   options: ModelOptions,
+  own: Own,
 ): Promise<Omit<Parts, 'source' | 'closeDevice'>> {
   const { adapter, step, base } = options;
   const folder = await findRun(source);
@@ -207,7 +217,7 @@ async function loadParts(
   if (folder !== undefined && adapter !== undefined) throw new UsageError(`${folder} is a run: it has its own adapter`);
   if (folder !== undefined || /\.ya?ml$/.test(source)) {
     const config = await loadConfig(folder ?? source);
-    const policy = await loadPolicy(device, config);
+    const policy = own(await loadPolicy(device, config));
     const run = folder === undefined || base ? undefined : await RunFolder.open(folder);
     const checkpoint = run && (await readRunWeights(policy, run, config, step));
     if (adapter !== undefined) await initAdapter(policy, adapter);
@@ -216,12 +226,11 @@ async function loadParts(
     return { generator: policy, pipeline: policy.pipeline, policy, config, usual, rollout: config.sampler, warnings };
   }
   if (options.lora === undefined) {
-    const pipeline = await loadPipeline(device, modelFolder(source), { storage: options.weights ?? 'f16' });
-    if (adapter !== undefined) {
-      const { component } = pipelineKinds[pipeline.kind];
-      await loadLora(adapter, pipeline.parameters, { component });
-    }
+    const pipeline = own(await loadPipeline(device, modelFolder(source), { storage: options.weights ?? 'f16' }));
+    const { component } = pipelineKinds[pipeline.kind];
+    const lora = adapter === undefined ? undefined : own(await loadLora(adapter, pipeline.parameters, { component }));
     return {
+      ...(lora && { lora }),
       generator: frozenModel(pipeline, options),
       pipeline,
       policy: undefined,
@@ -230,7 +239,7 @@ async function loadParts(
     };
   }
   const config = configOf(source, options);
-  const policy = await loadPolicy(device, config);
+  const policy = own(await loadPolicy(device, config));
   if (adapter !== undefined) await initAdapter(policy, adapter);
   return { generator: policy, pipeline: policy.pipeline, policy, config, ...usualOf(policy.pipeline) };
 }
