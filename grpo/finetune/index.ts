@@ -1,7 +1,7 @@
 /** winnow as a library: load a model, draw with it, train it by rewards, judge and save what it has learned. */
 
 export { type AdapterInfo, NoAdapterError } from '../../engine/driver/adapter.js';
-export { CheckError, FileError, OutOfMemoryError } from '../../engine/errors.js';
+export { CheckError, EnvironmentError, FileError, OutOfMemoryError } from '../../engine/errors.js';
 export { Device } from '../../engine/index.js';
 export { type EmbeddedModel, embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 export { ModelFileError } from '../../models/files/errors.js';

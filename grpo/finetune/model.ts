@@ -1,9 +1,11 @@
 /** A model that programs draw with, train and save: a model folder, or what a run has made of it. */
-import { mkdir, rm } from 'node:fs/promises';
-import { writing } from '../../engine/files.js';
+import { rm } from 'node:fs/promises';
+import { makeFolder, writing } from '../../engine/files.js';
 import { Device, type Tensor } from '../../engine/index.js';
+import { type Own, owning } from '../../engine/owning.js';
 import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
 import { loadLora } from '../../models/lora/load_lora.js';
+import type { Lora } from '../../models/lora/lora.js';
 import { type SaveLoraOptions, saveLora } from '../../models/lora/save_lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import { loadPipeline, type Pipeline } from '../../models/pipeline/pipeline.js';
@@ -90,12 +92,14 @@ interface Parts {
   readonly pipeline: Pipeline;
   /** What learns; undefined where nothing does. */
   readonly policy: LoadedModel | undefined;
+  /** The adapter that it draws with, where nothing learns. */
+  readonly lora?: Lora;
   /** The sections of a configuration that it was loaded by. */
   readonly config: ModelConfig | undefined;
   /** How it usually draws, and its steps with noise. */
   readonly usual: Sampling;
   readonly rollout: TransitionOptions;
-  /** What a person should know of its files. */
+  /** What a person should know of its files and of how it was loaded. */
   readonly warnings: readonly string[];
   /** Closes the device, where it is the model's own. */
   readonly closeDevice: (() => void) | undefined;
@@ -117,7 +121,7 @@ export class Model {
     return this.parts.pipeline;
   }
 
-  /** What a person should know: what its folder lacks, tensors and adapters of its files that are not read. */
+  /** What a person should know: what its folder lacks, what of its files is not read, a damaged checkpoint that was passed over. */
   get warnings(): readonly string[] {
     return this.parts.warnings;
   }
@@ -146,6 +150,10 @@ export class Model {
       Array.from({ length: n }, (_, i) => ({ prompt, seed: seed + p * n + i })),
     );
     if (jobs.length === 0) return [];
+    if (!(Number.isInteger(seed) && seed >= 0 && seed + jobs.length <= 2 ** 32))
+      throw new UsageError(
+        `seed ${seed} of ${jobs.length} pictures: expected whole numbers of 32 bits, up to 4294967295`,
+      );
     const pictures = await preparing(() => drawJobs(generator, jobs, { steps, guidance, stochastic, batch, onStep }));
     const how = { model: source, steps: `${steps}`, guidance: `${guidance}`, noise: `${stochastic?.noise ?? 0}` };
     return pictures.map((picture, i) => new SampledPicture(picture, jobs[i]!, how));
@@ -197,7 +205,7 @@ export class Model {
     const { lora } = policy;
     if (lora)
       return writing(folder, async () => {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         return saveLora(folder, lora, { format, component, dtype: type });
       });
     const weights = `${folder}.weights.safetensors`;
@@ -215,7 +223,8 @@ export class Model {
 
   /** Frees its weights, and its device where loadModel() opened it. */
   close(): void {
-    const { policy, pipeline, closeDevice } = this.parts;
+    const { lora, policy, pipeline, closeDevice } = this.parts;
+    lora?.dispose();
     (policy ?? pipeline).dispose();
     closeDevice?.();
   }
@@ -230,7 +239,11 @@ export async function loadModel(source: string, options: ModelOptions = {}): Pro
   const device = given instanceof Device ? given : await openDevice({ device: given });
   const closeDevice = given instanceof Device ? undefined : () => device.close();
   try {
-    return new Model({ source, closeDevice, ...(await preparing(() => loadParts(device, source, options))) });
+    return new Model({
+      source,
+      closeDevice,
+      ...(await preparing(() => owning((own) => loadParts(device, source, options, own)))),
+    });
   } catch (error) {
     closeDevice?.();
     throw error;
@@ -241,6 +254,7 @@ async function loadParts(
   device: Device,
   source: string,
   options: ModelOptions,
+  own: Own,
 ): Promise<Omit<Parts, 'source' | 'closeDevice'>> {
   const { adapter, step, base } = options;
   const folder = await findRun(source);
@@ -251,23 +265,26 @@ async function loadParts(
   if (folder !== undefined && adapter !== undefined) throw new UsageError(`${folder} is a run: it has its own adapter`);
   if (folder !== undefined || /\.ya?ml$/.test(source)) {
     const config = await loadConfig(folder ?? source);
-    const policy = await loadPolicy(device, config);
-    if (folder !== undefined && !base) await readRunWeights(policy, await RunFolder.open(folder), config, step);
+    const policy = own(await loadPolicy(device, config));
+    const run = folder === undefined || base ? undefined : await RunFolder.open(folder);
+    const checkpoint = run && (await readRunWeights(policy, run, config, step));
     const told = adapter === undefined ? [] : await initAdapter(policy, adapter);
-    const warnings = [...policy.warnings, ...told];
     const usual = evaluationSampling(config);
-    return { generator: policy, pipeline: policy.pipeline, policy, config, warnings, usual, rollout: config.sampler };
+    const warnings = [...policy.warnings, ...(checkpoint?.warnings ?? []), ...told];
+    return { generator: policy, pipeline: policy.pipeline, policy, config, usual, rollout: config.sampler, warnings };
   }
   if (options.lora === undefined) {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     const { weights: storage = 'f16', variant } = options;
-    const pipeline = await loadPipeline(device, modelFolder(source), { storage, warn, ...(variant && { variant }) });
-    if (adapter !== undefined) {
-      const { component } = pipelineKinds[pipeline.kind];
-      await loadLora(adapter, pipeline.parameters, { component, warn });
-    }
+    const pipeline = own(
+      await loadPipeline(device, modelFolder(source), { storage, warn, ...(variant && { variant }) }),
+    );
+    const { component } = pipelineKinds[pipeline.kind];
+    const lora =
+      adapter === undefined ? undefined : own(await loadLora(adapter, pipeline.parameters, { component, warn }));
     return {
+      ...(lora && { lora }),
       generator: frozenModel(pipeline, options),
       pipeline,
       policy: undefined,
@@ -277,7 +294,7 @@ async function loadParts(
     };
   }
   const config = configOf(source, options);
-  const policy = await loadPolicy(device, config);
+  const policy = own(await loadPolicy(device, config));
   const told = adapter === undefined ? [] : await initAdapter(policy, adapter);
   const warnings = [...policy.warnings, ...told];
   return { generator: policy, pipeline: policy.pipeline, policy, config, warnings, ...usualOf(policy.pipeline) };

@@ -1,6 +1,8 @@
 /** Prompts: from a user's files, or drawn from the grammar of the scenes. */
 import { readFile } from 'node:fs/promises';
 import { FileError } from '../../engine/errors.js';
+import { isWritten, kindOf, remedyOf } from '../../engine/file_kinds.js';
+import { reading } from '../../engine/files.js';
 import { wordsOf, writeCaption } from '../../models/scenes/caption.js';
 import { randomStream } from '../../models/scenes/random.js';
 import { linesOf, strip } from '../../models/text/unicode.js';
@@ -30,19 +32,15 @@ export function scenePrompts(split: Split): Prompt[] {
  * white space at its ends (Python's). The file ends with its last line or with a line break. Throws a FileError, `prompts.txt:118: empty prompt`.
  */
 export async function readPromptFile(path: string): Promise<Prompt[]> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const what = code === 'ENOENT' ? 'no such file' : message;
-    throw new FileError(`${path}: ${what}; expected prompts, .txt or .jsonl`, { cause: error });
-  }
-  return parsePrompts(path, bytes);
+  return parsePrompts(path, await reading(path, expected, () => readFile(path)));
 }
+
+const expected = 'prompts, .txt or .jsonl';
 
 /** The prompts of a file's bytes; `name` is the file's, for its form and for messages. */
 export function parsePrompts(name: string, bytes: Uint8Array): Prompt[] {
+  const kind = kindOf(bytes);
+  if (kind && !isWritten(kind)) throw new FileError(`${name}: ${kind}, expected ${expected}${remedyOf(kind)}`);
   const lines = decodeLines(name, bytes);
   if (lines.length === 0) throw new FileError(`${name}: no prompts in it`);
   return lines.map((line, i) => {

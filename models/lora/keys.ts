@@ -1,10 +1,11 @@
 /** The keys of a file of LoRA weights, sorted by the layers that they are for. */
 import type { SafetensorsFile } from '../../engine/safetensors.js';
 
-/** The keys of a module's two halves. */
+/** The keys of a module's two halves, and in kohya's layout of its alpha. */
 export interface Pair {
   down?: string;
   up?: string;
+  alpha?: string;
 }
 
 const components = /^(unet|transformer|text_encoder(_\d)?)\./;
@@ -52,6 +53,40 @@ export function notApplied(others: SortedKeys['others']): string[] {
     const modules = new Set(keys.map((key) => moduleOf(key)?.name ?? key)).size;
     return `${modules} adapter${modules === 1 ? '' : 's'} of ${component} (${keys.length} tensors)`;
   });
+}
+
+const kohyaPrefix = /^lora_(unet|transformer|te\d*)_/;
+const kohyaKey = /^lora_(?:unet|transformer)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha)$/;
+const kohyaParts = { 'lora_down.weight': 'down', 'lora_up.weight': 'up', alpha: 'alpha' } as const;
+
+/** Whether a file has kohya's keys: `lora_unet_..._to_q.lora_down.weight`. */
+export const isKohya = (file: SafetensorsFile): boolean =>
+  [...file.entries.keys()].some((key) => kohyaPrefix.test(key));
+
+/**
+ * Sorts kohya's keys by module. They have underscores for the dots of a name, which only the names of the network's layers
+ * bring back. Text encoders (`lora_te`) are passed over.
+ */
+export function kohyaPairs(file: SafetensorsFile, layers: Iterable<string>): SortedKeys {
+  const names = new Map(Array.from(layers, (name) => [name.replaceAll('.', '_'), name]));
+  const pairs = new Map<string, Pair>();
+  const problems: string[] = [];
+  const others = new Map<string, string[]>();
+  for (const key of file.entries.keys()) {
+    if (/^lora_te\d*_/.test(key)) {
+      others.set('text_encoder', [...(others.get('text_encoder') ?? []), key]);
+      continue;
+    }
+    const [, flat, part] = kohyaKey.exec(key) ?? [];
+    const name = flat && names.get(flat);
+    if (!flat || !part)
+      problems.push(`${key} is in the file, expected lora_down.weight, lora_up.weight or alpha of a layer`);
+    else if (!name) problems.push(`${key} is for a layer that the network does not have as a linear one`);
+    else pairs.set(name, { ...pairs.get(name), [kohyaParts[part as keyof typeof kohyaParts]]: key });
+  }
+  if (pairs.size === 0 && problems.length === 0)
+    problems.push('no adapter of this network: expected keys that begin with lora_unet_ or lora_transformer_');
+  return { pairs, problems, others };
 }
 
 function moduleOf(key: string): { name: string; half: 'down' | 'up' } | undefined {

@@ -9,6 +9,7 @@ import {
   CheckpointError,
   checkpointName,
   configDifferences,
+  damageOf,
   listCheckpoints,
   pruneCheckpoints,
   readCheckpoint,
@@ -163,6 +164,44 @@ describe('files', () => {
     }
     free(state);
     free(target);
+  });
+
+  test('every byte of a checkpoint is vouched for; one of before there were hashes is taken by its sizes', async () => {
+    const whole = join(temporary, 'hashed', checkpointName(3));
+    await mkdir(join(temporary, 'hashed'));
+    const state = stateOf(1);
+    await writeCheckpoint(whole, state, config);
+    expect(await damageOf(whole)).toBeUndefined();
+    const names = (await readdir(whole)).sort();
+    expect(names).toEqual(['adapter.safetensors', 'optimizer.safetensors', 'state.json']);
+    const copy = join(temporary, 'hashed', 'copy');
+    const changed = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string | undefined> => {
+      await cp(whole, copy, { recursive: true });
+      await writeFile(join(copy, name), change(await readFile(join(whole, name))));
+      return damageOf(copy);
+    };
+    const flips = random([6], 7, { low: 0, high: 1 }).data;
+    for (const name of names) {
+      for (const share of flips) {
+        const flipped = (bytes: Buffer): Buffer => {
+          bytes[Math.floor(share * bytes.length)]! ^= 1 << Math.floor((share * 1e4) % 8);
+          return bytes;
+        };
+        expect(await changed(name, flipped), `${name} at ${share}`).toContain(join(copy, name));
+        expect(await changed(name, (bytes) => bytes.subarray(0, share * bytes.length))).toContain(join(copy, name));
+      }
+    }
+    await rm(copy, { recursive: true });
+    const { hash: _, hashes: __, ...old } = JSON.parse(await readFile(join(whole, 'state.json'), 'utf8'));
+    const before = Buffer.from(JSON.stringify(old));
+    expect(await changed('state.json', () => before)).toBeUndefined();
+    expect((await readCheckpoint(copy, state, config)).counters).toEqual(state.counters);
+    for (const wrong of [{ counters: {} }, { config: 1 }, { config: { train: {}, lora: {} } }, { hashes: [] }])
+      expect(await changed('state.json', () => Buffer.from(JSON.stringify({ ...old, ...wrong })))).toBeDefined();
+    await writeFile(join(copy, 'state.json'), before);
+    await rm(join(copy, 'optimizer.safetensors'));
+    expect(await damageOf(copy, ['optimizer'])).toContain('no such file');
+    free(state);
   });
 
   test('old checkpoints and what interrupted writes left are deleted; a write that fails leaves nothing', async () => {

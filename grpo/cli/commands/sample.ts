@@ -8,7 +8,7 @@ import { UsageError } from '../../finetune/errors.js';
 import { loadModel, type SampleOptions as SamplingOptions } from '../../finetune/model.js';
 import { readPromptFile } from '../../finetune/prompts.js';
 import { modelWarnings } from '../../finetune/session.js';
-import { collect, positive, wholeNumber } from '../arguments.js';
+import { collect, mostPictures, mostSteps, positive, seedNumber, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
 
@@ -50,9 +50,13 @@ export function addSample(program: Command): void {
     )
     .option('--negative-prompt <text>', "what guidance leads away from (default: the run's, or the empty prompt)")
     .option('--variant <name>', "of a folder: the variant of the weights' files, such as fp16")
-    .option('--n <count>', 'pictures for each prompt', wholeNumber(1), 1)
-    .option('--seed <number>', 'seed of the first picture; each next has one more', wholeNumber(0), 0)
-    .option('--steps <count>', "sampling steps (default: 28, or those of the run's evaluations)", wholeNumber(1))
+    .option('--n <count>', 'pictures for each prompt', wholeNumber(1, mostPictures), 1)
+    .option('--seed <number>', 'seed of the first picture; each next has one more', seedNumber, 0)
+    .option(
+      '--steps <count>',
+      "sampling steps (default: 28, or those of the run's evaluations)",
+      wholeNumber(1, mostSteps),
+    )
     .option(
       '--guidance <scale>',
       "classifier-free guidance; 1 is none (default: 7.5 for SD 1, 4.5 for SD 3, 4 for DiT, or that of the run's evaluations)",
@@ -60,8 +64,8 @@ export function addSample(program: Command): void {
     )
     .option('--ode', 'deterministic steps (default, but for a run whose evaluations have sampler.eval_noise)')
     .option('--sde', "steps with noise, as in rollouts: the run's, or flow-sde with 0.7 and DDIM with eta 1")
-    .option('--batch <count>', 'pictures computed at once', wholeNumber(1), 4)
-    .option('--lora <file>', 'an adapter: a file or folder of PEFT or diffusers')
+    .option('--batch <count>', 'pictures computed at once', wholeNumber(1, mostPictures), 4)
+    .option('--lora <file>', 'an adapter: a file or folder of PEFT, diffusers or kohya')
     .option(...shared.step)
     .option('--base', 'of a run: the model as it was before')
     .option('--out <folder>', 'where the pictures go, 0000.png and on', 'samples')

@@ -1,7 +1,7 @@
 /** `winnow export` of a run that trained the network's own weights: its model's folder, with the network as it is now. */
-import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { cp, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { writing } from '../../../engine/files.js';
+import { makeFolder, writing } from '../../../engine/files.js';
 import {
   type FileTensor,
   openSafetensors,
@@ -40,7 +40,7 @@ export async function exportModel({ base, component, weights, out, dtype }: Mode
   const aside = `${out}.${process.pid}.part`;
   return writing(out, async () => {
     if ((await entriesOf(out)).length > 0) throw new UsageError(`${out} has files already; give a new folder by --out`);
-    await mkdir(dirname(out), { recursive: true });
+    await makeFolder(dirname(out));
     const network = join(base, component) + sep;
     const wanted = (path: string): boolean =>
       !path.startsWith(network) || (path.endsWith('.json') && !path.endsWith('.index.json'));

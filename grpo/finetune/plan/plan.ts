@@ -13,6 +13,7 @@ import {
   paperGroups,
   paperMethods,
 } from '../../cost.js';
+import { preparing } from '../errors.js';
 import { modelFolder } from '../policy.js';
 import { keptMemory, type MemoryPart } from './memory.js';
 import { type Probe, probe } from './probe.js';
@@ -75,7 +76,10 @@ function compare(
 const flowGrpo = paperMethods[0]!.plan;
 
 /** Plans a run. Without `probe` nothing is loaded and no adapter is needed. */
-export async function plan(config: RunConfig, options: PlanOptions = {}): Promise<PlanReport> {
+export const plan = (config: RunConfig, options: PlanOptions = {}): Promise<PlanReport> =>
+  preparing(() => planned(config, options));
+
+async function planned(config: RunConfig, options: PlanOptions): Promise<PlanReport> {
   const { grpo, train } = config;
   const own = groupPlanOf(config);
   const full = fullGroup(own);

@@ -61,7 +61,8 @@ async function* runIn(
 ): AsyncGenerator<RunEvent, void, undefined> {
   yield { kind: 'loading', model: config.model.path };
   const run = options.resume === undefined ? folder : await RunFolder.open(folder);
-  const last = typeof run === 'string' ? undefined : await readCheckpointInfo(await run.findCheckpoint());
+  const last =
+    typeof run === 'string' ? undefined : await readCheckpointInfo((await run.wholeCheckpoint({ parts: [] })).path);
   const session = await openSession(config, { device: options.device, signal: options.signal, kernels: last?.kernels });
   try {
     for (const message of session.warnings) yield { kind: 'warning', message };

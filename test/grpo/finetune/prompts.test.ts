@@ -58,7 +58,7 @@ describe('files', () => {
     await writeFile(path, 'a cat\n');
     expect(await readPrompts(path, 'train')).toEqual([{ prompt: 'a cat', meta: {} }]);
     await expect(readPrompts(join(folder, 'none.txt'), 'test')).rejects.toThrow(
-      /none\.txt: no such file; expected prompts/,
+      /none\.txt: no such file or folder; expected prompts/,
     );
     await expect(readPrompts(folder, 'test')).rejects.toThrow(FileError);
   });

@@ -99,14 +99,14 @@ test.each(['peft', 'diffusers'] as const)('what %s writes loads here at full str
   dispose();
 });
 
-test.each(['peft', 'diffusers'] as const)('what was saved for %s loads here at full strength', async (format) => {
+test.each(formats)('what was saved for %s loads here at full strength', async (format) => {
   const { parameters, forward, dispose } = tinyNetwork(device, 'transformer');
   const lora = adaptersByRule(parameters, 'transformer');
   await saveLora(folder, lora, { format, component: 'transformer' });
   const before = scope(device, () => noGrad(forward));
   lora.dispose();
   const loaded = await loadLora(folder, parameters, { component: 'transformer' });
-  expect(loaded.alpha / loaded.rank).toBe(format === 'peft' ? 2 : 1);
+  expect(loaded.alpha / loaded.rank).toBe(format === 'diffusers' ? 1 : 2);
   const after = scope(device, () => noGrad(forward));
   expectClose(await after.data(), await before.data(), modelTolerance, 'sample');
   for (const y of [before, after]) y.dispose();
@@ -158,6 +158,8 @@ const f32 = (shape: readonly number[], value: number): FileTensor => ({
 });
 const pairOf = (down: string, up: string, own = 2) => ({ [down]: f32([own, 16], 3), [up]: f32([8, own], 5) });
 
+const kohyaPair = (name = 'lora_unet_a_to_q') => pairOf(`${name}.lora_down.weight`, `${name}.lora_up.weight`);
+
 /** Loads a diffusers file of the given tensors onto layers a.to_q and a.to_out.0, and reads up and scale of the first. */
 async function loadedFrom(path: string, prefixOf: 'unet' | 'transformer' = 'unet', warn = (_: string): void => {}) {
   const parameters = layersNamed(['a.to_q', 'a.to_out.0']);
@@ -188,6 +190,52 @@ test.each([
     ...pairOf('text_encoder.x.lora_A.weight', 'text_encoder.x.lora_B.weight'),
   });
   expect(await loadedFrom(path)).toEqual({ modules: [['a.to_out.0', 3, 5]], rank: 2, alpha: 2 });
+});
+
+test("kohya's files load: alphas of their own, of a UNet or a transformer, beside text encoders", async () => {
+  const path = join(folder, fileNames.kohya);
+  const file = (component: string, alphas: readonly (FileTensor | undefined)[]) => {
+    const [q, out] = ['a_to_q', 'a_to_out_0'].map((name) => `lora_${component}_${name}`);
+    return {
+      ...pairOf(`${q}.lora_down.weight`, `${q}.lora_up.weight`),
+      ...pairOf(`${out}.lora_down.weight`, `${out}.lora_up.weight`, 4),
+      ...(alphas[0] && { [`${q}.alpha`]: alphas[0] }),
+      ...(alphas[1] && { [`${out}.alpha`]: alphas[1] }),
+      ...pairOf('lora_te_x.lora_down.weight', 'lora_te_x.lora_up.weight'),
+    };
+  };
+  await writeSafetensors(path, file('unet', [f32([], 1), f32([1], 6)]));
+  const own = [
+    ['a.to_q', 3, 2.5],
+    ['a.to_out.0', 3, 7.5],
+  ];
+  expect((await loadedFrom(path)).modules).toEqual(own);
+  expect((await loadedFrom(folder)).modules, 'by its folder').toEqual(own);
+  await writeSafetensors(path, file('transformer', [f32([], 4), f32([], 8)]));
+  expect(await loadedFrom(path, 'transformer'), 'of one strength').toMatchObject({ rank: 4, alpha: 8 });
+  await writeSafetensors(path, file('unet', []));
+  expect(
+    (await loadedFrom(path)).modules.map(([, , up]) => up),
+    'without alphas',
+  ).toEqual([5, 5]);
+});
+
+test.each<[string, Record<string, FileTensor>, RegExp]>([
+  [
+    'an alpha of zero',
+    { ...kohyaPair(), 'lora_unet_a_to_q.alpha': f32([], 0) },
+    /a_to_q\.alpha is 0, expected one posi/,
+  ],
+  ['an alpha of two numbers', { ...kohyaPair(), 'lora_unet_a_to_q.alpha': f32([2], 1) }, /a_to_q\.alpha is \[2\] F32/],
+  ['another layer', kohyaPair('lora_unet_b_to_q'), /lora_unet_b_to_q\.lora_down\.weight is for a layer that/],
+  ['another kind', { ...kohyaPair(), 'lora_unet_a_to_q.hada_w1_a': f32([2], 1) }, /hada_w1_a is in the file, expected/],
+  ['text encoders alone', kohyaPair('lora_te1_x'), /no adapter of this network/],
+])("a file of kohya's is refused: %s", async (_name, tensors, message) => {
+  const path = join(folder, fileNames.kohya);
+  await writeSafetensors(path, tensors);
+  const error = await loadedFrom(path).catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(ModelFileError);
+  expect((error as Error).message).toMatch(message);
 });
 
 test('alpha comes from the metadata of a diffusers file', async () => {

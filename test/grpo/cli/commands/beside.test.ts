@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
-import { start, winnow } from '../output.js';
+import { winnow } from '../output.js';
+import { start } from '../process.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'runs');

@@ -5,7 +5,8 @@ import { afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { isSilent, type Received, refuses, testServer } from '../../rewards/server.js';
-import { start, winnow } from '../output.js';
+import { winnow } from '../output.js';
+import { start } from '../process.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'runs');

@@ -102,7 +102,7 @@ test('a folder without run.json, or with a broken one, is no run', async () => {
   await expect(RunFolder.open(join(out, 'nothing'))).rejects.toThrow('no run: expected a folder with run.json');
   await mkdir(join(out, 'broken'));
   await writeFile(join(out, 'broken', 'run.json'), '{"format": 7}');
-  await expect(RunFolder.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format 7, expected 1/);
+  await expect(RunFolder.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format: 7, expected 1/);
 });
 
 test.runIf(process.platform === 'linux')(
