@@ -160,7 +160,7 @@ train: { updates: 10, lr: fast, betas: [0.9] }
   test('values outside their range, as they were written', () => {
     const wrong: Readonly<Record<string, string>> = {
       'grpo.clip=1': 'grpo.clip expected a number above 0 and below 1, found 1',
-      'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2, found 1',
+      'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2 and at most 1000000, found 1',
       'grpo.prune=best': 'grpo.prune expected one of ovf, uniform, none, ovf-after, best-of-n, found "best"',
       'train.lr=.nan': 'train.lr expected a number, found NaN',
       'train.lr=-1': 'train.lr expected a number of at least 0, found -1',

@@ -56,7 +56,9 @@ test('a name that is taken is refused: by a run, a file, an empty folder, or a p
   expect(existsSync(join(root, 'folder'))).toBe(true);
   await writeFile(join(root, 'file'), '');
   await taken(join(root, 'file'));
-  await expect(reserveNamed(join(root, 'file', 'below'))).rejects.toThrow(/can't write .*below: EEXIST/);
+  await expect(reserveNamed(join(root, 'file', 'below'))).rejects.toThrow(
+    /can't write .*below: a file, expected a folder/,
+  );
 });
 
 test('a folder that a killed process had reserved is free again', async () => {
