@@ -7,7 +7,7 @@ fn identity(x: F) -> F { return x; }
 
 // 1 / (1 + exp(-x)), 0 where exp(-x) is beyond f32; of NaN it is some number, which its users multiply by NaN.
 fn logistic(x: F) -> F {
-  let s = F(1.0) / (F(1.0) + exp(-clamp(x, F(-88.7), F(88.7))));
+  let s = F(1.0) / (F(1.0) + exp(min(-x, F(88.7))));
   return select(s, F(0.0), x < F(-88.7));
 }
 fn sigmoid(x: F) -> F { return nan_else(x, logistic(x)); }

@@ -21,5 +21,8 @@ fn finite_else_nan(x: F, y: F) -> F { return select(y, nan(), magnitude_bits(x) 
 fn infinity_as_zero(x: F) -> F { return select(x, F(0.0), magnitude_bits(x) == U(0x7f800000u)); }
 
 // The larger and the smaller of two, NaN where either is.
-fn larger(a: F, b: F) -> F { return nan_else(a, nan_else(b, max(a, b))); }
-fn smaller(a: F, b: F) -> F { return nan_else(a, nan_else(b, min(a, b))); }
+fn larger(a: F, b: F) -> F { return nan_of_either(a, b, max(a, b)); }
+fn smaller(a: F, b: F) -> F { return nan_of_either(a, b, min(a, b)); }
+fn nan_of_either(a: F, b: F, y: F) -> F {
+  return select(y, nan(), max(magnitude_bits(a), magnitude_bits(b)) > U(0x7f800000u));
+}

@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest';
 import * as engine from '../../engine/index.js';
 import { backward, ones, scope, type Tensor } from '../../engine/index.js';
 import type { DType } from '../../kernels/kernel.js';
-import { testDevice } from '../check.js';
+import { testDevice, withFeatures } from '../check.js';
 import { type Fixture, fillArguments, fixtureTensor, type OpCase, readFixture, upload } from '../fixtures.js';
 
 type Op = (...args: readonly unknown[]) => Tensor;
@@ -35,13 +35,24 @@ const bounds = {
 /** Ops that keep the sign of a zero; WGSL lets it go, and no other op promises it. */
 const keepsSignOfZero = new Set(['neg', 'abs', 'where', 'cast']);
 
+const named = (each: SpecialCase): [string, boolean] => {
+  const halves = [...each.outputs, ...keysOf(each.args)].some((key) => fixtureTensor(fixture, key).dtype === 'f16');
+  return [`${each.name}${halves ? ' (needs shader-f16)' : ''}`, halves && !device.features.f16];
+};
+
 for (const file of ['elementwise', 'reduce', 'norm', 'products'] as const) {
+  const own = cases.filter((each) => each.file === file);
   describe(file, () => {
-    for (const each of cases.filter((other) => other.file === file)) {
-      const halves = [...each.outputs, ...keysOf(each.args)].some((key) => fixtureTensor(fixture, key).dtype === 'f16');
-      test.skipIf(halves && !device.features.f16)(`${each.name}${halves ? ' (needs shader-f16)' : ''}`, () =>
-        checkCase(fixture, each),
-      );
+    for (const each of own) {
+      const [name, skipped] = named(each);
+      test.skipIf(skipped)(name, () => checkCase(fixture, each));
+    }
+  });
+  if (file === 'elementwise' || !device.features.software) continue; // as planned anyway
+  describe(`${file}, as planned for a GPU without subgroups`, () => {
+    for (const each of own) {
+      const features = { software: false, subgroups: false };
+      test(each.name, () => withFeatures(device, features, () => checkCase(fixture, each)));
     }
   });
 }
