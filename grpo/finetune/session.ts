@@ -67,7 +67,9 @@ export async function joinSession(
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
   if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
-  const warnings = [...model.warnings, ...cutPrompts(model.pipeline, all)];
+  const { negativePrompt: negative } = model;
+  const read = negative === undefined ? all : [...all, { prompt: negative, meta: {} }];
+  const warnings = [...model.warnings, ...cutPrompts(model.pipeline, read)];
   const warn = (message: string): void => void warnings.push(message);
   const { combine, advantage_eps: eps } = config.grpo;
   const loaded: Reward[] = [];
