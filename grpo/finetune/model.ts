@@ -215,7 +215,8 @@ export class Model {
     ]);
     try {
       await writing(weights, () => writeSafetensors(weights, Object.fromEntries(files), { format: 'pt' }));
-      return await exportModel({ base: policy.folder, component, weights, out: folder, dtype: type });
+      const { variant } = this.learning.config.model;
+      return await exportModel({ base: policy.folder, component, weights, out: folder, dtype: type, variant });
     } finally {
       await rm(weights, { force: true });
     }

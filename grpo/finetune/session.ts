@@ -80,7 +80,9 @@ export async function joinSession(
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
   if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
-  const warnings = [...model.warnings, ...modelWarnings(model.pipeline, all)];
+  const { negativePrompt: negative } = model;
+  const read = negative === undefined ? all : [...all, { prompt: negative, meta: {} }];
+  const warnings = [...model.warnings, ...modelWarnings(model.pipeline, read)];
   const warn = (message: string): void => void warnings.push(message);
   const { combine, advantage_eps: eps } = config.grpo;
   const loaded: Reward[] = [];

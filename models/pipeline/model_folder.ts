@@ -184,12 +184,15 @@ async function findParts(
   const found = new Set<string>();
   for (const name of own) {
     const isText = !folders.includes(name);
-    // A pipeline of SD3 may be saved without a word of T5.
-    if (isNull(index[name]) || (index[name] === undefined && /_3$/.test(name))) {
+    const isOfT5 = /_3$/.test(name); // a pipeline of SD3 may be saved without a word of it
+    if (isNull(index[name]) || (index[name] === undefined && isOfT5)) {
       if (!isText) problems.push(`model_index.json: ${name} is ${shown(index[name])}, expected a component`);
       continue;
     }
-    if (!(await exists(join(path, name)))) problems.push(`no folder ${name}/`);
+    if (!(await exists(join(path, name))))
+      problems.push(
+        `no folder ${name}/${isOfT5 ? ', which model_index.json lists: [null, null] there does without T5' : ''}`,
+      );
     else if (isText) found.add(name);
   }
   if (problems.length > 0) throw new ModelFileError(path, problems);

@@ -50,7 +50,8 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
         `${run.path} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
       );
     const file = join(checkpoint, `${weights}.safetensors`);
-    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
+    const { variant } = config.model;
+    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype, variant });
   }
   const device = await Device.create({ name: options.device, provideDriver: true, quiet: true });
   try {

@@ -87,3 +87,16 @@ test("DanceGRPO's steps take its own levels, every other kind the folder's", asy
   expect(sigmas('dance').at(-2)).toBeCloseTo(0.25, 6); // 3 u / (1 + 2 u) at u = 0.1
   model.dispose();
 });
+
+test('what the folder lacks is known to the model, and a run reads a picture of two sides and a negative prompt', async () => {
+  const model = await loadTiny(device, 'sd3', { sampler: { resolution: [16, 24], negative_prompt: 'blurry' } });
+  expect(model.warnings).toEqual([expect.stringContaining('the folder has no text_encoder_3: 5 tokens of zeros')]);
+  expect([model.pictureSize, model.negativePrompt]).toEqual([[16, 24], 'blurry']);
+  model.dispose();
+  await expect(loadTiny(device, 'sd1', { sampler: { resolution: [16, 17] } })).rejects.toThrow(
+    'sampler.resolution is [16,17], expected a multiple of 2',
+  );
+  await expect(
+    loadTiny(device, 'sd1', { model: { path: tinyFolder('sd1'), weights: 'f16', variant: 'fp16' } }),
+  ).rejects.toThrow('no file of the variant fp16');
+});

@@ -98,7 +98,7 @@ test.each<[string, string, object, string]>([
     'sd3',
     'model_index.json',
     { text_encoder_3: ['transformers', 'T5EncoderModel'], tokenizer_3: ['transformers', 'T5TokenizerFast'] },
-    'no folder text_encoder_3/\n  no folder tokenizer_3/',
+    'no folder text_encoder_3/, which model_index.json lists: [null, null] there does without T5\n  no folder tokenizer_3/',
   ],
 ])('%s with %s %o', async (name, file, keys, expected) => {
   const read = vi.spyOn(device, 'place');

@@ -268,6 +268,16 @@ describe('--set', () => {
     expect(parse(least, 'model.path=a=b').model.path).toBe('a=b');
   });
 
+  test('takes a side or [height, width], a negative prompt and a variant', () => {
+    expect(parse(least, 'sampler.resolution=512').sampler.resolution).toBe(512);
+    const sets = ['sampler.resolution=[512, 768]', 'sampler.negative_prompt=blurry', 'model.variant=fp16'];
+    const { sampler, model } = parse(least, ...sets);
+    expect([sampler.resolution, sampler.negative_prompt, model.variant]).toEqual([[512, 768], 'blurry', 'fp16']);
+    for (const wrong of ['[512]', '[1, 2, 3]', '[512, x]', '4', 'wide'])
+      expect(problems(least, `sampler.resolution=${wrong}`)[0]).toMatch(/sampler\.resolution.*expected/);
+    expect(problems(least, 'model.variant=../fp16')[0]).toMatch(/model\.variant.*such as fp16/);
+  });
+
   test('refuses what is no key or no value', () => {
     for (const set of ['grpo.keep', '=3', 'grpo..clip=1'])
       expect(() => parse(least, set)).toThrow('expected key=value');
