@@ -2,7 +2,7 @@
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { type Change, change, changed } from './values.js';
+import { type Change, change, changed, share } from './values.js';
 
 /** One fault of a folder: which file, and what becomes of it. */
 export interface Fault {
@@ -16,8 +16,6 @@ export interface Fault {
   readonly change: Change;
   readonly foreign: string;
 }
-
-const share = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
 export const fault: fc.Arbitrary<Fault> = fc.record({
   file: share,
@@ -91,24 +89,29 @@ async function damage(path: string, { kind, at, bit, change: wanted, foreign }: 
     case 'foreign':
       return writeFile(path, Buffer.from(foreign, 'latin1'));
     default:
-      return writeFile(path, path.endsWith('.safetensors') ? withHeader(bytes, wanted) : withJson(bytes, wanted));
+      return writeFile(
+        path,
+        path.endsWith('.safetensors') ? withHeader(bytes, wanted) : withJson(bytes.toString(), wanted),
+      );
   }
 }
 
 /** A JSON text with a change in it; another text as a JSON string with one. */
-function withJson(bytes: Buffer, wanted: Change): string {
+function withJson(text: string, wanted: Change): string {
   try {
-    return JSON.stringify(changed(JSON.parse(bytes.toString()), wanted)) ?? '';
+    return JSON.stringify(changed(JSON.parse(text), wanted)) ?? '';
   } catch {
-    return `${bytes.toString()}\n${JSON.stringify(wanted.value)}`;
+    return `${text}\n${JSON.stringify(wanted.value)}`;
   }
 }
 
 /** A safetensors file whose header has a change in it, its length corrected. */
 function withHeader(bytes: Buffer, wanted: Change): Buffer {
+  if (bytes.length < 16) return bytes; // cut before
   const length = Number(bytes.readBigUInt64LE());
-  const header: unknown = JSON.parse(bytes.subarray(8, 8 + length).toString());
-  const text = Buffer.from(JSON.stringify(changed(header, wanted)));
+  if (8 + length > bytes.length || bytes[8] !== 0x7b) return bytes; // damaged before
+  const header = bytes.subarray(8, 8 + length).toString();
+  const text = Buffer.from(withJson(header, wanted));
   const head = Buffer.alloc(8);
   head.writeBigUInt64LE(BigInt(text.length));
   return Buffer.concat([head, text, bytes.subarray(8 + length)]);
