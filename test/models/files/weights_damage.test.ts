@@ -101,7 +101,7 @@ const damages: readonly [string, () => unknown, RegExp][] = [
       await write('model.fp16.safetensors', tensors());
       await write('model.non_ema.safetensors', tensors());
     },
-    /\n {2}only variants of the weights \(fp16, non_ema\): say which one$/,
+    /\n {2}only variants of the weights \(fp16, non_ema\): say which one \(--variant, model\.variant\)$/,
   ],
   ['an index that is not JSON', () => index('{"weight_map":'), /index\.json\n {2}not JSON: /],
   [
