@@ -21,7 +21,7 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** Order of the axes of query, key, value and result; a linear layer leaves BTHC or TBHC. Default BHTC. */
   readonly layout?: AttentionLayout;
-  /** Added to the scores, f32: [batch or 1, heads or 1, queries or 1, keys]. Masks are large negative numbers, such as -1e9, not infinity. */
+  /** Added to the scores, f32: [batch or 1, heads or 1, queries or 1, keys]. Masks are large negative numbers, such as -1e9 or f32's lowest; of -infinity on every key of a row comes NaN. */
   readonly bias?: Tensor | null;
 }
 
@@ -124,7 +124,8 @@ const fused = defineOp(
 /**
  * softmax(scale query key^T + bias) value for each head, without a matrix of scores in memory (Dao 2023).
  * query is [batch, heads, queries, headDim], key and value are [batch, heads, keys, headDim], headDim 1 to 160, all f32
- * or all f16; the result has query's shape; `layout` names another order of these axes. A row whose keys are all masked gets finite values. The bias has no gradient.
+ * or all f16; the result has query's shape; `layout` names another order of these axes. A row whose keys all have f32's lowest number as bias is the mean of the values; NaN in a
+ * score makes its row NaN. The values must be finite: one of infinity may come out as NaN. The bias has no gradient.
  * With subgroup matrices, softmax weights of f16 inputs are rounded to f16 before they meet the values, as in FlashAttention.
  */
 export function attention(
