@@ -87,7 +87,9 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const special = (name: keyof typeof defaultTokens.clip): TokenEntry | undefined =>
     entryOf(map[name] ?? config[name] ?? (byPairs ? defaultTokens.clip : defaultTokens.t5)[name]);
   const [bos, eos, unk, pad] = (['bos_token', 'eos_token', 'unk_token', 'pad_token'] as const).map(special);
-  const idOf = ({ content }: TokenEntry): number => {
+  const idOf = (token: TokenEntry | undefined): number => {
+    if (!token) throw new ModelFileError(folder, ['bos_token, eos_token or pad_token is no token, expected a text']);
+    const { content } = token;
     const id = vocabulary.get(content);
     if (id !== undefined) return id;
     throw new ModelFileError(path, [`the special token ${shown(content)} is not in the vocabulary`]);
@@ -99,6 +101,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     const { content } = token;
     added.set(content, { normalized: false, ...token, ...listed.get(content), id: idOf(token), special: true });
   }
+  const specials = { bos: byPairs ? idOf(bos) : undefined, eos: idOf(eos), pad: idOf(pad) };
   const described = {
     ...file,
     normalizer: rustNormalizer(file.normalizer),
@@ -107,7 +110,6 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     post_processor: null,
   };
   const library = build(path, described, eos!.content);
-  const specials = { bos: byPairs ? idOf(bos!) : undefined, eos: idOf(eos!), pad: idOf(pad!) };
   let largest = { id: -1, text: '' };
   for (const [text, id] of vocabulary) if (id > largest.id) largest = { id, text };
   return new Tokenizer(library, specials, lengthOf(config, byPairs), largest);
@@ -132,12 +134,14 @@ function entryOf(value: unknown): TokenEntry | undefined {
 /** model_max_length; some configs say 1e30 there, for none. */
 function lengthOf({ model_max_length: length }: Record<string, unknown>, byPairs: boolean): number {
   const usual = byPairs ? 77 : 512;
-  return typeof length === 'number' && Number.isInteger(length) && length <= 1e6 ? length : usual;
+  return typeof length === 'number' && Number.isInteger(length) && length >= 2 && length <= 1e6 ? length : usual;
 }
 
 function build(path: string, file: TokenizerFile, eos: string): Library {
   try {
-    return new LibraryTokenizer(file, { eos_token: eos });
+    const library = new LibraryTokenizer(file, { eos_token: eos });
+    library.encode('a text', { add_special_tokens: false }); // what it does not check it fails at here
+    return library;
   } catch (error) {
     throw new ModelFileError(path, [(error as Error).message], { cause: error });
   }

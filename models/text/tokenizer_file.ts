@@ -52,8 +52,11 @@ export async function readTokenizerFile(
     if (type !== 'BPE' && type !== 'Unigram') {
       throw new ModelFileError(path, [`model.type is ${shown(type)}, expected "BPE" (CLIP) or "Unigram" (T5)`]);
     }
-    const added = Array.isArray(file.added_tokens) ? file.added_tokens : [];
-    return { path, file: { ...file, model: { ...(model as object), type }, added_tokens: added } };
+    const added: unknown[] = Array.isArray(file.added_tokens) ? file.added_tokens : [];
+    const wrong = added.find((token) => !isAddedToken(token));
+    if (wrong !== undefined)
+      throw new ModelFileError(path, [`added_tokens has ${shown(wrong)}, expected tokens with content and id`]);
+    return { path, file: { ...file, model: { ...(model as object), type }, added_tokens: added as AddedToken[] } };
   }
   if (names.has('vocab.json') && names.has('merges.txt')) {
     const path = at('vocab.json');
@@ -76,6 +79,14 @@ export async function readTokenizerFile(
     'no tokenizer: expected tokenizer.json, vocab.json with merges.txt, or spiece.model',
   ]);
 }
+
+const isAddedToken = (token: unknown): boolean =>
+  typeof token === 'object' &&
+  token !== null &&
+  'content' in token &&
+  typeof token.content === 'string' &&
+  'id' in token &&
+  Number.isSafeInteger(token.id);
 
 async function readVocabulary(path: string): Promise<Record<string, number>> {
   const vocabulary = await readJson(path);

@@ -13,8 +13,8 @@ interface DiskFault {
   readonly mount?: string;
   /** Done when the first checkpoint is there. */
   readonly spoil?: (run: string, disk: string) => Promise<void> | void;
-  /** What the message says besides the path. */
-  readonly reason: RegExp;
+  /** What the message says besides the path; absent where the run is to go on. */
+  readonly reason?: RegExp;
 }
 
 const faults: readonly DiskFault[] = [
@@ -28,12 +28,11 @@ const faults: readonly DiskFault[] = [
   {
     name: "a run's folder that is removed",
     spoil: (run) => rm(run, { recursive: true, force: true }),
-    reason: /ENOENT|no such file/,
+    reason: /can't write .*: no such file or folder/,
   },
   {
     name: 'checkpoints that are moved away',
     spoil: (run) => rename(join(run, 'checkpoints'), join(run, 'elsewhere')),
-    reason: /ENOENT|no such file/,
   },
   {
     name: 'metrics that can not be written any more',
@@ -49,7 +48,7 @@ const faults: readonly DiskFault[] = [
       await rm(join(run, 'groups.jsonl'));
       await mkdir(join(run, 'groups.jsonl'));
     },
-    reason: /groups\.jsonl.*EISDIR/,
+    reason: /groups\.jsonl: a folder, expected a file/,
   },
 ];
 
@@ -75,8 +74,9 @@ export async function soakDisk({ count, folder, log }: SoakOptions): Promise<Soa
         if (spoil && !spoilt && said.includes('saved 1')) spoilt = Promise.resolve(spoil(run, disk));
       });
       await spoilt;
-      if (code !== exitCodes.badFile) failures.push(`${name}: ended with ${code}: ${text.slice(-600)}`);
-      else if (!reason.test(text)) failures.push(`${name}: says ${text.slice(-600)}`);
+      if (code !== (reason ? exitCodes.badFile : exitCodes.done))
+        failures.push(`${name}: ended with ${code}: ${text.slice(-600)}`);
+      else if (reason && !reason.test(text)) failures.push(`${name}: says ${text.slice(-600)}`);
       const problem = await brokenCheckpoint(run);
       if (problem) failures.push(`${name}: ${problem}`);
     } finally {

@@ -10,7 +10,8 @@ import { soakLong } from './long.js';
 import type { SoakOptions, SoakResult } from './soak.js';
 
 const folder = temporaryFolder();
-const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1e6);
+// The suite tries the same cases each time, so that what fails is the change at hand; the soak draws others each time.
+const seed = Number(process.env.SOAK_SEED ?? 1);
 
 const shares: readonly (readonly [name: string, count: number, soak: (options: SoakOptions) => Promise<SoakResult>])[] =
   [

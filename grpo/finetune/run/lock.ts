@@ -92,13 +92,20 @@ export async function tryHolding(folder: string, { silence = 30_000 }: HoldOptio
     for (const file of isAbsolute(address) && !isWindows ? [path, address] : [path])
       utimes(file, now, now).catch(() => {});
   }, renewal).unref();
-  const drop = (): void => rmSync(path, { force: true });
+  // The file may be impossible to take away, on a disk that became read-only: nobody listens any more, which is enough, and
+  // what made the run end is not to be hidden by that.
+  const drop = (): void => {
+    try {
+      rmSync(path, { force: true });
+    } catch {}
+  };
   process.once('exit', drop);
   return {
     release: async () => {
       clearInterval(renew);
       process.off('exit', drop);
-      if ((await readOwner(path))?.token === own.token) await rm(path, { force: true });
+      const found = await readOwner(path).catch(() => undefined);
+      if (found?.token === own.token) drop();
       server.close();
     },
   };

@@ -70,7 +70,8 @@ async function reserve(path: string): Promise<HeldRun | undefined> {
         process.off('exit', removeEmpty);
         const begun = await exists(join(path, 'run.json'));
         const left = begun ? [] : (await readdir(path).catch(() => [])).filter((name) => !isLockFile(name));
-        for (const name of left) await rm(join(path, name), { recursive: true, force: true });
+        // What can't be taken away stays: what made the run end is the error that counts.
+        for (const name of left) await rm(join(path, name), { recursive: true, force: true }).catch(() => {});
         await hold.release();
         if (!begun) await removeFolders();
       },

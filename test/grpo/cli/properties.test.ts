@@ -2,12 +2,12 @@
 import { expect, test } from 'vitest';
 import { soakProperties } from '../../soak/properties.js';
 
-const seed = Number(process.env.PROPERTY_SEED ?? Date.now() % 1e6);
+// The suite tries the same cases each time, so that what fails is the change at hand; the soak draws others each time.
+const seed = Number(process.env.PROPERTY_SEED ?? 1);
 const count = Number(process.env.PROPERTY_COUNT ?? 300);
 
 test('right and wrong command lines, environments, configurations, folders and files end with a status that says whose fault it is', async () => {
-  console.log(`cases of PROPERTY_SEED=${seed}`);
-  const { cases, failures } = await soakProperties({ count, seed, log: (line) => console.log(line) });
+  const { cases, failures } = await soakProperties({ count, seed, log: () => {} });
   expect(failures, `PROPERTY_SEED=${seed}`).toEqual([]);
   expect(cases).toBe(count);
 }, 300_000);
