@@ -11,6 +11,13 @@ export const wholeNumber =
     return value;
   };
 
+/** Parses a port; 0 is any. */
+export function portNumber(text: string): number {
+  const port = wholeNumber(0)(text);
+  if (port > 65535) throw new InvalidArgumentError('Expected a port, a whole number up to 65535.');
+  return port;
+}
+
 /** Parses a number of at least 0. */
 export function positive(text: string): number {
   const value = Number(text);

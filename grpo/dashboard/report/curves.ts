@@ -1,0 +1,83 @@
+/** The curves of a report: runs side by side in each chart. */
+import type { Columns } from '../feed/columns.js';
+import type { RunFeed } from '../feed/run_feed.js';
+import { type Line, lineChart } from './charts.js';
+import { type Html, html } from './html.js';
+
+/** A run that is reported. */
+export interface ReportedRun {
+  readonly name: string;
+  readonly feed: RunFeed;
+}
+
+const mostPoints = 400; // more than a chart has pixels for
+
+/** A chart, and what it shows: labels with names of columns, and of a deviation that makes a band. */
+const definitions: readonly { title: string; columns: readonly (readonly [string, string, string?])[] }[] = [
+  { title: 'Reward, with a band of one deviation', columns: [['reward', 'reward', 'reward_std']] },
+  {
+    title: 'Spread of rewards in a group',
+    columns: [
+      ['all', 'spread/all'],
+      ['kept', 'spread/kept'],
+    ],
+  },
+  { title: 'KL', columns: [['kl', 'kl']] },
+  { title: 'Share of ratios clipped', columns: [['clipped', 'clip_ratio/region_mean']] },
+  { title: 'Norm of the gradient', columns: [['gradient', 'grad_norm']] },
+];
+
+export function curvesHtml(runs: readonly ReportedRun[]): Html {
+  const thinned = runs.map(({ name, feed }) => ({
+    of: runs.length > 1 ? ` (${name})` : '',
+    feed,
+    columns: feed.metrics.thinned(mostPoints),
+  }));
+  const charts = definitions.map(({ title, columns }) =>
+    lineChart(
+      title,
+      thinned.flatMap((run) => columns.map(([label, ...names]) => lineOf(label + run.of, run.columns, ...names))),
+    ),
+  );
+  const names = [
+    ...new Set(runs.flatMap(({ feed }) => feed.evaluations.flatMap((each) => Object.keys(rewardsOf(each))))),
+  ];
+  const heldOut = names.map((name) =>
+    lineChart(
+      `Held out: ${name}, with its 95 % interval`,
+      thinned.map(({ of, feed }) => heldOutLine(name, of, feed.evaluations)),
+    ),
+  );
+  const shown = [...charts.slice(0, 2), ...heldOut, ...charts.slice(2)].filter((chart) => chart !== undefined);
+  return shown.length > 0 ? html`<div class="charts">${shown}</div>` : html`<p class="soft">No update is done yet.</p>`;
+}
+
+function lineOf(label: string, columns: Columns, name: string, deviation?: string): Line {
+  const x = columns['x/update'] ?? [];
+  const y = columns[name] ?? [];
+  const around = deviation ? columns[deviation] : undefined;
+  if (!around) return { label, x, y };
+  const border = (sign: number) => y.map((value, i) => (value === null ? null : value + sign * (around[i] ?? 0)));
+  return { label, x, y, low: border(-1), high: border(1) };
+}
+
+type Interval = Readonly<Record<'mean' | 'low' | 'high', number | null>>;
+
+const rewardsOf = (record: Readonly<Record<string, unknown>>): Readonly<Record<string, Interval>> =>
+  (record.rewards ?? {}) as Readonly<Record<string, Interval>>; // evaluations.jsonl is of our own format
+
+function heldOutLine(name: string, of: string, evaluations: readonly Readonly<Record<string, unknown>>[]): Line {
+  const points = evaluations.flatMap((record) => {
+    const interval = rewardsOf(record)[name];
+    return interval ? [{ x: Number(record.update), ...interval }] : [];
+  });
+  const column = (key: 'x' | 'mean' | 'low' | 'high') => points.map((point) => point[key]);
+  return {
+    label: name + of,
+    x: column('x'),
+    y: column('mean'),
+    low: column('low'),
+    high: column('high'),
+    points: true,
+  };
+}
