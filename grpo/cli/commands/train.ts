@@ -1,5 +1,5 @@
 /** `winnow train`: a new run, or one that goes on where it stopped. */
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { type Action, type Dashboard, startDashboard, usualPort } from '../../dashboard/index.js';
 import { usualPreset } from '../../finetune/config/file.js';
@@ -67,7 +67,7 @@ async function train(
         const port = dashboard === true ? usualPort : dashboard;
         const live = { folder: event.run, act };
         page = await startDashboard({ runs: [event.run, dirname(event.run)], port, readOnly, live });
-        reporter.progress(`page     ${page.url}/?run=${encodeURIComponent(basename(event.run))}`);
+        reporter.progress(`page     ${page.url}`);
       }
       const object = objectOf(event);
       if (object) reporter.object(object);

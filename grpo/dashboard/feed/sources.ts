@@ -13,6 +13,11 @@ export interface ListedFeed {
   readonly folder: string;
 }
 
+/** A run in a list to choose from; its run.json may be unreadable. */
+export interface DescribedRun extends ListedFeed {
+  readonly info: Awaited<ReturnType<typeof readInfoInside>>;
+}
+
 /** The runs of a dashboard. Feeds live as long as it. */
 export class Sources {
   private readonly feeds = new Map<string, RunFeed>();
@@ -75,9 +80,17 @@ export class Sources {
     return feed;
   }
 
-  /** Every run with its run.json, for a list to choose from. */
-  async describe(): Promise<(ListedFeed & { readonly info: Awaited<ReturnType<typeof readInfoInside>> })[]> {
+  /** The ids of the runs that were given by name, in their order. */
+  get given(): readonly string[] {
+    return [...this.ids].flatMap(([id, folder]) => (this.runs.includes(folder) ? [id] : []));
+  }
+
+  /** Every run with its run.json, for a list to choose from: those that were given, then the others, newest first. */
+  async describe(): Promise<DescribedRun[]> {
     const listed = await this.list();
-    return Promise.all(listed.map(async (run) => ({ ...run, info: await readInfoInside(run.folder) })));
+    const runs = await Promise.all(listed.map(async (run) => ({ ...run, info: await readInfoInside(run.folder) })));
+    const isGiven = ({ folder }: ListedFeed): number => Number(this.runs.includes(folder));
+    const start = ({ info }: DescribedRun): string => info?.started ?? '';
+    return runs.sort((a, b) => isGiven(b) - isGiven(a) || (isGiven(a) ? 0 : start(b).localeCompare(start(a))));
   }
 }

@@ -5,6 +5,13 @@ import uPlot from './vendor/uplot.js';
 const height = 170;
 const charts = new Set();
 
+/** Some room around the values; around equal ones as much as they are from 0. */
+const rangeOf = (_, low, high) => {
+  if (low === null) return [0, 1];
+  if (low === high) return low === 0 ? [-0.1, 1] : [low - Math.abs(low) / 2, low + Math.abs(low) / 2];
+  return uPlot.rangeNum(low, high, 0.08, true);
+};
+
 /**
  * A chart that draws lines: { label, x, y, low?, high?, color, dash?, points? }, color being a style's variable. Left and right
  * move its cursor. Charts of one `sync` share it.
@@ -79,10 +86,10 @@ export class Chart {
         series,
         bands,
         legend: { show: false },
-        scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
+        scales: { x: { time: false }, y: { range: this.range ?? rangeOf } },
         axes: [
-          { ...line, values: (_, values) => values.map(number), space: 60 },
-          { ...line, values: (_, values) => values.map(number), size, space: 34 },
+          { ...line, values: (_, values) => values.map(number), size: 28, space: 60 },
+          { ...line, values: (_, values) => values.map(number), size, space: 26 },
         ],
         cursor: {
           sync: { key: this.sync, setSeries: false, scales: ['x', null] },

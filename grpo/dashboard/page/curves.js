@@ -37,7 +37,7 @@ const each = (names, pattern) => names.flatMap((name) => (pattern.test(name) ? [
 const shownRuns = () => {
   const [first, second] = [firstRun(), secondRun()];
   const known = first ? [{ run: first, mark: '' }] : [];
-  return second ? [...known, { run: second, mark: ` (${second.id})`, dash: [5, 4] }] : known;
+  return second ? [...known, { run: second, mark: ' (beside)', dash: [5, 4] }] : known;
 };
 
 /** Lines of some columns of every run that is shown. */

@@ -56,7 +56,7 @@ export function mountFunnel(panel) {
   const about = el('p', { className: 'readout', role: 'status' });
   const note = el('p', { className: 'soft' });
   slider.addEventListener('input', () => {
-    view.follows = Number(slider.value) === Number(slider.max);
+    view.follows = false;
     void showGroup(Number(slider.value));
   });
   newest.addEventListener('click', () => {
@@ -117,7 +117,8 @@ export function mountFunnel(panel) {
       about.textContent = '';
       note.textContent = '';
     } else if (view.follows || view.index < 0 || view.index >= count) {
-      if (view.index !== count - 1) void showGroup(count - 1);
+      const newest = newestOf(run.summary);
+      if (view.index !== newest) void showGroup(newest);
     }
   };
   onChange((what) => {
@@ -128,6 +129,9 @@ export function mountFunnel(panel) {
     if (what === 'summary' || what === 'run') update();
   });
 }
+
+/** The newest group whose previews are kept as pictures, or the newest of all. */
+const newestOf = ({ previews, groups }) => previews.findLast(({ index }) => index >= 0)?.index ?? groups - 1;
 
 const hint = 'Point at a sample, or reach it by Tab and the arrow keys, to follow it through the rows.';
 

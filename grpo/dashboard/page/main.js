@@ -3,7 +3,7 @@ import { fetchRuns, mountAbout } from './about.js';
 import { mountCurves } from './curves.js';
 import { duration, el, replace } from './dom.js';
 import { mountFunnel } from './funnel.js';
-import { mountHistogram, mountSpread } from './rewards.js';
+import { mountRewards } from './rewards.js';
 import { mountSamples } from './samples.js';
 import { firstRun, get, onChange, show, state } from './store.js';
 
@@ -57,8 +57,7 @@ function showConnection() {
 async function start() {
   const session = await get('session');
   mountFunnel(byId('funnel'));
-  mountHistogram(byId('rewards'));
-  mountSpread(byId('spread'));
+  mountRewards(byId('rewards'));
   mountCurves(byId('curves'));
   mountSamples(byId('samples'));
   mountAbout(byId('about'), session, (id) => runs.find((run) => run.id === id)?.live);

@@ -33,16 +33,18 @@ function allAndKept({ selections = [], survivors = [], rewards = [] }) {
   };
 }
 
-export function mountHistogram(panel) {
-  const place = el('div', {}, absent('No group is drawn yet.'));
-  replace(panel, panel.querySelector('h2'), place);
+/** The histogram of the group that the funnel shows. */
+function createHistogram() {
+  const none = () => [absent('No group is drawn yet.')];
+  const place = el('div', {}, ...none());
   onGroup(({ record }) => {
     const { all, kept, step } = allAndKept(record);
     replace(place, ...(all.length > 0 ? histogram(all, kept, step) : [absent('This group has no rewards.')]));
   });
   onChange((what) => {
-    if (what === 'run' && !firstRun()?.summary.groups) replace(place, absent('No group is drawn yet.'));
+    if (what === 'run' && !firstRun()?.summary.groups) replace(place, ...none());
   });
+  return el('figure', { className: 'chart' }, el('figcaption', {}, 'Rewards of the group above'), place);
 }
 
 function histogram(all, kept, step) {
@@ -82,7 +84,8 @@ function histogram(all, kept, step) {
   return [el('ul', { className: 'legend' }, key('all', 'all', all), key('kept', 'kept', kept)), picture, ends];
 }
 
-export function mountSpread(panel) {
+export function mountRewards(panel) {
+  const bars = createHistogram();
   const spread = new Chart('Spread of rewards in a group');
   const rank = new Chart('Rank agreement of previews with final rewards', { range: () => [-0.1, 1.05] });
   const kept = new Chart('Variance kept, of the best subset’s', { range: () => [0, 1.1] });
@@ -90,7 +93,7 @@ export function mountSpread(panel) {
   replace(
     panel,
     panel.querySelector('h2'),
-    el('div', { className: 'charts' }, spread.element, rank.element, kept.element),
+    el('div', { className: 'charts' }, bars, spread.element, rank.element, kept.element),
     note,
   );
   const draw = () => {

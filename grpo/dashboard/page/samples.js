@@ -18,7 +18,6 @@ export function mountSamples(panel) {
     const image = el('img', {
       src: pictureOf(run.id, 'samples', fileOf(update)),
       alt: `Samples ${nameOf(update)}, each under its prompt`,
-      decoding: 'async',
     });
     return image;
   };

@@ -3,9 +3,12 @@ import { basename } from 'node:path';
 import { FileError } from '../../../engine/errors.js';
 import { writeWhole } from '../../../engine/files.js';
 import { version } from '../../../engine/version.js';
+import { loadConfig } from '../../finetune/config/file.js';
 import { formatCount, formatSeconds } from '../../finetune/report/numbers.js';
-import { summaryFigures } from '../../finetune/report/results.js';
+import { rewardLabel, shownRewards, summaryFigures } from '../../finetune/report/results.js';
 import { findRun } from '../../finetune/run/list.js';
+import { totalName } from '../../finetune/run/metrics.js';
+import { weightsOf } from '../../finetune/session.js';
 import { readInside } from '../feed/inside.js';
 import { RunFeed } from '../feed/run_feed.js';
 import { curvesHtml, type ReportedRun } from './curves.js';
@@ -25,7 +28,9 @@ export async function writeReport(runs: readonly string[], path: string): Promis
     if (folder === undefined) throw new FileError(`${given}: no run: expected a folder with run.json`);
     const feed = new RunFeed(folder);
     await feed.refresh();
-    reported.push({ name: basename(folder), feed });
+    // Of an older version it may be refused; the rest of the run can still be told of.
+    const config = await loadConfig(folder).catch(() => undefined);
+    reported.push({ name: basename(folder), feed, config, weights: config ? weightsOf(config) : {} });
   }
   const text = await reportHtml(reported);
   await writeWhole(path, text);
@@ -76,6 +81,15 @@ function factsOf(runs: readonly ReportedRun[]): string[][] {
       const model = info(run)?.model;
       return model && `${formatCount(model.trainable)} of ${formatCount(model.parameters)} values`;
     }),
+    row('rewards', ({ weights }) => {
+      const parts = Object.entries(weights).map(([name, weight]) => `${name} (${weight})`);
+      return parts.length > 0 ? parts.join(', ') : undefined;
+    }),
+    row('funnel', ({ config }) => {
+      if (!config) return undefined;
+      const { keep, prune_at: at, prune } = config.grpo;
+      return `${keep.join(' → ')}, ${prune}${at.length > 0 ? ` at steps ${at.join(', ')}` : ''} of ${config.sampler.steps}`;
+    }),
     row('updates', (run) => {
       const known = info(run);
       return known && `${known.updates} of ${known.of}, ${known.status}`;
@@ -102,10 +116,19 @@ function factsOf(runs: readonly ReportedRun[]): string[][] {
 }
 
 function resultsHtml(runs: readonly ReportedRun[]): Html {
-  const rows = runs.flatMap(({ name, feed }) =>
-    Object.entries(feed.summary.info?.rewards ?? {}).map(([reward, summary]) => {
+  const rows = runs.flatMap(({ name, feed, weights }) =>
+    shownRewards(feed.summary.info?.rewards ?? {}, weights).map(([reward, summary]) => {
       const { before, after, change, interval } = summaryFigures(summary);
-      return [reward, ...(runs.length > 1 ? [name] : []), before, after, change, interval, String(summary.n)];
+      const label = rewardLabel(reward, weights);
+      return [
+        reward === totalName ? `${label}, trained on` : label,
+        ...(runs.length > 1 ? [name] : []),
+        before,
+        after,
+        change,
+        interval,
+        String(summary.n),
+      ];
     }),
   );
   if (rows.length === 0)
@@ -120,8 +143,7 @@ function resultsHtml(runs: readonly ReportedRun[]): Html {
     'pictures',
   ];
   const sorted = runs.length > 1 ? rows.toSorted((a, b) => a[0]!.localeCompare(b[0]!)) : rows;
-  return html`${table(head, sorted)}
-<p class="soft"><code>reward</code> is the weighted sum that was trained on.</p>`;
+  return table(head, sorted);
 }
 
 /** Pictures, funnel and configuration of a run. */

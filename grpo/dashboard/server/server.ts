@@ -22,7 +22,7 @@ export interface DashboardOptions extends GuardOptions {
 }
 
 export interface Dashboard {
-  /** What to open. With a token where one was given. */
+  /** What to open: with the first runs that were given, and with the token where one was. */
   readonly url: string;
   readonly port: number;
   /** Ends every connection. */
@@ -53,9 +53,10 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
     });
   });
   const shown = isLoopback(host) ? host : host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  const query = token === undefined ? '' : `/?token=${encodeURIComponent(token)}`;
+  const shownRuns = sources.given.slice(0, 2).map((id): [string, string] => ['run', id]);
+  const query = new URLSearchParams(token === undefined ? shownRuns : [['token', token], ...shownRuns]).toString();
   return {
-    url: `http://${shown.includes(':') ? `[${shown}]` : shown}:${port}${query}`,
+    url: `http://${shown.includes(':') ? `[${shown}]` : shown}:${port}${query && `/?${query}`}`,
     port,
     close: () =>
       new Promise((done) => {
