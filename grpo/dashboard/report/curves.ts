@@ -1,4 +1,7 @@
 /** The curves of a report: runs side by side in each chart. */
+
+import type { RunConfig } from '../../config.js';
+import { shownRewards } from '../../finetune/report/results.js';
 import type { Columns } from '../feed/columns.js';
 import type { RunFeed } from '../feed/run_feed.js';
 import { type Line, lineChart } from './charts.js';
@@ -8,6 +11,10 @@ import { type Html, html } from './html.js';
 export interface ReportedRun {
   readonly name: string;
   readonly feed: RunFeed;
+  /** Undefined where it can't be read. */
+  readonly config: RunConfig | undefined;
+  /** What is trained on: rewards and their factors in the sum. */
+  readonly weights: Readonly<Record<string, number>>;
 }
 
 const mostPoints = 400; // more than a chart has pixels for
@@ -39,10 +46,12 @@ export function curvesHtml(runs: readonly ReportedRun[]): Html {
       thinned.flatMap((run) => columns.map(([label, ...names]) => lineOf(label + run.of, run.columns, ...names))),
     ),
   );
-  const names = [
-    ...new Set(runs.flatMap(({ feed }) => feed.evaluations.flatMap((each) => Object.keys(rewardsOf(each))))),
-  ];
-  const heldOut = names.map((name) =>
+  const names = new Set(
+    runs.flatMap(({ feed, weights }) =>
+      feed.evaluations.flatMap((each) => shownRewards(rewardsOf(each), weights).map(([name]) => name)),
+    ),
+  );
+  const heldOut = [...names].map((name) =>
     lineChart(
       `Held out: ${name}, with its 95 % interval`,
       thinned.map(({ of, feed }) => heldOutLine(name, of, feed.evaluations)),
