@@ -56,7 +56,7 @@ export class GroupIndex {
   /** The record of the index-th group; undefined where there is none, or the file has changed under it. */
   async read(index: number): Promise<Readonly<Record<string, unknown>> | undefined> {
     const [start, length] = this.places.slice(this.width * index, this.width * index + 2);
-    if (start === undefined || length === undefined) return undefined;
+    if (index < 0 || start === undefined || length === undefined) return undefined;
     const handle = await openInside(this.folder, file);
     try {
       const bytes = Buffer.alloc(length);

@@ -27,6 +27,8 @@ export interface RunSummary {
   /** Groups in groups.jsonl, and lines of metrics.jsonl. */
   readonly groups: number;
   readonly updates: number;
+  /** Index of the newest group whose previews are kept, or of the newest; -1 where there is none. */
+  readonly newestGroup: number;
 }
 
 /** How often each part has changed: by these a reader knows what it has not seen. */
@@ -69,6 +71,7 @@ export class RunFeed {
       previews: [],
       groups: 0,
       updates: 0,
+      newestGroup: -1,
     };
   }
 
@@ -140,6 +143,7 @@ export class RunFeed {
       const key = { update: Number(update), group: Number(group) };
       return [{ ...key, index: this.groups.find(key) }];
     });
+    previews.sort((a, b) => a.update - b.update || a.group - b.group);
     return {
       gone: false,
       info: info ?? this.current.info,
@@ -150,7 +154,8 @@ export class RunFeed {
         .map(Number)
         .sort((a, b) => a - b),
       beforeAfter: samples.includes('before_after.png'),
-      previews: previews.sort((a, b) => a.update - b.update || a.group - b.group),
+      previews,
+      newestGroup: previews.findLast(({ index }) => index >= 0)?.index ?? this.groups.length - 1,
       groups: this.groups.length,
       updates: this.metrics.length,
     };

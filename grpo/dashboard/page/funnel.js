@@ -117,8 +117,8 @@ export function mountFunnel(panel) {
       about.textContent = '';
       note.textContent = '';
     } else if (view.follows || view.index < 0 || view.index >= count) {
-      const newest = newestOf(run.summary);
-      if (view.index !== newest) void showGroup(newest);
+      const { newestGroup } = run.summary;
+      if (view.index !== newestGroup) void showGroup(newestGroup);
     }
   };
   onChange((what) => {
@@ -129,9 +129,6 @@ export function mountFunnel(panel) {
     if (what === 'summary' || what === 'run') update();
   });
 }
-
-/** The newest group whose previews are kept as pictures, or the newest of all. */
-const newestOf = ({ previews, groups }) => previews.findLast(({ index }) => index >= 0)?.index ?? groups - 1;
 
 const hint = 'Point at a sample, or reach it by Tab and the arrow keys, to follow it through the rows.';
 

@@ -150,7 +150,7 @@ function resultsHtml(runs: readonly ReportedRun[]): Html {
 async function runHtml({ name, feed }: ReportedRun, isOneOfMany: boolean, { bytes }: { bytes: number }): Promise<Html> {
   const { folder, summary } = feed;
   const of = isOneOfMany ? `: ${name}` : '';
-  const group = summary.groups > 0 ? await feed.group(summary.groups - 1) : undefined;
+  const group = await feed.group(summary.newestGroup);
   const { record, previews } = (group ?? {}) as {
     record?: Record<string, unknown>;
     previews?: Record<string, unknown>;
