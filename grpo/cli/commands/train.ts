@@ -1,7 +1,7 @@
 /** `winnow train`: a new run, or one that goes on where it stopped. */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { type Action, type Dashboard, startDashboard, usualPort } from '../../dashboard/index.js';
+import { type Action, type Dashboard, startDashboard, usualPort, writeReport } from '../../dashboard/index.js';
 import { usualPreset } from '../../finetune/config/file.js';
 import { InterruptedError } from '../../finetune/errors.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
@@ -20,6 +20,8 @@ type TrainOptions = ReporterOptions &
     readonly dashboard?: number | true;
     /** No buttons on the page. */
     readonly readOnly?: boolean;
+    /** Write report.html into the run's folder at its end. */
+    readonly report?: boolean;
   };
 
 export function addTrain(program: Command): void {
@@ -38,13 +40,14 @@ export function addTrain(program: Command): void {
     .option(...shared.json)
     .option('--dashboard [port]', `show the run at 127.0.0.1, port ${usualPort} or a free one`, portNumber)
     .option('--read-only', "no buttons on the dashboard's page")
+    .option('--report', "write report.html into the run's folder when it is done")
     .option('--quiet', 'print the results alone')
     .action(train);
 }
 
 async function train(
   config: string | undefined,
-  { steps, dashboard, readOnly, ...options }: TrainOptions,
+  { steps, dashboard, readOnly, report, ...options }: TrainOptions,
 ): Promise<void> {
   const reporter = new Reporter(options);
   const interruption = catchInterrupts(() =>
@@ -62,6 +65,11 @@ async function train(
     const watching = { signal: AbortSignal.any([interruption.signal, stop.signal]), progress: reporter.live, asked };
     for await (const event of runConfig({ ...options, ...watching, config, updates: steps })) {
       if (event.kind === 'progress') reporter.status(liveLine(event));
+      if (event.kind === 'done' && report) {
+        const path = join(event.run, 'report.html'); // its files have this event already
+        await writeReport([event.run], path);
+        reporter.result(`report   ${path}`);
+      }
       for (const line of linesOf(event)) reporter.line(line);
       if (event.kind === 'started' && dashboard !== undefined) {
         const port = dashboard === true ? usualPort : dashboard;
