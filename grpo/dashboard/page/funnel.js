@@ -183,9 +183,15 @@ function tileElement({ sample, reward, kept, picture }, i, { run, previews, scal
     bar.style.height = `${Math.round(100 * share)}%`;
     face.append(bar);
   }
-  tile.append(face, el('span', { className: 'value', 'aria-hidden': 'true' }, number(reward).slice(0, 6)));
+  tile.append(face, el('span', { className: 'value', 'aria-hidden': 'true' }, shortReward(reward)));
   return tile;
 }
+
+/** A reward in five places, so that those of a row are equally long. */
+const shortReward = (value) =>
+  isNumber(value) && Math.abs(value) >= 0.01 && Math.abs(value) < 1000
+    ? value.toPrecision(4).slice(0, 6)
+    : number(value);
 
 /** A picture out of the file that has all of a selection in a grid. */
 function cutPicture(face, { file, columns, count, place }, run) {
