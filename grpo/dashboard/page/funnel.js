@@ -171,7 +171,7 @@ function tileElement({ sample, reward, kept, picture }, i, { run, previews, scal
     type: 'button',
     className: `tile ${state}`,
     tabIndex: i === 0 ? 0 : -1,
-    'aria-label': `sample ${sample}, reward ${number(reward)}, ${state}`,
+    'aria-label': `sample ${sample}, reward ${shortReward(reward)}, ${state}`,
     data: { sample: String(sample), reward: String(reward) },
     on: { pointerenter: () => select(sample), focus: () => select(sample), pointerleave: () => select(undefined) },
   });

@@ -55,7 +55,7 @@ export async function reportHtml(runs: readonly ReportedRun[]): Promise<string> 
 <main>
 <h1>${title}</h1>
 <p class="soft">winnow ${version}, ${new Date().toISOString().slice(0, 10)}</p>
-${table(['', ...runs.map(({ name }) => name)], factsOf(runs))}
+${table(['run', ...runs.map(({ name }) => name)], factsOf(runs))}
 <h2>Held-out rewards</h2>
 ${resultsHtml(runs)}
 <h2>Curves</h2>
