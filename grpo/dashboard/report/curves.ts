@@ -57,7 +57,8 @@ export function curvesHtml(runs: readonly ReportedRun[]): Html {
       thinned.map(({ of, feed }) => heldOutLine(name, of, feed.evaluations)),
     ),
   );
-  const shown = [...charts.slice(0, 2), ...heldOut, ...charts.slice(2)].filter((chart) => chart !== undefined);
+  const ranks = lineChart('Rank agreement of previews with final rewards', thinned.flatMap(rankLines));
+  const shown = [...charts.slice(0, 2), ranks, ...heldOut, ...charts.slice(2)].filter((chart) => chart !== undefined);
   return shown.length > 0 ? html`<div class="charts">${shown}</div>` : html`<p class="soft">No update is done yet.</p>`;
 }
 
@@ -89,4 +90,18 @@ function heldOutLine(name: string, of: string, evaluations: readonly Readonly<Re
     high: column('high'),
     points: true,
   };
+}
+
+/** Spearman's coefficient of each selection step's previews, by the probes; none where a run has none. */
+function rankLines({ of, feed }: { readonly of: string; readonly feed: RunFeed }): Line[] {
+  const valuesOf = (record: Readonly<Record<string, unknown>>, name: string): readonly (number | null)[] =>
+    (record[name] ?? []) as readonly (number | null)[]; // probes.jsonl is of our own format
+  const { probes } = feed;
+  const steps = new Set(probes.flatMap((probe) => valuesOf(probe, 'steps')));
+  return [...steps].map((step) => ({
+    label: `step ${step}${of}`,
+    x: probes.map(({ update }) => Number(update)),
+    y: probes.map((probe) => valuesOf(probe, 'spearman')[valuesOf(probe, 'steps').indexOf(step)] ?? null),
+    points: true,
+  }));
 }

@@ -42,7 +42,8 @@ test('a run: what it was, its rewards, curves, samples, funnel with previews, co
     'seed: 7',
   ])
     expect(text).toContain(part);
-  expect(text.match(/<svg/g)!.length).toBe(6);
+  expect(text.match(/<svg/g)!.length).toBe(7);
+  expect(text).toContain('step 1 <b>0.5</b>'); // the probe's rank agreement
   expect(text.match(/data:image\/png/g)!.length).toBe(4); // samples before and after, two strips of previews
   expect(text).toContain('&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;');
   expect(text).not.toMatch(/<script|\son\w+="/);
