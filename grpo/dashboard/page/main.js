@@ -27,6 +27,10 @@ function fillLists() {
 async function refreshRuns() {
   runs = await fetchRuns().catch(() => runs);
   if (document.activeElement !== first && document.activeElement !== second) fillLists();
+  if (state.first === '' && runs.length > 0) {
+    first.value = runs[0].id; // the first run that begins while the page waits for one
+    await choose();
+  }
 }
 
 async function choose() {

@@ -36,8 +36,7 @@ export async function show(first, second) {
   state.first = first;
   state.second = second === first ? '' : second;
   for (const id of state.runs.keys()) if (id !== state.first && id !== state.second) state.runs.delete(id);
-  listen();
-  await Promise.all(ids().map((id) => state.runs.has(id) || load(id)));
+  await new Promise(listen);
   tell('run');
 }
 
@@ -54,29 +53,35 @@ async function load(id) {
   }
 }
 
-async function reload(id) {
-  await load(id);
+async function reload(...all) {
+  await Promise.all(all.map(load));
   tell('summary');
   tell('curves');
 }
 
-function listen() {
+/**
+ * Follows the runs. Upon each connection, whose greeting comes first, all of them is fetched, whatever was missed: what the
+ * stream tells from then on follows it. `loaded` is called after the first time.
+ */
+function listen(loaded) {
   stream?.close();
   const query = new URLSearchParams(ids().map((id) => ['run', id]));
-  stream = new EventSource(`/api/events?${query}`);
+  const own = new EventSource(`/api/events?${query}`);
+  stream = own;
   const connected = (value) => {
     if (state.connected === value) return;
     state.connected = value;
     tell('connection');
   };
-  stream.addEventListener('hello', () => {
+  stream.addEventListener('hello', async () => {
     connected(true);
-    for (const id of ids()) if (state.runs.has(id)) void reload(id); // whatever was missed
+    await reload(...ids());
+    loaded();
   });
   stream.addEventListener('error', () => {
     connected(false);
     // A browser gives up for good where the answer is an error, as of a server that starts or stops.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 1500);
+    if (own.readyState === EventSource.CLOSED) setTimeout(() => own === stream && listen(loaded), 1500);
   });
   const on = (event, take) =>
     stream.addEventListener(event, ({ data }) => {
