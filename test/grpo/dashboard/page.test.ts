@@ -97,12 +97,12 @@ eval: { n: 4 }
     await page.getByRole('button', { name: 'sample now' }).click();
     await page.getByRole('button', { name: 'save now' }).click();
     await expect.poll(() => [...asked].sort()).toEqual(['sample', 'save']);
+    await until((event) => event.kind === 'checkpoint' && event.update === 2);
+    await until((event) => event.kind === 'pictures' && event.update === 2);
+    await page.locator('.samples figure[data-update="2"]').waitFor();
     await until(({ kind }) => kind === 'update');
     await page.locator('[data-chart="Reward"] [data-x="3"]').waitFor();
     expect(await shown(page, 'Reward', 'reward')).toBe((await record(3)).reward);
-    await until((event) => event.kind === 'checkpoint' && event.update === 3);
-    await until((event) => event.kind === 'pictures' && event.update === 3);
-    await page.locator('.samples figure[data-update="3"]').waitFor();
     expect(asked.size).toBe(0);
     expect(await seriousFaults(page)).toEqual([]);
     expect(complaints).toEqual([]);
