@@ -13,6 +13,11 @@ export class FileError extends Error {
   override name = 'FileError';
 }
 
+/** An environment variable that can't be obeyed: the message has its name, what it is and what was expected. */
+export class EnvironmentError extends Error {
+  override name = 'EnvironmentError';
+}
+
 /** The same error, of the same class, with where it arose in front of its message. */
 export function withPrefix(prefix: string, error: CheckError): CheckError {
   const kind = error.constructor as new (message: string, options: ErrorOptions) => CheckError;

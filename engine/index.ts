@@ -10,7 +10,7 @@ export { Device, type DeviceOptions } from './device/device.js';
 export type { MemoryReport } from './device/memory.js';
 export { type Kernel, type KernelPlan, loadKernel } from './device/own_kernel.js';
 export { type AdapterInfo, type AdapterOptions, NoAdapterError } from './driver/adapter.js';
-export { CheckError, check, FileError, OutOfMemoryError } from './errors.js';
+export { CheckError, check, EnvironmentError, FileError, OutOfMemoryError } from './errors.js';
 export { EMA, type EMAOptions, emaDecay } from './nn/ema.js';
 export * from './nn/layers.js';
 export * from './nn/module.js';

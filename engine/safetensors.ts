@@ -109,7 +109,9 @@ export function valuesOf(dtype: FileDType, bytes: Uint8Array): FileValues {
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const file = await open(path);
   try {
-    const { size } = await file.stat();
+    const found = await file.stat();
+    check(!found.isDirectory(), `${path}: a folder, expected a file`);
+    const { size } = found;
     check(size >= 8, `${path}: truncated: ${size} bytes, expected at least the 8 of the header's length`);
     const prefix = await readRange(file, 0, 8, path);
     const headerBytes = Number(new DataView(prefix.buffer).getBigUint64(0, true));

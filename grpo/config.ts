@@ -15,6 +15,8 @@ const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => {
   const error = `a whole number of at least ${least}${most < Number.MAX_SAFE_INTEGER ? ` and at most ${most}` : ''}`;
   return z.int({ error: 'a whole number' }).min(least, { error }).max(most, { error });
 };
+/** Counts of samples and pictures at most: lists are made of so many. */
+const most = 1_000_000;
 const decay = () => {
   const error = 'a decay of at least 0 and below 1';
   return number().min(0, { error }).lt(1, { error });
@@ -51,10 +53,14 @@ const model = section({
     "A model folder in diffusers' layout, or the name of an embedded model: scenes-flow, scenes-diffusion.",
   ),
   weights: oneOf(['f32', 'f16']).default('f16').describe('How frozen matrices are kept on the GPU. Sums are f32.'),
+  variant: text('the name of a variant, such as fp16')
+    .regex(/^\w+$/, { error: 'the name of a variant, such as fp16' })
+    .optional()
+    .describe("Variant of the weights' files, such as fp16. Default: the plain files, or the only variant."),
 });
 
 const lora = section({
-  rank: whole(1).default(8).describe("Rank of the adapter's matrices."),
+  rank: whole(1, 65_536).default(8).describe("Rank of the adapter's matrices."),
   alpha: above(0).optional().describe("The adapter's factor is alpha / rank. Default: 2 rank."),
   targets: z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
@@ -82,7 +88,22 @@ const reward = section({
     .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
     .optional()
     .describe('A server that is sent PNGs and answers with scores.'),
-  timeout_s: above(0).default(60).describe('Seconds until a server or a module counts as failed.'),
+  headers: z
+    .record(z.string(), text('a text, such as env:MY_TOKEN'), {
+      error: 'headers by name: { Authorization: env:MY_TOKEN }',
+    })
+    .optional()
+    .describe(
+      "What a server is sent besides. env:NAME, here and in the address, is the value of the environment's variable; credentials are given so and not otherwise, as a run keeps its configuration.",
+    ),
+  batch: whole(1)
+    .optional()
+    .describe('Pictures in one POST to a server at most; several are sent one after another. Default: all at once.'),
+  timeout_s: above(0)
+    .default(60)
+    .describe(
+      'Seconds until a POST or a call of a module counts as failed. Within them a POST is tried again where the server was not reached or is busy (429, 502, 503, 504).',
+    ),
   path: text('the path of a folder')
     .optional()
     .describe("The folder with the reward's own weights, where it reads some."),
@@ -99,8 +120,17 @@ const sampler = section({
   noise: above(0)
     .optional()
     .describe('a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1.'),
-  resolution: whole(8).optional().describe("Side of a picture in pixels. Default: the model's own."),
-  batch: whole(1)
+  resolution: z
+    .union([whole(8, 65_536), z.tuple([whole(8, 65_536), whole(8, 65_536)])], {
+      error: 'a side in pixels, or [height, width]',
+    })
+    .optional()
+    .describe("Side of a picture in pixels, or [height, width]. Default: the model's own."),
+  negative_prompt: z
+    .string({ error: 'a text' })
+    .optional()
+    .describe('What guidance leads away from, in rollout, training and evaluation. Default: the empty prompt.'),
+  batch: whole(1, most)
     .optional()
     .describe(
       'Samples in one network call at most: bounds memory, changes no result. Whole groups that fit are drawn together. Default: a group, or as many samples as have 16,384 pixels of latents.',
@@ -119,7 +149,7 @@ const sampler = section({
 });
 
 const grpo = section({
-  keep: list(whole(2), 'counts, such as [24, 16, 12]')
+  keep: list(whole(2, most), 'counts, such as [24, 16, 12]')
     .default([24, 16, 12])
     .describe('Size of the group, then survivors of each selection: [G] without pruning.'),
   prune_at: list(whole(0), 'steps, such as [5, 7]')
@@ -132,7 +162,7 @@ const grpo = section({
     .describe(
       'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards. best-of-n: the lowest and the highest final rewards.',
     ),
-  groups_per_update: whole(1).default(8).describe('Prompts an update, each sampled as a group.'),
+  groups_per_update: whole(1, most).default(8).describe('Prompts an update, each sampled as a group.'),
   clip: between(0, 0.999, 'a number above 0 and below 1')
     .default(1e-4)
     .describe('Clip range of the ratio, to either side of 1; small, as the log probability is a mean over elements.'),
@@ -157,7 +187,7 @@ const grpo = section({
     .default(false)
     .describe('Draw the trained steps at random for each trajectory instead of taking the first ones.'),
   train_last_step: flag().default(false).describe('Train the last step too, whose noise is tiny.'),
-  updates_per_rollout: whole(1)
+  updates_per_rollout: whole(1, most)
     .default(1)
     .describe('Optimizer steps over one rollout; the first is exactly on-policy.'),
 });
@@ -183,7 +213,9 @@ const train = section({
       "Added to the root of AdamW's second moment. Far above a gradient's elements (1e-6 are usual here) the step follows their size, as SGD's does, instead of their sign.",
     ),
   grad_norm: above(0).default(1).describe("The gradient's norm at most."),
-  micro_batch: whole(1).default(4).describe('Trajectory-steps in one forward and backward: memory, not the result.'),
+  micro_batch: whole(1, most)
+    .default(4)
+    .describe('Trajectory-steps in one forward and backward: memory, not the result.'),
   ema: decay().default(0).describe("Decay of the weights' moving average, which is evaluated and saved; 0 for none."),
   checkpointing: flag()
     .default(false)
@@ -205,7 +237,7 @@ const sample = section({
 
 const evaluation = section({
   every: whole(0).default(0).describe('Updates between evaluations; 0 for before and after alone.'),
-  n: whole(1).default(64).describe('Held-out pictures.'),
+  n: whole(1, most).default(64).describe('Held-out pictures.'),
   rewards: list(text('the name of a reward'), 'names of rewards')
     .default([])
     .describe('Rewards reported besides those that are trained on.'),

@@ -32,7 +32,8 @@ function* entriesOf(schema: Schema, path: readonly string[] = []): Generator<Con
     if (/^(default|prefault|optional|nullish)$/.test(inner.def.type)) required = false;
     doc ||= inner.def.innerType.description ?? '';
   }
-  const below = inner.shape ?? (inner.valueType && { '*': inner.valueType });
+  // Of a record the names are a user's own: what stands below each has keys, or the record is one value.
+  const below = inner.shape ?? (inner.valueType?.def.type === 'object' ? { '*': inner.valueType } : undefined);
   if (path.length > 0) yield { path, doc, default: usual, isSection: below !== undefined, required };
   for (const [name, child] of Object.entries(below ?? {})) yield* entriesOf(child, [...path, name]);
 }

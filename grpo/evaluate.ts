@@ -5,7 +5,7 @@ import { owning } from '../engine/owning.js';
 import { momentsOf } from './learning/advantage.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { hashNumbers } from './random.js';
-import type { CombinedReward } from './rewards/reward.js';
+import type { CombinedReward, ScoreOptions } from './rewards/reward.js';
 import { type Picture, PictureDecoder } from './rollout/pictures.js';
 import { initialLatents, Sampler, type SamplingStep } from './sampling/sampler.js';
 import { odeStepsOf, type TransitionOptions, transitionsOf } from './sampling/transitions.js';
@@ -45,15 +45,16 @@ export class PictureSampler {
   ) {}
 
   static create(model: GenerativeModel, options: PictureSamplerOptions): Promise<PictureSampler> {
-    const { device, predict, latentShape, encode } = model;
+    const { device, predict, latentShape, encode, negativePrompt = '' } = model;
     const { batch, guidance } = options;
     return owning(async (own) => {
       check(Number.isInteger(batch) && batch > 0, `pictures: expected a batch of at least 1, found ${batch}`);
-      const none = Array<string>(batch).fill('');
+      const none = Array<string>(batch).fill(negativePrompt);
       const condition = encode(none).map(own);
       const unconditional = encode(none).map(own);
       const scale = { scale: guidance, unconditional };
-      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale));
+      const clip = pathOf(model, options)[0]!.clip?.range;
+      const sampler = own(await Sampler.create(device, predict, [batch, ...latentShape], condition, scale, { clip }));
       const decoder = await PictureDecoder.create(model, batch);
       return new PictureSampler(model, options, sampler, decoder, [...condition, ...unconditional]);
     });
@@ -61,9 +62,8 @@ export class PictureSampler {
 
   /** The pictures, in order, batch by batch. */
   async draw(jobs: readonly PictureJob[], { onStep, onBatch }: DrawEvents = {}): Promise<Picture[]> {
-    const { schedule } = this.model;
-    const { batch, steps, stochastic } = this.options;
-    const path = stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
+    const { batch } = this.options;
+    const path = pathOf(this.model, this.options);
     const pictures: Picture[] = [];
     for (let start = 0; start < jobs.length; start += batch) {
       const own = jobs.slice(start, start + batch);
@@ -103,6 +103,11 @@ export class PictureSampler {
   }
 }
 
+/** The steps that pictures are drawn by. */
+function pathOf({ schedule }: GenerativeModel, { steps, stochastic }: PictureSamplerOptions): SamplingStep[] {
+  return stochastic ? transitionsOf(schedule(steps, stochastic.kind), stochastic) : odeStepsOf(schedule(steps));
+}
+
 /** Prompts in turn, `count` pictures in all, each with noise that `seed` fixes: the same for every model that is evaluated. */
 export function evaluationJobs(prompts: readonly Prompt[], count: number, seed: number): PictureJob[] {
   check(prompts.length > 0, 'evaluation: there are no prompts');
@@ -117,16 +122,17 @@ const evaluation = 0x6576616c; // tells the seeds of evaluations from those of r
 /** Scores of the pictures of some jobs, in their order, by reward. */
 export type Evaluation = Readonly<Record<string, readonly number[]>>;
 
-/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. */
+/** Draws the jobs' pictures and scores them. `rewards` may hold more than is trained on; their weights do not matter. The signal ends the waiting for a reward. */
 export async function evaluate(
   sampler: PictureSampler,
   rewards: CombinedReward,
   jobs: readonly PictureJob[],
+  options: Pick<ScoreOptions, 'signal'> = {},
 ): Promise<{ scores: Evaluation; pictures: Picture[] }> {
   const scores: Record<string, number[]> = {};
   const pictures = await sampler.draw(jobs, {
     onBatch: async (batch) => {
-      const { byReward } = await rewards.score(batch);
+      const { byReward } = await rewards.score(batch, [batch.length], options);
       for (const [name, values] of Object.entries(byReward)) scores[name] = [...(scores[name] ?? []), ...values];
     },
   });

@@ -13,7 +13,7 @@ export interface Prompt {
 /** A flow or a diffusion model whose network is to learn. */
 export interface GenerativeModel {
   readonly device: Device;
-  /** What the network predicts: a flow's velocity (noise - data), or diffusion's noise. */
+  /** What the network predicts: a flow's velocity (noise - data), or what a schedule of diffusion says: noise, velocity, or data. */
   readonly kind: 'flow' | 'diffusion';
   /** [channels, height, width] of a sample. */
   readonly latentShape: readonly [number, number, number];
@@ -23,6 +23,8 @@ export interface GenerativeModel {
   schedule(steps: number, step?: StepKind): NoiseSchedule;
   /** The condition under these prompts: f32 or u32 tensors, each [prompts, ...], of shapes that do not depend on the text. */
   encode(prompts: readonly string[]): Tensor[];
+  /** The prompt that guidance leads away from. Default: the empty one. */
+  readonly negativePrompt?: string | undefined;
   /** The network with its adapter. A sample's bits must not depend on its batch, nor on whether gradients are recorded. */
   readonly predict: Policy;
   /** Latents [N, ...] to pictures [N, 3, H, W] with values in [-1, 1]. */

@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   for (var r = 0u; r < ROWS; r++) {
     rows[r] = min(first_query + r * WORKGROUP + lane, params.queries - 1u);
     owned[r] = head_start(head, params.queries) + rows[r] * params.token_step;
-    highest[r] = -3.4e38;
+    highest[r] = LOWEST;
   }
 
   let end = visible_keys(first_query + ROWS * WORKGROUP - 1u);
@@ -55,7 +55,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
 
   for (var r = 0u; r < ROWS; r++) {
     if (first_query + r * WORKGROUP + lane >= params.queries) { continue; }
-    softmax[owned[r]] = Softmax(highest[r], 1.0 / total[r]);
-    for (var c = 0u; c < chunks(); c++) { store_chunk(&output, owned[r], c, get_sum(0u, r, c, lane) / total[r]); }
+    let sum = checked_total(total[r]);
+    softmax[owned[r]] = Softmax(highest[r], 1.0 / sum);
+    for (var c = 0u; c < chunks(); c++) { store_chunk(&output, owned[r], c, get_sum(0u, r, c, lane) / sum); }
   }
 }

@@ -95,7 +95,8 @@ fn weigh(head: u32, first_query: u32, first_key: u32) -> bool {
     rows[r].total *= keep;
     for (var j = 0u; j < COLUMNS; j++) {
       let column = ROW_LANES * j + subgroup_lane % ROW_LANES;
-      let p = select(0.0, exp(max(s[j] - rows[r].reference, -100.0)), first_key + column < seen);
+      let above = s[j] - rows[r].reference;
+      let p = select(0.0, nan_else(above, exp(max(above, -100.0))), first_key + column < seen);
       rows[r].total += p;
       factor_tile[WEIGHTS + row * WEIGHT_STRIDE + column] = H(p);
     }
@@ -118,7 +119,7 @@ fn main(
   subgroup = of_workgroup;
   subgroup_lane = of_subgroup;
   let own = 16u * subgroup;  // the subgroup's first row in the tile, and its part of scores and weights
-  for (var r = 0u; r < OWNED; r++) { rows[r] = Row(-3.4e38, -3.4e38, 0.0); }
+  for (var r = 0u; r < OWNED; r++) { rows[r] = Row(LOWEST, LOWEST, 0.0); }
 
   var queries = array<Left, BLOCKS>();
   for (var first = 0u; first < QUERIES; first += 2u * TILE) {
@@ -169,7 +170,7 @@ fn main(
   }
 
   for (var r = 0u; r < OWNED; r++) {
-    let total = row_total(rows[r].total);
+    let total = checked_total(row_total(rows[r].total));
     if (subgroup_lane % ROW_LANES == 0u) {
       row_factor[row_of(r)] = 1.0 / total;
       if (first_query + row_of(r) < params.queries) {

@@ -70,7 +70,8 @@ export function planElementwise(
       `broadcasting [${inputs.map(({ shape }) => `[${shape}]`).join(', ')}] needs ${rank} axes, ${maxRank} at most`,
     );
   const width = sizes[0]! % 4 === 0 ? 4 : 1;
-  const types: Record<string, string> = { F: width === 4 ? 'vec4f' : 'f32' };
+  const { F, U } = elementTypes('f32', width);
+  const types: Record<string, string> = { F, U };
   const params: Record<string, number> = { p, q };
   ['A', 'B', 'C'].forEach((name, i) => {
     const input = inputs[i];

@@ -24,12 +24,12 @@ function planRows(kernel: string, size: GroupNormSize, eps: number, features: Fe
   const { samples, channels, pixels, groups, dtype } = size;
   const width = pixels % 4 === 0 ? 4 : 1;
   const lanes = lanesOf(pixels / width, features);
-  const { V, F } = elementTypes(dtype, width);
+  const { V, F, U } = elementTypes(dtype, width);
   const rows = samples * channels;
   return {
     kernel,
     variant: {
-      types: { V, F, S: 'f32' },
+      types: { V, F, U, S: 'f32' },
       constants: { ...lanes, WIDTH: width },
       declarations: [`#include "lib/fold${width}.wgsl"`],
     },

@@ -193,12 +193,13 @@ export function packParams(source: KernelSource, values: Readonly<Record<string,
 }
 
 /** Element, vector and arithmetic types of a kernel that loads `width` elements of `dtype` at once. */
-export function elementTypes(dtype: DType, width: 1 | 4): Record<'T' | 'V' | 'F', string> {
+export function elementTypes(dtype: DType, width: 1 | 4): Record<'T' | 'V' | 'F' | 'U', string> {
   const arithmetic = dtype === 'f16' ? 'f32' : dtype;
   return {
     T: dtype,
     V: width === 4 ? `vec4<${dtype}>` : dtype,
     F: width === 4 ? `vec4<${arithmetic}>` : arithmetic,
+    U: width === 4 ? 'vec4<u32>' : 'u32',
   };
 }
 

@@ -164,6 +164,7 @@ export function planMatmul(problem: MatmulProblem, features: Features, tuning: M
         Y: elementTypes(y, width).V,
         L: width === 4 ? 'vec4f' : 'f32',
         F: 'vec4f',
+        U: 'vec4u',
         ...tile.variant.types,
       },
       constants: {

@@ -98,14 +98,18 @@ export function planPass(
   const lanes = rows && !features.software && length > 64 ? workgroupSize : 1;
   const chunks = Math.ceil(length / chunk);
   const count = outer * chunks * units.inner;
-  const { V, F } = elementTypes(input, width);
+  const { V, F, U } = elementTypes(input, width);
+  const integer = input === 'u32' || input === 'i32';
   const stored = elementTypes(result, rows ? 1 : width);
   return {
     kernel: 'reduce',
     variant: {
-      types: { V: V!, F: F!, S: elementTypes(input, 1).F, G: stored.F, Y: stored.V },
+      types: { V, F, U, S: elementTypes(input, 1).F, G: stored.F, Y: stored.V },
       constants: { LANES: lanes },
-      declarations: [`#include "lib/fold${rows ? width : 1}.wgsl"`, `#include "lib/reduce_${kind}.wgsl"`],
+      declarations: [
+        `#include "lib/${kind === 'sum' ? 'fold' : 'join'}${rows ? width : 1}.wgsl"`,
+        `#include "lib/reduce_${kind}${kind === 'sum' || !integer ? '' : '_integer'}.wgsl"`,
+      ],
     },
     params: { count, ...units, chunks, scale },
     grid: linearGrid(Math.ceil((count * lanes) / workgroupSize)),

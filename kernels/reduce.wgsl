@@ -2,8 +2,8 @@
 // A unit is one V. With inner = 1 a unit is four neighbours along the reduced axis, and `fold` joins them at the end;
 // otherwise it is four columns, which stay apart. LANES lanes share one result; four accumulators each, and a tree over
 // the lanes. The order depends on length, chunk and LANES only, never on how many rows or columns there are.
-// The variant gives V, F (a unit loaded, in arithmetic), G, Y (a result in arithmetic, stored), S (the scalar of F),
-// lib/reduce_sum.wgsl or its like, and lib/fold4.wgsl or fold1.wgsl.
+// The variant gives V, F (a unit loaded, in arithmetic), U (its bits), G, Y (a result in arithmetic, stored), S (the scalar of F),
+// lib/reduce_sum.wgsl or its like, and lib/fold4.wgsl or fold1.wgsl for sums, lib/join4.wgsl or join1.wgsl for others.
 #include "lib/index.wgsl"
 #include "lib/lane_combine.wgsl"
 

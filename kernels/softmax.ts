@@ -30,13 +30,17 @@ function plan(
   const shared = rows && length > longestRowOfALane[features.software ? 'cpu' : 'gpu'];
   const lanes = shared ? workgroupSize : 1;
   const count = outer * units.inner;
-  const { V, F } = elementTypes(dtype, width);
+  const joined = rows ? width : 1;
+  const { V, F, U } = elementTypes(dtype, width);
   return {
     kernel,
     variant: {
-      types: { V, F, S: elementTypes(dtype, 1).F },
+      types: { V, F, U, S: elementTypes(dtype, 1).F },
       constants: { LANES: lanes, LOG: log },
-      declarations: [`#include "lib/fold${rows ? width : 1}.wgsl"`],
+      declarations: [
+        `#include "lib/fold${joined}.wgsl"`,
+        ...(kernel === 'softmax' ? [`#include "lib/join${joined}.wgsl"`] : []),
+      ],
     },
     params: { count, ...units },
     grid: linearGrid(Math.ceil((count * lanes) / workgroupSize)),

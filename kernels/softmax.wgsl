@@ -1,10 +1,13 @@
 // y = exp(x - max) / sum(exp(x - max)) along the middle axis of x [outer, length, inner], or its logarithm (LOG).
 // A unit is one V: with inner = 1 four neighbours of a row, joined at the end; otherwise four columns, which stay
 // apart. LANES lanes share a row, each with four accumulators; the order depends on the length only.
-// The variant gives V (a unit stored), F (in arithmetic), S (its scalar), and lib/fold4.wgsl or fold1.wgsl.
+// A row that holds NaN or +infinity, or -infinity alone, is NaN; max and exp would lose it, so the bits decide.
+// The variant gives V (a unit stored), F (in arithmetic), U (its bits), S (its scalar), and lib/fold4.wgsl and join4.wgsl or their
+// twins.
 #include "lib/index.wgsl"
 #include "lib/lane_combine.wgsl"
 #include "lib/lane_sum.wgsl"
+#include "lib/special.wgsl"
 
 const WORKGROUP = 64u;
 alias Sum = F;
@@ -47,25 +50,36 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     d = max(d, F(x[at + 3u * step]));
   }
   for (; at < end; at += step) { a = max(a, F(x[at])); }
-  let top = F(fold_max(lane_combine(max(max(a, b), max(c, d)), lane)));
+  let top = F(join(lane_combine(max(max(a, b), max(c, d)), lane)));
 
   a = F(0.0);
   b = a;
   c = a;
   d = a;
+  var largest = magnitude_bits(top);
   at = first;
   for (; at + 3u * step < end; at += 4u * step) {
-    a += decay(F(x[at]) - top);
-    b += decay(F(x[at + step]) - top);
-    c += decay(F(x[at + 2u * step]) - top);
-    d += decay(F(x[at + 3u * step]) - top);
+    let p = F(x[at]);
+    let q = F(x[at + step]);
+    let r = F(x[at + 2u * step]);
+    let s = F(x[at + 3u * step]);
+    largest = max(largest, max(max(magnitude_bits(p), magnitude_bits(q)), max(magnitude_bits(r), magnitude_bits(s))));
+    a += decay(p - top);
+    b += decay(q - top);
+    c += decay(r - top);
+    d += decay(s - top);
   }
-  for (; at < end; at += step) { a += decay(F(x[at]) - top); }
-  let total = F(fold_sum(lane_sum((a + b) + (c + d), lane)));
+  for (; at < end; at += step) {
+    let p = F(x[at]);
+    largest = max(largest, magnitude_bits(p));
+    a += decay(p - top);
+  }
+  let lost = (largest > U(0x7f800000u)) | (magnitude_bits(top) == U(0x7f800000u));
+  let total = F(fold_sum(lane_sum(select((a + b) + (c + d), nan(), lost), lane)));
 
   if (item >= params.count) { return; }
   let scale = F(1.0) / total;
-  let shift = log(total);
+  let shift = nan_else(total, log(total));
   for (at = first; at < end; at += step) {
     let centred = F(x[at]) - top;
     if (LOG) { y[at] = V(centred - shift); } else { y[at] = V(decay(centred) * scale); }

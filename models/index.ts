@@ -20,7 +20,7 @@ export { type Parameter, type ParameterOptions, Parameters } from './blocks/para
 export { type EmbeddedModel, embeddedFolder, embeddedModels } from './embedded/index.js';
 export type { ConfigOf, ConfigTable, ResolvedConfig } from './files/config.js';
 export { readConfig } from './files/config_file.js';
-export { ModelFileError } from './files/errors.js';
+export { ModelFileError, type Warn } from './files/errors.js';
 export { clipKeys, clipTextKeys, clipVisionKeys, type KeyLayout, t5Keys, vaeKeys } from './files/key_layouts.js';
 export { type LoadOptions, loadWeights, type SaveOptions, saveWeights } from './files/weights.js';
 export type { LoraComponent } from './lora/layouts.js';
@@ -68,6 +68,7 @@ export {
   type PipelineOptions,
   type PipelineSizes,
 } from './pipeline/pipeline.js';
+export { type PromptEmbeds, readPromptEmbeds } from './pipeline/prompt_embeds.js';
 export type { StableDiffusionPipeline } from './pipeline/sd1.js';
 export type { StableDiffusion3Pipeline } from './pipeline/sd3.js';
 export { type Encoding, loadTokenizer, type Tokenizer } from './text/tokenizer.js';

@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import type { KernelChoices } from '../../kernels/choice.js';
 import { type Features, kernelKey, kernelName, type Plan } from '../../kernels/kernel.js';
 import { type AdapterInfo, type AdapterOptions, findAdapter, readFeatures, requestDevice } from '../driver/adapter.js';
+import { checksFinite, memoryOf } from '../environment.js';
 import { check, formatBytes } from '../errors.js';
 import { type BufferRange, type Dispatch, Encoder, type Replay } from './encoder.js';
 import { BufferPool, type MemoryReport, Storage } from './memory.js';
@@ -74,7 +75,7 @@ export class Device {
       if (reason !== 'destroyed' || !this.closed) this.fail(`device lost: ${message || reason}`);
     });
     this.encoder = new Encoder(gpu, this.pipelines);
-    this.checksFinite = options.checkFinite ?? process.env.DEBUG?.includes('finite') ?? false;
+    this.checksFinite = options.checkFinite ?? checksFinite();
     // Dawn polls and would free the instance under a live device if only the device were reachable.
     Device.open.add(this);
   }
@@ -83,11 +84,11 @@ export class Device {
 
   /** Opens a device. Rejects with NoAdapterError where there is no driver, and none was to be provided or none could be. */
   static async create(options: DeviceOptions = {}): Promise<Device> {
+    const given = options.memoryBudget ?? memoryOf();
+    check(given === undefined || given > 0, `memory budget: expected a positive number of bytes, found ${given}`);
     const { gpu, adapter, info } = await findAdapter(options);
-    const fromEnvironment = process.env.WINNOW_MEMORY ? Number(process.env.WINNOW_MEMORY) * 1e9 : undefined;
     const fallback = info.software ? 0.6 * totalmem() : Number.POSITIVE_INFINITY;
-    const budget = options.memoryBudget ?? fromEnvironment ?? fallback;
-    if (!(budget > 0)) throw new Error(`memory budget: expected a positive number of bytes, found ${budget}`);
+    const budget = given ?? fallback;
     const adapterInfo = adapter.info;
     const device = await requestDevice(adapter);
     return new Device(gpu, device, info, readFeatures(device, adapterInfo, info.software), options, budget);

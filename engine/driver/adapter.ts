@@ -1,6 +1,7 @@
 /** Finding a WebGPU adapter: Dawn's entry point, the choice by name or kind, and what the adapter can do. */
 import { create, globals } from 'webgpu';
 import type { Features } from '../../kernels/kernel.js';
+import { deviceNameOf } from '../environment.js';
 import { harmlessLines, withoutLines } from './quiet_start.js';
 import { driverHint, lacksVulkanLoader, provideVulkan, tuneSoftwareDrivers } from './vulkan.js';
 
@@ -55,7 +56,7 @@ export class NoAdapterError extends Error {
  * asks again. Rejects with NoAdapterError where it stays so.
  */
 export async function findAdapter({
-  name = process.env.WINNOW_DEVICE,
+  name = deviceNameOf(),
   provideDriver = false,
   log = (line) => process.stderr.write(`${line}\n`),
   quiet = false,

@@ -20,7 +20,7 @@ import { availableParallelism, constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { cacheFolder } from '../cache_folder.js';
+import { cacheFolder, forbidsInstalling } from '../environment.js';
 import { readTar } from './tar.js';
 import {
   type AptRecipe,
@@ -62,7 +62,7 @@ export function driverHint(): string {
 
 /**
  * Provides a driver that Dawn's next `create()` in this process finds. `log` gets a line before the work and one after.
- * Never rejects: the message of a failure says what was tried and what to install by hand.
+ * The message of a failure says what was tried and what to install by hand. Rejects with an EnvironmentError alone.
  */
 export async function provideVulkan(log: (line: string) => void): Promise<Provided> {
   const os = readOsRelease();
@@ -85,7 +85,7 @@ export async function provideVulkan(log: (line: string) => void): Promise<Provid
     const cached = await attempt(() => useSwiftShader(folder));
     if (cached) return cached;
   }
-  if (process.env.WINNOW_NO_INSTALL === '1') {
+  if (forbidsInstalling()) {
     return { ok: false, message: [...failures, `WINNOW_NO_INSTALL=1 forbids providing one. ${hint}`].join('\n  ') };
   }
   const recipe = aptRecipe(os);

@@ -23,9 +23,9 @@ export function namedParameters(module: object, prefix = ''): Map<string, Tensor
 const isModule = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !('gpu' in value);
 
-/** Every tensor in `module`, in the order of its names. */
+/** Every tensor in `module`, in the order of its names; each once, also where several fields hold it. */
 export function parameters(module: object): Tensor[] {
-  return [...namedParameters(module).values()];
+  return [...new Set(namedParameters(module).values())];
 }
 
 /** Marks every float parameter as one whose gradient is wanted, and returns them. */

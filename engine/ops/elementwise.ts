@@ -44,10 +44,10 @@ function unary(name: string, expression: string, gradient?: string): (x: Tensor)
 
 /** -x. x is f32 or f16, as in all functions of one tensor here, and the result is of its shape and dtype. */
 export const neg = unary('neg', '-a', '-b');
-/** e to the power x, for x up to 88; beyond, f32 has no number for it. */
-export const exp = unary('exp', 'exp(a)', 'exp_grad(a, b)');
-/** Natural logarithm of x > 0. */
-export const log = unary('log', 'log(a)', 'log_grad(a, b)');
+/** e to the power x; infinity above 88.7, where f32 ends. */
+export const exp = unary('exp', 'exponential(a)', 'exponential_grad(a, b)');
+/** Natural logarithm of x: -infinity at 0, NaN below. */
+export const log = unary('log', 'logarithm(a)', 'log_grad(a, b)');
 /** Square root of x >= 0. */
 export const sqrt = unary('sqrt', 'sqrt(a)', 'sqrt_grad(a, b)');
 /** 1 / sqrt(x). */
@@ -66,7 +66,7 @@ export const floor = unary('floor', 'floor(a)');
 export const sigmoid = unary('sigmoid', 'sigmoid(a)', 'sigmoid_grad(a, b)');
 /** Hyperbolic tangent. */
 export const tanh = unary('tanh', 'tanh_safe(a)', 'tanh_grad(a, b)');
-/** max(x, 0). */
+/** max(x, 0), NaN where x is. */
 export const relu = unary('relu', 'relu(a)', 'relu_grad(a, b)');
 /** x sigmoid(x). */
 export const silu = unary('silu', 'silu(a)', 'silu_grad(a, b)');
@@ -77,13 +77,16 @@ export const geluTanh = unary('geluTanh', 'gelu_tanh(a)', 'gelu_tanh_grad(a, b)'
 /** x sigmoid(1.702 x): CLIP's. */
 export const quickGelu = unary('quickGelu', 'quick_gelu(a)', 'quick_gelu_grad(a, b)');
 
-/** x limited to [low, high]; the gradient passes where low <= x <= high. */
+/** @internal x where it is finite or NaN, 0 in place of an infinity. It has no gradient. */
+export const finiteOrZero = unary('finiteOrZero', 'infinity_as_zero(a)');
+
+/** x limited to [low, high], NaN where x is; the gradient passes where low <= x <= high. */
 export const clamp = defineOp('clamp', (x: Tensor, low: number, high: number) => {
   checkFloat(x);
   check(low <= high, `expected low <= high, found ${low} and ${high}`);
   const limits = { p: low, q: high };
   return [
-    elementwise([x], { expression: 'clamp(a, FA(params.p), FA(params.q))', ...limits }),
+    elementwise([x], { expression: 'limited(a, FA(params.p), FA(params.q))', ...limits }),
     (dy) => [() => elementwise([x, dy], { expression: 'clamp_grad(a, b, F(params.p), F(params.q))', ...limits })],
   ];
 });
@@ -109,6 +112,8 @@ interface BinaryOptions {
   readonly gradients?: BinaryGradients;
   /** Defined for f32 and f16 only. */
   readonly floatOnly?: boolean;
+  /** The expression for integers, where it is another. */
+  readonly integers?: string;
   /** Element type of the result, where it is not that of the inputs. */
   readonly dtype?: DType;
 }
@@ -119,11 +124,12 @@ function binary(
   expression: string,
   options: BinaryOptions = {},
 ): (a: Tensor, b: Tensor | number) => Tensor {
-  const { gradients, floatOnly = false, dtype } = options;
+  const { gradients, floatOnly = false, integers = expression, dtype } = options;
+  const expressionOf = (a: Tensor): string => (isFloat(a) ? expression : integers);
   const withTensor = defineOp(name, (a: Tensor, b: Tensor) => {
     check(a.dtype === b.dtype, () => `the dtypes differ: a is ${a}, b is ${b}`);
     if (floatOnly) checkFloat(a, b);
-    const y = elementwise([a, b], { expression, shape: broadcastShapes(a.shape, b.shape), dtype });
+    const y = elementwise([a, b], { expression: expressionOf(a), shape: broadcastShapes(a.shape, b.shape), dtype });
     if (!gradients || !isFloat(a)) return [y];
     const gradient = (dy: Tensor, of: string): Tensor =>
       of === 'c' ? dy : elementwise([a, b, dy], { expression: of, shape: dy.shape });
@@ -139,7 +145,7 @@ function binary(
     check(Number.isFinite(p), `expected a finite number, found ${p}`);
     if (floatOnly) checkFloat(a);
     check(isFloat(a) || Number.isInteger(p), () => `expected an integer beside ${a}, found ${p}`);
-    const y = elementwise([a], { expression: numberFor(expression, 'FA', 'SA'), p, dtype });
+    const y = elementwise([a], { expression: numberFor(expressionOf(a), 'FA', 'SA'), p, dtype });
     if (!gradients || !isFloat(a)) return [y];
     const gradient = numberFor(gradients.a, 'F', 'f32');
     return [y, (dy) => [() => (gradient === 'b' ? dy : elementwise([a, dy], { expression: gradient, p }))]];
@@ -155,15 +161,17 @@ export const sub = binary('sub', 'a - b', { gradients: { a: 'c', b: '-c' } });
 export const mul = binary('mul', 'a * b', { gradients: { a: 'c * b', b: 'c * a' } });
 /** a / b, which broadcast, or a number b; f32 or f16. */
 export const div = binary('div', 'a / b', { gradients: { a: 'c / b', b: 'divide_grad_b(a, b, c)' }, floatOnly: true });
-/** At a tie the gradient is shared equally. */
-export const minimum = binary('minimum', 'min(a, b)', {
+/** The smaller of both, NaN where either is. At a tie the gradient is shared equally. */
+export const minimum = binary('minimum', 'smaller(a, b)', {
   gradients: { a: 'minimum_grad(a, b, c)', b: 'minimum_grad(b, a, c)' },
+  integers: 'min(a, b)',
 });
-/** At a tie the gradient is shared equally. */
-export const maximum = binary('maximum', 'max(a, b)', {
+/** The larger of both, NaN where either is. At a tie the gradient is shared equally. */
+export const maximum = binary('maximum', 'larger(a, b)', {
   gradients: { a: 'maximum_grad(a, b, c)', b: 'maximum_grad(b, a, c)' },
+  integers: 'max(a, b)',
 });
-/** a to the power b; for negative a, b must be an integer. The gradient to b is 0 where a <= 0. */
+/** a to the power b, as in C: NaN for negative a unless b is an integer. The gradient to b is NaN for negative a. */
 export const pow = binary('pow', 'power(a, b)', {
   gradients: { a: 'power_grad_a(a, b, c)', b: 'power_grad_b(a, b, c)' },
   floatOnly: true,

@@ -4,7 +4,7 @@ import { check } from '../errors.js';
 import { defineOp, dispatch } from '../tensor/op.js';
 import { resolveAxes, resolveAxis, type Shape, sizeOf } from '../tensor/shape.js';
 import { emptyLike, isFloat, type Tensor } from '../tensor/tensor.js';
-import { add, cast, div, equal, exp, expand, inDtype, log, mul, square, sub } from './elementwise.js';
+import { add, cast, div, equal, exp, expand, finiteOrZero, inDtype, log, mul, square, sub } from './elementwise.js';
 import { reshape } from './shape.js';
 import { reduce } from './sum_to.js';
 
@@ -62,10 +62,10 @@ function extremum(kind: 'max' | 'min'): (x: Tensor, axes?: Axes, options?: Reduc
   });
 }
 
-/** Largest value over `axes` (all by default). Equal largest values share the gradient, as in PyTorch's amax. */
+/** Largest value over `axes` (all by default), NaN where any is. Equal largest values share the gradient, as in PyTorch's amax. */
 export const max = extremum('max');
 
-/** Smallest value over `axes` (all by default). Equal smallest values share the gradient, as in PyTorch's amin. */
+/** Smallest value over `axes` (all by default), NaN where any is. Equal smallest values share the gradient, as in PyTorch's amin. */
 export const min = extremum('min');
 
 /** Options of variance. */
@@ -101,7 +101,7 @@ export const logSumExp = defineOp('logSumExp', (x: Tensor, axes?: Axes, { keepDi
   checkFloat(x);
   const over = resolveAxes(axes, x.rank);
   const wide = inDtype(x, 'f32');
-  const top = max(wide, over, { keepDims: true });
+  const top = finiteOrZero(max(wide, over, { keepDims: true })); // beside an infinity nothing needs to be taken off
   const total = add(log(sum(exp(sub(wide, top)), over, { keepDims: true })), top);
   const y = inDtype(reshape(total, reducedShape(x.shape, over, keepDims)), x.dtype);
   return [

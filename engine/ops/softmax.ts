@@ -25,6 +25,7 @@ function softmaxOp(name: string, log: boolean): (x: Tensor, axis?: number) => Te
 /**
  * exp(x) / sum(exp(x)) along `axis` (the last by default), of f32 or f16. The maximum is taken off first, so that large
  * values do not overflow. Masks are large finite negatives, such as -3e38: a row of nothing else becomes uniform.
+ * One of nothing but -infinity is NaN, as one that holds NaN or +infinity.
  */
 export const softmax = softmaxOp('softmax', false);
 

@@ -5,10 +5,10 @@ import { type KernelChoices, type ShapeClass, shapeClasses } from '../../kernels
 import { conv2dCandidates } from '../../kernels/conv2d.js';
 import type { Features } from '../../kernels/kernel.js';
 import { matmulCandidates } from '../../kernels/matmul.js';
-import { cacheFolder } from '../cache_folder.js';
 import { capture, type Step } from '../device/capture.js';
 import type { Device } from '../device/device.js';
 import type { AdapterInfo } from '../driver/adapter.js';
+import { cacheFolder } from '../environment.js';
 import { check } from '../errors.js';
 import { full } from '../ops/create.js';
 import { conv2d } from '../ops/products/conv2d.js';
@@ -162,7 +162,8 @@ const keyOf = ({ device, description }: AdapterInfo): string => `${device}, ${de
 
 function readCache(folder: string): Record<string, KernelChoices> {
   try {
-    return JSON.parse(readFileSync(cacheFile(folder), 'utf8')) as Record<string, KernelChoices>;
+    const found: unknown = JSON.parse(readFileSync(cacheFile(folder), 'utf8'));
+    return typeof found === 'object' && found !== null ? (found as Record<string, KernelChoices>) : {};
   } catch {
     return {}; // none yet, or one that can be measured again
   }

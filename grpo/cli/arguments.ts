@@ -1,22 +1,29 @@
 /** Parsers of the commands' options. */
 import { InvalidArgumentError } from 'commander';
 
-/** Parses an option as a whole number of at least `least`. */
+/** Parses an option as a whole number from `least` to `most`. */
 export const wholeNumber =
-  (least: number) =>
+  (least: number, most: number = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
     const value = Number(text);
-    if (text.trim() === '' || !Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < least || value > most) {
+      const bound = most === Number.MAX_SAFE_INTEGER ? '' : ` and at most ${most}`;
+      throw new InvalidArgumentError(`Expected a whole number of at least ${least}${bound}.`);
+    }
     return value;
   };
 
 /** Parses a port; 0 is any. */
-export function portNumber(text: string): number {
-  const port = wholeNumber(0)(text);
-  if (port > 65535) throw new InvalidArgumentError('Expected a port, a whole number up to 65535.');
-  return port;
-}
+export const portNumber = wholeNumber(0, 65535);
+
+/** Parses a seed: noise is a function of its 32 bits. */
+export const seedNumber = wholeNumber(0, 0xffffffff);
+
+/** Steps of a trajectory at most, far above what any sampler takes. */
+export const mostSteps = 100_000;
+
+/** Pictures that a command draws at most: all are kept until it ends. */
+export const mostPictures = 1_000_000;
 
 /** Parses a number of at least 0. */
 export function positive(text: string): number {

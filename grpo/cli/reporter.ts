@@ -1,4 +1,5 @@
 /** What a long command says: facts on stdout, progress and warnings on stderr, a live line and bold labels on a terminal alone. */
+import { forbidsColor } from '../../engine/environment.js';
 import type { Line } from '../finetune/report/run.js';
 
 export interface ReporterOptions {
@@ -75,7 +76,7 @@ export class Reporter {
   private print(stream: NodeJS.WriteStream, line: string, shown: boolean): void {
     if (!shown) return;
     this.clear();
-    const decorated = stream.isTTY === true && !process.env.NO_COLOR;
+    const decorated = stream.isTTY === true && !forbidsColor();
     stream.write(`${decorated ? line.replace(/^(?:\S+)(?= {2,})/, '\x1b[1m$&\x1b[22m') : line}\n`);
   }
 }

@@ -2,20 +2,23 @@
 import { ModelFileError } from '../../models/files/errors.js';
 import { readLora } from '../../models/lora/load_lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
-import { CheckpointError, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
+import { CheckpointError, type CheckpointPart, readCheckpoint, readCheckpointInfo } from '../checkpoint.js';
 import type { RunConfig } from '../config.js';
 import { UsageError } from './errors.js';
 import type { LoadedModel } from './policy.js';
-import type { RunFolder } from './run/folder.js';
+import type { FoundCheckpoint, RunFolder } from './run/folder.js';
 
 /**
  * Overwrites the model's fresh adapter with a file's. Throws a UsageError where the model has none, a ModelFileError where the
- * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference.
+ * file is for other layers or of another rank; its alpha may differ, "B" takes up the difference. Returns what a person should
+ * know, such as adapters of a text encoder that are not applied.
  */
-export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<void> {
+export async function initAdapter({ pipeline, lora }: LoadedModel, path: string): Promise<string[]> {
   if (!lora) throw new UsageError(`${path}: every weight learns (lora: null), there is no adapter that could begin so`);
   const { component } = pipelineKinds[pipeline.kind];
-  const file = await readLora(path, pipeline.parameters, { component });
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const file = await readLora(path, pipeline.parameters, { component, warn });
   const problems = [...file.values.keys()]
     .filter((name) => !lora.modules.some((module) => module.name === name))
     .map((name) => `${name} is adapted, expected only the layers that lora.targets names`);
@@ -32,10 +35,11 @@ export async function initAdapter({ pipeline, lora }: LoadedModel, path: string)
     down.write(values.down);
     up.write(values.up.map((value) => value * factor));
   }
+  return warnings;
 }
 
 /** Which weights of a checkpoint: those that learn, or their moving averages. */
-export type Weights = 'adapter' | 'ema';
+export type Weights = Exclude<CheckpointPart, 'optimizer'>;
 
 /** Puts the weights of a checkpoint into a model that its configuration made. */
 export async function readWeights(model: LoadedModel, checkpoint: string, weights: Weights): Promise<void> {
@@ -46,14 +50,18 @@ export async function readWeights(model: LoadedModel, checkpoint: string, weight
   await readCheckpoint(checkpoint, state, config);
 }
 
-/** Puts a run's weights into the model of its configuration: those its own evaluations judge, averages where it has them. */
+/** What a run's own evaluations judge: averages, where it has them. */
+export const judgedWeights = ({ train }: Pick<RunConfig, 'train'>): Weights => (train.ema > 0 ? 'ema' : 'adapter');
+
+/** Puts a run's weights into the model of its configuration: those that its own evaluations judge. */
 export async function readRunWeights(
   model: LoadedModel,
   run: RunFolder,
-  { train }: Pick<RunConfig, 'train'>,
+  config: Pick<RunConfig, 'train'>,
   step?: number,
-): Promise<string> {
-  const checkpoint = await run.findCheckpoint(step);
-  await readWeights(model, checkpoint, train.ema > 0 ? 'ema' : 'adapter');
+): Promise<FoundCheckpoint> {
+  const weights = judgedWeights(config);
+  const checkpoint = await run.wholeCheckpoint({ step, parts: [weights] });
+  await readWeights(model, checkpoint.path, weights);
   return checkpoint;
 }

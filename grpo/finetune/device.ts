@@ -1,5 +1,5 @@
 /** Opening the device of a command, with the kernels that are the fastest on it. */
-import { cacheFolder } from '../../engine/cache_folder.js';
+import { cacheFolder, kernelsNameOf } from '../../engine/environment.js';
 import { writing } from '../../engine/files.js';
 import {
   CheckError,
@@ -12,7 +12,7 @@ import {
   storedKernels,
   storeKernels,
 } from '../../engine/index.js';
-import { UsageError } from './errors.js';
+import { preparing, UsageError } from './errors.js';
 
 export interface DeviceChoice {
   /** Part of the adapter's name. */
@@ -29,7 +29,7 @@ export interface DeviceChoice {
 export async function openDevice({ device: name, kernels }: DeviceChoice = {}): Promise<Device> {
   const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
-    const named = process.env.WINNOW_KERNELS;
+    const named = kernelsNameOf();
     const stored = kernels ?? storedKernels(device.info);
     if (named) device.useKernels(named === 'default' ? {} : choicesNamed(named, device));
     else if (stored) device.useKernels(stored);
@@ -71,7 +71,7 @@ export interface Tuning {
 export async function tune({ device: name }: Pick<DeviceChoice, 'device'> = {}): Promise<Tuning> {
   const device = await Device.create({ name, provideDriver: true, quiet: true });
   try {
-    const trials = await measureKernels(device);
+    const trials = await preparing(() => measureKernels(device));
     const path = await writing(cacheFolder(), async () => storeKernels(device.info, choicesOf(trials)));
     return { adapter: device.info.description, trials, path };
   } finally {

@@ -44,7 +44,7 @@ export async function evaluateHeldOut(session: Session, options: EvaluationOptio
     for (let start = 0; start < jobs.length; start += batch) {
       signal?.throwIfAborted();
       onProgress?.(start, jobs.length);
-      const part = await evaluate(sampler, reported, jobs.slice(start, start + batch));
+      const part = await evaluate(sampler, reported, jobs.slice(start, start + batch), { signal });
       for (const [name, values] of Object.entries(part.scores)) scores[name] = [...(scores[name] ?? []), ...values];
     }
     return withTotal(scores, weightsOf(config));

@@ -18,13 +18,20 @@ export class InterruptedError extends Error {
   }
 }
 
-/** Runs a preparation: what a check refuses then is the configuration's fault, not a bug. */
+/**
+ * Runs a preparation, or a whole command that computes once what it was asked for: what a check refuses then is the fault of
+ * what was given, not a bug. In the middle of a training it would be one, as everything had passed before.
+ */
 export async function preparing<R>(body: () => Promise<R>): Promise<R> {
   try {
     return await body();
   } catch (error) {
-    if (error instanceof CheckError && !(error instanceof OutOfMemoryError))
-      throw new UsageError(error.message, { cause: error });
-    throw error;
+    throw faultOfInput(error);
   }
+}
+
+/** What a check refused, as the fault of what was given; any other error as it is. */
+export function faultOfInput(error: unknown): unknown {
+  const isOurs = !(error instanceof CheckError) || error instanceof OutOfMemoryError;
+  return isOurs ? error : new UsageError(error.message, { cause: error });
 }

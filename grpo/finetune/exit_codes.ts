@@ -1,6 +1,7 @@
 /** How a command or a run ended, as a number: the exit status of commands, and what run.json keeps. */
 import { NoAdapterError } from '../../engine/driver/adapter.js';
-import { FileError, OutOfMemoryError } from '../../engine/errors.js';
+import { EnvironmentError, FileError, OutOfMemoryError } from '../../engine/errors.js';
+import { reasonOf } from '../../engine/files.js';
 import { ModelFileError } from '../../models/files/errors.js';
 import { CheckpointError } from '../checkpoint.js';
 import { RewardError } from '../rewards/reward.js';
@@ -11,7 +12,7 @@ export const exitCodes = {
   done: 0,
   /** A bug in this program: worth a report. */
   bug: 1,
-  /** Wrong arguments or configuration. */
+  /** Wrong arguments, configuration or variables of the environment. */
   usage: 2,
   /** No adapter, or one without a feature or limit that is needed. */
   noAdapter: 3,
@@ -36,7 +37,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** The exit status for an error that ends a command. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoAdapterError) return exitCodes.noAdapter;
-  if (error instanceof UsageError) return exitCodes.usage;
+  if (error instanceof UsageError || error instanceof EnvironmentError) return exitCodes.usage;
   if (error instanceof ModelFileError || error instanceof FileError || error instanceof CheckpointError)
     return exitCodes.badFile;
   if (error instanceof OutOfMemoryError) return exitCodes.outOfMemory;
@@ -45,5 +46,6 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof InterruptedError)
     return error.signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated;
   if (error instanceof Error && error.message.startsWith('device lost')) return exitCodes.deviceLost;
+  if (reasonOf(error) !== undefined) return exitCodes.badFile; // what the system refuses is about files of the user's
   return exitCodes.bug;
 }

@@ -1,7 +1,7 @@
 /** winnow as a library: load a model, draw with it, train it by rewards, judge and save what it has learned. */
 
 export { type AdapterInfo, NoAdapterError } from '../../engine/driver/adapter.js';
-export { CheckError, FileError, OutOfMemoryError } from '../../engine/errors.js';
+export { CheckError, EnvironmentError, FileError, OutOfMemoryError } from '../../engine/errors.js';
 export { Device } from '../../engine/index.js';
 export { type EmbeddedModel, embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 export { ModelFileError } from '../../models/files/errors.js';
@@ -12,7 +12,7 @@ export type { RewardConfig, RunConfig } from '../config.js';
 export type { Estimate, Evaluation } from '../evaluate.js';
 export type { Prompt } from '../model.js';
 export type { RewardFunction } from '../rewards/module.js';
-export { RewardError, type RewardImage } from '../rewards/reward.js';
+export { RewardError, type RewardImage, type Scores } from '../rewards/reward.js';
 export { DivergedError } from '../trainer.js';
 export { loadConfig, presetNames } from './config/file.js';
 export { commentedConfig, configTable, formatConfig, jsonSchema } from './config/format.js';
@@ -23,7 +23,7 @@ export { exitCodeOf, exitCodes } from './exit_codes.js';
 export { type ExportOptions, exportRun } from './export/export.js';
 export { type Inspection, type InspectOptions, inspectGroup } from './inspect.js';
 export { type Judgement, type JudgeOptions, judge } from './judge.js';
-export { loadModel, type Model, type ModelOptions, type SampleOptions } from './model.js';
+export { type GivenEmbeds, loadModel, type Model, type ModelOptions, type SampleOptions } from './model.js';
 export type { SampledPicture } from './picture.js';
 export { type PlanOptions, type PlanReport, plan } from './plan/plan.js';
 export { type PretrainOptions, pretrain, pretrainable } from './pretrain/pretrain.js';

@@ -81,7 +81,8 @@ export async function inspectGroup(given: string | undefined, options: InspectOp
   if (keep >= n) throw new UsageError(`--keep ${keep}: expected less than the group's ${n}`);
   const session = await openSession(config, options);
   try {
-    if (folder !== undefined) await readRunWeights(session.model, await RunFolder.open(folder), config, options.step);
+    const run = folder === undefined ? undefined : await RunFolder.open(folder);
+    const checkpoint = run && (await readRunWeights(session.model, run, config, options.step));
     const first = session.prompts.test[0]!;
     const prompt = options.prompt === undefined ? first : { prompt: options.prompt, meta: {} };
     const rewards = await preparing(() => drawGroup(session, { prompt, n, seed, onStep }));
@@ -91,7 +92,7 @@ export async function inspectGroup(given: string | undefined, options: InspectOp
       subsets: compareSubsets(rewards, keep, seed),
       reward: Object.keys(config.reward).join(' + '),
       seed,
-      warnings: session.warnings,
+      warnings: [...(checkpoint?.warnings ?? []), ...session.warnings],
     };
   } finally {
     session.close();

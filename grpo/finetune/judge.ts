@@ -1,15 +1,15 @@
 /** Every reward on the test prompts, without and with what a run has learned, from the same noise. */
 import type { RunConfig } from '../config.js';
 import { type Estimate, type Evaluation, estimateMean } from '../evaluate.js';
-import { initAdapter, readRunWeights } from './adapter.js';
+import { initAdapter, judgedWeights, readRunWeights, readWeights } from './adapter.js';
 import { loadConfig } from './config/file.js';
 import { evaluateHeldOut } from './drawing.js';
-import { UsageError } from './errors.js';
+import { preparing, UsageError } from './errors.js';
 import { RunFolder } from './run/folder.js';
 import { findRun } from './run/list.js';
 import type { RewardSummary } from './run/metrics.js';
 import { compareEvaluations } from './run/metrics.js';
-import { openSession, type Session, weightsOf } from './session.js';
+import { openSession, weightsOf } from './session.js';
 
 export interface JudgeOptions {
   readonly set?: readonly string[];
@@ -69,37 +69,33 @@ export async function judge(given: string, options: JudgeOptions = {}): Promise<
     if (!names.includes(reward)) throw new UsageError(`--min ${reward}: not evaluated; there are ${names.join(', ')}`);
   }
   const against = await otherRun(options.against, config);
-  const checkpoint = await run?.findCheckpoint(options.step); // looked for before anything is loaded
+  const weights = judgedWeights(config);
+  const checkpoint = await run?.wholeCheckpoint({ step: options.step, parts: [weights] }); // before anything is loaded
   const session = await openSession(config, options);
   try {
     const score = (what: string): Promise<Evaluation> =>
-      evaluateHeldOut(session, { n, seed, onProgress: (done, of) => onProgress?.(what, done, of) });
-    if (against) await readRunWeights(session.model, against, config);
+      preparing(() => evaluateHeldOut(session, { n, seed, onProgress: (done, of) => onProgress?.(what, done, of) }));
+    const other = against && (await readRunWeights(session.model, against, config));
     const before = await score(against?.path ?? 'base');
-    const tuned = await tune(session, options, run);
+    if (checkpoint) await readWeights(session.model, checkpoint.path, weights);
+    const told = checkpoint || options.lora === undefined ? [] : await initAdapter(session.model, options.lora);
+    const tuned = checkpoint?.path ?? options.lora;
     const after = tuned ? await score('tuned') : before;
     const rewards = Object.fromEntries(Object.entries(after).map(([name, values]) => [name, estimateMean(values)]));
     return {
       model: config.model.path,
-      ...(tuned && { tuned: checkpoint ?? tuned }),
+      ...(tuned && { tuned }),
       against: against?.path ?? 'base',
       seed,
       rewards,
       ...(tuned && { differences: compareEvaluations(before, after) }),
       missed: minima.filter(({ reward, least }) => !(rewards[reward]!.mean >= least)),
       weights: weightsOf(config),
-      warnings: session.warnings,
+      warnings: [...(checkpoint?.warnings ?? []), ...(other?.warnings ?? []), ...told, ...session.warnings],
     };
   } finally {
     session.close();
   }
-}
-
-/** Puts the weights to be judged into the model; says whose they are, or nothing where there are none. */
-async function tune(session: Session, options: JudgeOptions, run?: RunFolder): Promise<string | undefined> {
-  if (run) return readRunWeights(session.model, run, session.config, options.step);
-  if (options.lora !== undefined) await initAdapter(session.model, options.lora);
-  return options.lora;
 }
 
 async function otherRun(given: string | undefined, { model, lora }: RunConfig): Promise<RunFolder | undefined> {

@@ -4,10 +4,16 @@ import { owning } from '../../engine/owning.js';
 import { embeddedFolder, embeddedModels } from '../../models/embedded/index.js';
 import { isTarget, Lora, targetsNamed } from '../../models/lora/lora.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
-import { loadPipeline, type Pipeline, type PipelineOptions } from '../../models/pipeline/pipeline.js';
+import {
+  loadPipeline,
+  type Pipeline,
+  type PipelineOptions,
+  type PipelineSizes,
+} from '../../models/pipeline/pipeline.js';
+import type { Scheduler } from '../../models/pipeline/scheduler.js';
 import type { RunConfig, StepKind } from '../config.js';
 import type { GenerativeModel } from '../model.js';
-import { ddimSchedule, flowMatchSchedule, shiftedLinearSchedule } from '../sampling/schedule.js';
+import { ddimSchedule, dynamicShift, flowMatchSchedule, shiftedLinearSchedule } from '../sampling/schedule.js';
 import type { NoiseSchedule } from '../sampling/transitions.js';
 
 /** A model folder that learns. */
@@ -16,35 +22,67 @@ export interface LoadedModel extends GenerativeModel {
   readonly pipeline: Pipeline;
   /** The adapter; null where the network's own weights learn. */
   readonly lora: Lora | null;
+  /** What a person should know of the folder. */
+  readonly warnings: readonly string[];
   /** Frees every weight. */
   dispose(): void;
 }
 
+type FlowConfig = Extract<Scheduler, { kind: 'flow' }>['config'];
+type DiffusionConfig = Extract<Scheduler, { kind: 'diffusion' }>['config'];
+
 /**
- * The noise levels that a folder's scheduler visits in `steps` steps. DanceGRPO's steps take its own levels: the folder's
- * shift on even ones, without the tiny last step of the scheduler's.
+ * The noise levels that a folder's scheduler visits in `steps` steps, for latents of [height, width] (default: the folder's
+ * own), by which a dynamic shift goes. DanceGRPO's steps take its own levels: the folder's shift on even ones, without the tiny
+ * last step of the scheduler's. Throws a CheckError for a number of steps that the scheduler can't take.
  */
 export function scheduleOf(
-  { kind, scheduler }: Pick<Pipeline, 'kind' | 'scheduler'>,
+  pipeline: Pick<Pipeline, 'kind' | 'scheduler' | 'latentSize' | 'config'>,
   steps: number,
   step?: StepKind,
+  latent: readonly [height: number, width: number] = [pipeline.latentSize, pipeline.latentSize],
 ): NoiseSchedule {
-  if (pipelineKinds[kind].prediction === 'flow') {
-    const make = step === 'dance' ? shiftedLinearSchedule : flowMatchSchedule;
-    return { kind: 'flow', levels: make(steps, Number(scheduler.shift ?? 1)) };
+  const { scheduler } = pipeline;
+  switch (scheduler.kind) {
+    case 'flow':
+      return { kind: 'flow', levels: flowLevels(scheduler.config, tokensOf(pipeline, latent), steps, step) };
+    case 'diffusion':
+      return diffusionSteps(scheduler.config, steps);
   }
-  const { beta_start, beta_end, beta_schedule, steps_offset, set_alpha_to_one } = scheduler;
-  return {
-    kind: 'diffusion',
-    steps: ddimSchedule(steps, {
-      betaStart: Number(beta_start ?? 0.0001),
-      betaEnd: Number(beta_end ?? 0.02),
-      betaSchedule: beta_schedule === 'scaled_linear' ? 'scaled_linear' : 'linear',
-      stepsOffset: Number(steps_offset ?? 0),
-      setAlphaToOne: set_alpha_to_one !== false,
-    }),
-  };
 }
+
+/** What a transformer makes of latents: one token for each patch. */
+function tokensOf({ config }: Pick<Pipeline, 'config'>, latent: readonly number[]): number {
+  const side = 'patch_size' in config ? config.patch_size : 1;
+  return latent.reduce((tokens, size) => tokens * Math.floor(size / side), 1);
+}
+
+function flowLevels(config: FlowConfig, tokens: number, steps: number, step?: StepKind) {
+  const { num_train_timesteps: trainTimesteps, use_dynamic_shifting: dynamic, time_shift_type: type } = config;
+  const { base_shift: base, max_shift: max, base_image_seq_len: baseTokens, max_image_seq_len: maxTokens } = config;
+  const shift = dynamic ? dynamicShift(tokens, { base, max, baseTokens, maxTokens }, type) : config.shift;
+  if (step === 'dance') return shiftedLinearSchedule(steps, shift, { trainTimesteps });
+  const spacing = (['karras', 'exponential', 'beta'] as const).find((name) => config[`use_${name}_sigmas`]);
+  const terminal = config.shift_terminal || undefined; // 0 is none, as null
+  return flowMatchSchedule(steps, shift, { trainTimesteps, dynamic, terminal, spacing });
+}
+
+const diffusionSteps = (config: DiffusionConfig, steps: number): NoiseSchedule => ({
+  kind: 'diffusion',
+  prediction: config.prediction_type,
+  clip: config.clip_sample ? config.clip_sample_range : undefined,
+  steps: ddimSchedule(steps, {
+    trainTimesteps: config.num_train_timesteps,
+    betaStart: config.beta_start,
+    betaEnd: config.beta_end,
+    betaSchedule: config.beta_schedule,
+    trainedBetas: config.trained_betas,
+    rescaleZeroSnr: config.rescale_betas_zero_snr,
+    timestepSpacing: config.timestep_spacing,
+    stepsOffset: config.steps_offset,
+    setAlphaToOne: config.set_alpha_to_one,
+  }),
+});
 
 /** The folder that `model.path` means: that of an embedded model by its name, or the path itself. */
 export function modelFolder(path: string): string {
@@ -54,7 +92,7 @@ export function modelFolder(path: string): string {
 
 /** What of the configuration concerns the model. */
 export type ModelConfig = Pick<RunConfig, 'model' | 'lora' | 'seed'> & {
-  readonly sampler?: Pick<RunConfig['sampler'], 'resolution'>;
+  readonly sampler?: Pick<RunConfig['sampler'], 'resolution' | 'negative_prompt'>;
   readonly train?: Partial<Pick<RunConfig['train'], 'checkpointing' | 'weights'>>;
 };
 
@@ -69,7 +107,12 @@ export async function loadPolicy(
     throw new CheckError(`model.weights is ${model.weights}; training every weight (lora: null) needs f32`);
   const folder = modelFolder(model.path);
   return owning(async (own) => {
-    const pipeline = own(await loadPipeline(device, folder, { ...options, storage: model.weights }));
+    const warnings: string[] = [];
+    const warn = (message: string): void => void warnings.push(message);
+    const { weights: storage, variant } = model;
+    const pipeline = own(
+      await loadPipeline(device, folder, { ...options, storage, warn, ...(variant && { variant }) }),
+    );
     const frozen = frozenModel(pipeline, { ...sampler, ...train });
     const lora = wanted && own(adapterOf(pipeline, wanted, config.seed));
     return {
@@ -77,6 +120,7 @@ export async function loadPolicy(
       folder,
       pipeline,
       lora,
+      warnings,
       trainable: lora ? adapterTensors(lora) : networkTensors(pipeline, train?.weights ?? undefined),
       ...(lora && { reference: <R>(body: () => R): R => lora.without(body) }),
       dispose: () => {
@@ -87,20 +131,32 @@ export async function loadPolicy(
   });
 }
 
+/** Side of a picture in pixels, or [height, width]. */
+export type Resolution = number | readonly [number, number];
+
+interface FrozenOptions {
+  readonly resolution?: Resolution | undefined;
+  readonly negative_prompt?: string | undefined;
+  readonly checkpointing?: boolean;
+}
+
 /** A pipeline as samplers see it. Nothing of it learns. */
 export function frozenModel(
   pipeline: Pipeline,
-  { resolution, checkpointing = false }: { readonly resolution?: number; readonly checkpointing?: boolean } = {},
+  { resolution, negative_prompt: negativePrompt, checkpointing = false }: FrozenOptions = {},
 ): GenerativeModel {
-  const { device, kind, vae, latentChannels } = pipeline;
-  const side = latentSide(pipeline, resolution);
+  const { device, kind, vae } = pipeline;
+  const { factor } = vae;
+  const latentShape = latentShapeOf({ ...pipeline, factor }, resolution);
+  const [, height, width] = latentShape;
   const forward = { recompute: checkpointing };
   return {
     device,
     kind: pipelineKinds[kind].prediction,
-    latentShape: [latentChannels, side, side],
-    pictureSize: [side * vae.factor, side * vae.factor],
-    schedule: (steps, step) => scheduleOf(pipeline, steps, step),
+    latentShape,
+    pictureSize: [height * factor, width * factor],
+    negativePrompt,
+    schedule: (steps, step) => scheduleOf(pipeline, steps, step, [height, width]),
     encode: (prompts) => pipeline.encode(prompts),
     predict: (latents, timestep, condition) => pipeline.predict(latents, timestep, condition, forward),
     decode: (latents) => vae.decode(vae.unscaled(latents)),
@@ -108,13 +164,18 @@ export function frozenModel(
   };
 }
 
-function latentSide({ vae: { factor }, latentSize }: Pipeline, resolution?: number): number {
-  if (resolution === undefined) return latentSize;
-  if (resolution % factor !== 0)
+/** [channels, height, width] of the latents of pictures of a resolution. Throws a CheckError for sides that the decoder lacks. */
+export function latentShapeOf(
+  { latentShape, factor }: Pick<PipelineSizes, 'latentShape' | 'factor'>,
+  resolution?: Resolution,
+): readonly [number, number, number] {
+  if (resolution === undefined) return latentShape;
+  const [height, width = height] = [resolution].flat() as [number, number?]; // one side or two, by its type
+  if (height % factor !== 0 || width % factor !== 0)
     throw new CheckError(
-      `sampler.resolution is ${resolution}, expected a multiple of ${factor}, as the decoder has it`,
+      `sampler.resolution is ${JSON.stringify(resolution)}, expected a multiple of ${factor}, as the decoder has it`,
     );
-  return resolution / factor;
+  return [latentShape[0], height / factor, width / factor];
 }
 
 function adapterOf(

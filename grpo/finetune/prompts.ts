@@ -1,8 +1,11 @@
 /** Prompts: from a user's files, or drawn from the grammar of the scenes. */
 import { readFile } from 'node:fs/promises';
 import { FileError } from '../../engine/errors.js';
+import { isWritten, kindOf, remedyOf } from '../../engine/file_kinds.js';
+import { reading } from '../../engine/files.js';
 import { wordsOf, writeCaption } from '../../models/scenes/caption.js';
 import { randomStream } from '../../models/scenes/random.js';
+import { linesOf, strip } from '../../models/text/unicode.js';
 import type { Prompt } from '../model.js';
 
 /** Which captions the name `scenes` stands for: those that models are trained on, or those held out. */
@@ -25,23 +28,19 @@ export function scenePrompts(split: Split): Prompt[] {
 }
 
 /**
- * Reads a file of prompts: `.jsonl` with an object a line, `{"prompt": ..., ...meta}`, or else a prompt a line. The file ends
- * with its last line or with a line break. Throws a FileError, `prompts.txt:118: empty prompt`.
+ * Reads a file of prompts: `.jsonl` with an object a line, `{"prompt": ..., ...meta}`, or else a prompt a line, without the
+ * white space at its ends (Python's). The file ends with its last line or with a line break. Throws a FileError, `prompts.txt:118: empty prompt`.
  */
 export async function readPromptFile(path: string): Promise<Prompt[]> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const what = code === 'ENOENT' ? 'no such file' : message;
-    throw new FileError(`${path}: ${what}; expected prompts, .txt or .jsonl`, { cause: error });
-  }
-  return parsePrompts(path, bytes);
+  return parsePrompts(path, await reading(path, expected, () => readFile(path)));
 }
+
+const expected = 'prompts, .txt or .jsonl';
 
 /** The prompts of a file's bytes; `name` is the file's, for its form and for messages. */
 export function parsePrompts(name: string, bytes: Uint8Array): Prompt[] {
+  const kind = kindOf(bytes);
+  if (kind && !isWritten(kind)) throw new FileError(`${name}: ${kind}, expected ${expected}${remedyOf(kind)}`);
   const lines = decodeLines(name, bytes);
   if (lines.length === 0) throw new FileError(`${name}: no prompts in it`);
   return lines.map((line, i) => {
@@ -50,8 +49,8 @@ export function parsePrompts(name: string, bytes: Uint8Array): Prompt[] {
     };
     const { prompt, ...meta } = name.endsWith('.jsonl') ? parseObject(line, fail) : { prompt: line };
     if (typeof prompt !== 'string') return fail(`prompt is ${JSON.stringify(prompt) ?? 'missing'}, expected a text`);
-    if (prompt.trim() === '') return fail('empty prompt');
-    return { prompt: prompt.trim(), meta };
+    if (strip(prompt) === '') return fail('empty prompt');
+    return { prompt: strip(prompt), meta };
   });
 }
 
@@ -63,27 +62,27 @@ function decodeLines(name: string, bytes: Uint8Array): string[] {
   } catch (error) {
     throw new FileError(`${name}:${lineOfError(bytes)}: not UTF-8`, { cause: error });
   }
-  const lines = text.split(/\r?\n/);
+  const lines = linesOf(text);
   if (lines.at(-1) === '') lines.pop();
   return lines;
 }
 
 /** The first line that is not UTF-8: no sequence of bytes spans a line break. */
 function lineOfError(bytes: Uint8Array): number {
-  for (let line = 1, start = 0; ; line++) {
-    const end = bytes.indexOf(10, start);
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const isWrong = (line: string): boolean => {
     try {
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(start, end < 0 ? undefined : end));
+      decoder.decode(Buffer.from(line, 'latin1'));
+      return false;
     } catch {
-      return line;
+      return true;
     }
-    if (end < 0) return line;
-    start = end + 1;
-  }
+  };
+  return linesOf(Buffer.from(bytes).toString('latin1')).findIndex(isWrong) + 1; // a character a byte
 }
 
 function parseObject(line: string, fail: (what: string) => never): Readonly<Record<string, unknown>> {
-  if (line.trim() === '') return fail('empty line, expected {"prompt": ...}');
+  if (strip(line) === '') return fail('empty line, expected {"prompt": ...}');
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -91,6 +90,6 @@ function parseObject(line: string, fail: (what: string) => never): Readonly<Reco
     return fail(`not JSON: ${(error as Error).message}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return fail(`found ${line.trim().slice(0, 40)}, expected an object, {"prompt": ...}`);
+    return fail(`found ${strip(line).slice(0, 40)}, expected an object, {"prompt": ...}`);
   return value as Record<string, unknown>; // an object and no list, as checked above
 }

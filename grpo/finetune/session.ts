@@ -9,7 +9,7 @@ import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './errors.js';
 import { type LoadedModel, loadPolicy } from './policy.js';
 import { readPromptFile, readPrompts } from './prompts.js';
-import { loadReward, loadRewards } from './rewards/registry.js';
+import { checkServers, loadReward, loadRewards } from './rewards/registry.js';
 import { totalName } from './run/metrics.js';
 
 export interface Session {
@@ -25,9 +25,17 @@ export interface Session {
   readonly rewards: CombinedReward;
   /** What evaluations score: that, and the rewards that are only reported. */
   readonly reported: CombinedReward;
-  /** What a person should know: prompts that the model, or a reward, does not read to their end. Grows while it is used. */
+  /**
+   * What a person should know: what its folder lacks or is not read of, how its scheduler is taken, and prompts that the model, or a
+   * reward, does not read to their end. Grows while it is used.
+   */
   readonly warnings: readonly string[];
   close(): void;
+}
+
+export interface SessionOptions {
+  /** Ends the waiting for a reward that is tried out, by its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Prompts of a sample grid where no file names them. */
@@ -41,8 +49,12 @@ export const weightsOf = ({ reward }: Pick<RunConfig, 'reward'>): Record<string,
  * Reads the prompts, opens the device, loads model and rewards, and has each reward score a picture, so that a wrong file, a
  * server that is down or a prompt that a reward can't read is found before there is anything to lose.
  */
-export async function openSession(config: RunConfig, choice: DeviceChoice = {}): Promise<Session> {
+export async function openSession(
+  config: RunConfig,
+  { signal, ...choice }: DeviceChoice & SessionOptions = {},
+): Promise<Session> {
   checkRewardNames(config);
+  checkServers(config);
   const prompts = await promptsOf(config, {
     train: await readPrompts(config.prompts.train, 'train'),
     test: await readPrompts(config.prompts.test, 'test'),
@@ -51,7 +63,7 @@ export async function openSession(config: RunConfig, choice: DeviceChoice = {}):
   try {
     const model = await preparing(() => loadPolicy(device, config));
     const rewards = await preparing(() => loadRewards(device, config));
-    const session = await joinSession({ config, device, model, prompts, rewards });
+    const session = await joinSession({ config, device, model, prompts, rewards }, { signal });
     return { ...session, close: () => device.close() };
   } catch (error) {
     device.close();
@@ -62,12 +74,15 @@ export async function openSession(config: RunConfig, choice: DeviceChoice = {}):
 /** A session of what is at hand already. What close() frees is what was loaded here: rewards that are only reported. */
 export async function joinSession(
   given: Pick<Session, 'config' | 'device' | 'model' | 'prompts'> & { readonly rewards: readonly WeightedReward[] },
+  { signal }: SessionOptions = {},
 ): Promise<Session> {
   const { config, device, model, prompts, rewards } = given;
   checkRewardNames(config);
   const all = Object.values(prompts).flat();
   if (pipelineKinds[model.pipeline.kind].promptsAreClasses) await preparing(async () => checkClasses(model, all));
-  const warnings = cutPrompts(model.pipeline, all);
+  const { negativePrompt: negative } = model;
+  const read = negative === undefined ? all : [...all, { prompt: negative, meta: {} }];
+  const warnings = [...model.warnings, ...modelWarnings(model.pipeline, read)];
   const warn = (message: string): void => void warnings.push(message);
   const { combine, advantage_eps: eps } = config.grpo;
   const loaded: Reward[] = [];
@@ -79,7 +94,8 @@ export async function joinSession(
     for (const name of new Set(config.eval.rewards))
       if (!trained.includes(name)) loaded.push(await preparing(() => loadReward(device, name)));
     const reported = new CombinedReward([...rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))], { warn });
-    await reported.score(greyPictures(model, [prompts.train[0]!, prompts.test[0]!]));
+    const pictures = greyPictures(model, [prompts.train[0]!, prompts.test[0]!]);
+    await reported.score(pictures, [pictures.length], { signal });
     return { ...given, rewards: new CombinedReward(rewards, { combine, eps, warn }), reported, warnings, close };
   } catch (error) {
     close();
@@ -105,6 +121,12 @@ function checkClasses(model: LoadedModel, prompts: readonly Prompt[]): void {
     model.encode(prompts.map(({ prompt }) => prompt));
   });
 }
+
+/** What a person should know of a model before it draws these prompts: how its scheduler is taken, and ends that it does not read. */
+export const modelWarnings = (pipeline: Pick<Pipeline, 'cut' | 'scheduler'>, prompts: readonly Prompt[]): string[] => [
+  ...pipeline.scheduler.warnings,
+  ...cutPrompts(pipeline, prompts),
+];
 
 const cutsShown = 3;
 

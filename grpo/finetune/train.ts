@@ -11,7 +11,7 @@ import { readPrompts, type Split } from './prompts.js';
 import { loadReward } from './rewards/registry.js';
 import type { RunEvent, Sink } from './run/events.js';
 import { RunFolder } from './run/folder.js';
-import { newRunFolder } from './run/list.js';
+import { holdRun, reserveDated, reserveNamed } from './run/reserve.js';
 import { startRun } from './run/start.js';
 import type { TrainingOptions } from './run/training.js';
 import { joinSession, promptsOf } from './session.js';
@@ -51,12 +51,24 @@ export interface TrainOptions extends TrainingOptions {
  */
 export async function* train(options: TrainOptions): AsyncGenerator<RunEvent, void, undefined> {
   const { model, out, resume = false } = options;
-  const { policy } = model.learning;
   if (resume && out === undefined) throw new UsageError('train: resume needs the folder of the run in out');
-  const given = promptsBySplit(options.prompts);
   const { seed = model.learning.config.seed } = options;
-  const folder = out ?? (await newRunFolder('runs', options.preset ?? 'train', seed));
-  if (!resume) await RunFolder.checkFree(folder);
+  const held =
+    out === undefined
+      ? await reserveDated('runs', options.preset ?? 'train', seed)
+      : await (resume ? holdRun(out) : reserveNamed(out));
+  try {
+    yield* trainIn(held.path, options);
+  } finally {
+    await held.release();
+  }
+}
+
+/** Trains in a folder that this process holds. */
+async function* trainIn(folder: string, options: TrainOptions): AsyncGenerator<RunEvent, void, undefined> {
+  const { model, resume = false } = options;
+  const { policy } = model.learning;
+  const given = promptsBySplit(options.prompts);
   const config = await configOfProgram({
     ...options,
     model: model.learning.config,
@@ -70,7 +82,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<RunEvent, vo
       loaded.push({ reward: await rewardOf(model, name, reward), weight: config.reward[name]!.weight });
     const [train, test] = [await promptsFrom(given.train, 'train'), await promptsFrom(given.test, 'test')];
     const prompts = await promptsOf(config, { train, test });
-    const session = await joinSession({ config, device: model.device, model: policy, prompts, rewards: loaded });
+    const session = await joinSession(
+      { config, device: model.device, model: policy, prompts, rewards: loaded },
+      { signal: options.signal },
+    );
     try {
       for (const message of session.warnings) yield { kind: 'warning', message };
       const run = resume ? await RunFolder.open(folder) : folder;

@@ -33,6 +33,7 @@ import { type Own, owning } from '../../engine/owning.js';
 import type { GrpoConfig, SamplerConfig, TrainConfig } from '../config.js';
 import type { GenerativeModel } from '../model.js';
 import type { Trajectories } from '../rollout/trajectories.js';
+import { type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/clip.js';
 import { guided } from '../sampling/sampler.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
 
@@ -88,6 +89,8 @@ interface Inputs {
   readonly timesteps: Tensor;
   /** f32 [N, 5]: the transition that was drawn from. */
   readonly coefficients: Tensor;
+  /** f32 [N, 5]: its mean, where steps clip. */
+  readonly clip: ClipRows | undefined;
   /** The divergence's factors; 0 for a step without noise. */
   readonly klFactors: Tensor;
   readonly advantages: Tensor;
@@ -124,7 +127,7 @@ export class Learner {
       const parameters = [...trainable.values()];
       const optimizer = own(whole(device, () => optimizerOf(parameters, train)));
       const ema = train.ema > 0 ? own(whole(device, () => new EMA(parameters, { decay: train.ema }))) : undefined;
-      const inputs = makeInputs(device, train.micro_batch, own);
+      const inputs = makeInputs(device, store, train.micro_batch, own);
       const shapes = parameters.map(({ shape }) => shape);
       const gradients = zerosTogether(device, shapes)?.map(own) ?? shapes.map((shape) => own(zeros(device, shape)));
       const [sums, deviation] = [own(zeros(device, [averages.length])), own(zeros(device, [1]))];
@@ -174,6 +177,7 @@ export class Learner {
     inputs.conditions.write(rows.map(({ condition }) => condition));
     inputs.timesteps.write(transitions.map(({ timestep }) => timestep));
     inputs.coefficients.write(packGaussianCoefficients(transitions.map(({ step }) => step)));
+    inputs.clip?.rows.write(packClippedMeans(transitions.map(({ clip }) => clip!))); // one of them clips, so all do
     inputs.klFactors.write(
       transitions.map(({ step, interval }) => (step.std > 0 ? klFactor(options.grpo.kl_form, step, interval) : 0)),
     );
@@ -189,8 +193,10 @@ export class Learner {
 
   dispose(): void {
     const { inputs, sums, deviation, gradients, accumulateStep, applyStep, optimizer, ema } = this;
-    for (const each of [...Object.values(inputs), sums, deviation, ...gradients, accumulateStep, applyStep, optimizer])
+    const { clip, ...tensors } = inputs;
+    for (const each of [...Object.values(tensors), sums, deviation, ...gradients, accumulateStep, applyStep, optimizer])
       each.dispose();
+    clip?.rows.dispose();
     ema?.dispose();
   }
 }
@@ -207,13 +213,14 @@ function whole<R>(device: Device, make: () => R): R {
   return result;
 }
 
-function makeInputs(device: Device, rows: number, own: Own): Inputs {
+function makeInputs(device: Device, { transitions }: Trajectories, rows: number, own: Own): Inputs {
   const numbers = (dtype: 'u32' | 'f32', ...shape: readonly number[]): Tensor => own(zeros(device, shape, dtype));
   return {
     stored: numbers('u32', rows),
     conditions: numbers('u32', rows),
     timesteps: numbers('f32', rows),
     coefficients: numbers('f32', rows, gaussianColumns),
+    clip: clipRows(device, rows, transitions[0]?.clip, own),
     klFactors: numbers('f32', rows),
     advantages: numbers('f32', rows),
     shares: numbers('f32', rows),
@@ -229,7 +236,7 @@ interface Loss {
 /** The share of a micro-batch in the update's loss. */
 function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: LearnerOptions, inputs: Inputs): Loss {
   const { device, predict } = model;
-  const { stored, conditions, timesteps, coefficients, klFactors, advantages, shares } = inputs;
+  const { stored, conditions, timesteps, coefficients, clip, klFactors, advantages, shares } = inputs;
   const scale = sampler.guidance;
   const { latents, next, oldLogProb, condition, unconditional } = noGrad(() => {
     const none = full(device, conditions.shape, store.unconditional, 'u32');
@@ -244,12 +251,21 @@ function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: 
   const predicted = (detached: boolean): Tensor =>
     guided(predict, latents, timesteps, condition, { scale, unconditional, detached });
   const prediction = predicted(sampler.detach_unconditional);
-  const [logProb] = gaussianLogProb(prediction, latents, next, coefficients);
+  const taken = clipped(latents, prediction, clip);
+  const [logProb] = gaussianLogProb(taken, latents, next, coefficients);
   const { loss, diagnostics } = policyLoss(logProb, oldLogProb, advantages, { clip: grpo.clip, shares });
   const { ratioDeviation, ...others } = diagnostics;
   if (grpo.kl === 0) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, ratioDeviation };
   const reference = noGrad(() => model.reference!(() => predicted(false)));
-  const divergence = referenceKL(prediction, reference, klFactors, shares);
+  const divergence =
+    grpo.kl_form === 'velocity'
+      ? referenceKL(prediction, reference, klFactors, shares)
+      : referenceKL(
+          taken,
+          noGrad(() => clipped(latents, reference, clip)),
+          klFactors,
+          shares,
+        );
   return {
     loss: add(loss, mul(divergence, grpo.kl)),
     terms: { policyLoss: loss, kl: divergence, ...others },

@@ -1,5 +1,7 @@
 /** What a reward is: pictures in, one number each out. Previews and final pictures use the same door. */
+import { inspect } from 'node:util';
 import { momentsOf, standardise } from '../learning/advantage.js';
+import { withoutCredentials } from './credentials.js';
 
 /** A picture as every reward sees it: rounded and clamped to bytes, as in Flow-GRPO. */
 export interface RewardImage {
@@ -15,24 +17,36 @@ export interface RewardImage {
 /** Takes a sentence for a person. */
 export type Warn = (message: string) => void;
 
+export interface ScoreOptions {
+  /** Told of what a person should know besides, such as a prompt that is not read to its end. */
+  readonly warn?: Warn | undefined;
+  /** Ends the waiting for a server or a module, by its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A score for each picture; more is better. The score of a picture does not depend on the others of the call. */
 export interface Reward {
   readonly name: string;
   /**
-   * Finite numbers, one for each picture in order. Throws a RewardError where it can't give them; `warn` is told of what a
-   * person should know besides, such as a prompt that is not read to its end.
+   * Finite numbers, one for each picture in order. Throws a RewardError where it can't give them, the signal's reason where
+   * that ended it.
    */
-  score(images: readonly RewardImage[], warn?: Warn): Promise<number[]>;
-  /** Frees what it holds on the GPU. */
+  score(images: readonly RewardImage[], options?: ScoreOptions): Promise<number[]>;
+  /** Frees what it holds on the GPU, and closes its connections. */
   dispose?(): void;
 }
 
 export interface RewardErrorOptions extends ErrorOptions {
   /** Where the reward is: a module's path, a server's address. */
   readonly source?: string | undefined;
+  /** Credentials that the message must not have, besides those that can be told by where they stand. */
+  readonly secrets?: readonly string[] | undefined;
 }
 
-/** A reward that gave no scores: `reward "mine" returned 11 scores for 12 images (./my_reward.mjs)`, then the cause. */
+/**
+ * A reward that gave no scores: `reward "mine" returned 11 scores for 12 images (./my_reward.mjs)`, then the cause. Neither
+ * the message nor the cause has credentials.
+ */
 export class RewardError extends Error {
   override name = 'RewardError';
 
@@ -43,34 +57,69 @@ export class RewardError extends Error {
     what: string,
     /** Pictures it was given. */
     readonly images: number,
-    { source, cause }: RewardErrorOptions = {},
+    { source, cause, secrets }: RewardErrorOptions = {},
   ) {
     const given = `${images} ${images === 1 ? 'image' : 'images'}${source === undefined ? '' : ` (${source})`}`;
-    const because =
-      cause === undefined ? '' : `: ${cause instanceof Error ? cause.message || cause.name : String(cause)}`;
-    super(`reward "${reward}" ${what} for ${given}${because}`, { cause });
+    const reason = cause instanceof Error ? cause.message || cause.name : textOf(cause);
+    const shown = withoutCredentials(reason, secrets);
+    const message = `reward "${reward}" ${what} for ${given}${cause === undefined ? '' : `: ${shown}`}`;
+    super(withoutCredentials(message, secrets), { cause: shown === reason ? cause : shown });
   }
 }
 
-/** Throws a RewardError unless `scores` are as many finite numbers as there were pictures. */
-export function checkScores(
+/** What scores may come as: a list, or the numbers of a typed array, such as a network's output. */
+export type Scores =
+  | readonly number[]
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array;
+
+/** The scores as a list. Throws a RewardError unless they are as many finite numbers as there were pictures. */
+export function scoresFrom(
   reward: string,
   scores: unknown,
   images: number,
   options: RewardErrorOptions = {},
-): asserts scores is number[] {
-  const fail = (what: string): never => {
-    throw new RewardError(reward, what, images, options);
-  };
-  if (!Array.isArray(scores)) fail(`returned ${describe(scores)} instead of an array of scores`);
-  const list = scores as readonly unknown[];
-  if (list.length !== images) fail(`returned ${list.length} scores`);
-  const wrong = list.findIndex((score) => !Number.isFinite(score));
-  if (wrong >= 0) fail(`returned ${describe(list[wrong])} as score ${wrong + 1}`);
+): number[] {
+  const fail = (what: string): RewardError => new RewardError(reward, what, images, options);
+  if (!Array.isArray(scores) && !isTypedArray(scores))
+    throw fail(`returned ${describe(scores)} instead of an array of scores`);
+  const list: readonly unknown[] = Array.from<unknown>(scores);
+  if (list.length !== images) throw fail(`returned ${list.length} scores`);
+  return list.map((score, i) => {
+    if (typeof score === 'number' && Number.isFinite(score)) return score;
+    throw fail(`returned ${describe(score)} as score ${i + 1}`);
+  });
 }
 
-const describe = (value: unknown): string =>
-  (typeof value === 'object' ? (JSON.stringify(value) ?? '') : String(value)).slice(0, 80);
+const isTypedArray = (value: unknown): value is ArrayLike<unknown> =>
+  ArrayBuffer.isView(value) && !(value instanceof DataView);
+
+const described = 80; // signs of a value in a message
+
+/** A value as it is written: a text in quotes, so that "0.5" does not look like the number. */
+function describe(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > described ? `${value.slice(0, described - 3)}...` : value);
+  return textOf(value).slice(0, described);
+}
+
+/** A value as a text, whatever it is: what has no JSON (a bigint in it, a circle) is shown as a console shows it. */
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}n` : String(value);
+  try {
+    return JSON.stringify(value) ?? inspect(value);
+  } catch {
+    return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  }
+}
 
 /** Seconds as a timer takes them: a longer time would overflow and end at once. */
 export const milliseconds = (seconds: number): number => Math.min(1000 * seconds, 2 ** 31 - 1);
@@ -107,15 +156,20 @@ export class CombinedReward {
 
   /**
    * Scores pictures by every reward. `groups` are the sizes of the groups that the pictures form one after another, which
-   * matter to normalised rewards alone; by default all are one group. Throws the RewardError of the first that failed,
-   * after all have ended.
+   * matter to normalised rewards alone; by default all are one group. Throws the signal's reason where that ended it, else the
+   * RewardError of the first that failed; after all have ended.
    */
-  async score(images: readonly RewardImage[], groups: readonly number[] = [images.length]): Promise<CombinedScores> {
+  async score(
+    images: readonly RewardImage[],
+    groups: readonly number[] = [images.length],
+    { signal }: Pick<ScoreOptions, 'signal'> = {},
+  ): Promise<CombinedScores> {
     if (groups.reduce((sum, size) => sum + size, 0) !== images.length)
       throw new Error(`rewards: groups of ${groups.join(', ')} are not the ${images.length} images given`);
     const results = await Promise.allSettled(
-      this.rewards.map(({ reward }) => scoresOf(reward, images, this.options.warn)),
+      this.rewards.map(({ reward }) => scoresOf(reward, images, { warn: this.options.warn, signal })),
     );
+    signal?.throwIfAborted();
     const byReward: Record<string, number[]> = {};
     const total = Array<number>(images.length).fill(0);
     results.forEach((result, r) => {
@@ -147,9 +201,5 @@ export class CombinedReward {
 }
 
 /** A reward's scores, checked. It is not bothered where there are no pictures. */
-async function scoresOf(reward: Reward, images: readonly RewardImage[], warn?: Warn): Promise<number[]> {
-  if (images.length === 0) return [];
-  const scores: unknown = await reward.score(images, warn);
-  checkScores(reward.name, scores, images.length);
-  return scores;
-}
+const scoresOf = async (reward: Reward, images: readonly RewardImage[], options: ScoreOptions): Promise<number[]> =>
+  images.length === 0 ? [] : scoresFrom(reward.name, await reward.score(images, options), images.length);

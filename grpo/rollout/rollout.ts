@@ -41,7 +41,7 @@ export interface RolloutEvents {
   readonly onStep?: ((progress: RolloutProgress) => void) | undefined;
   /** The pictures of each selection and of the end, with the samples' numbers and their rewards, group by group. */
   readonly onPictures?: ((group: number, step: number, pictures: readonly ScoredPicture[]) => void) | undefined;
-  /** Ends the rollout before its next step, by its reason. */
+  /** Ends the rollout before its next step, or the waiting for a reward, by its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -179,12 +179,12 @@ export class Rollout {
     groups: readonly Group[],
     { decoder }: RolloutBatch,
     step: number,
-    { onPictures }: RolloutEvents,
+    { onPictures, signal }: RolloutEvents,
   ): Promise<GroupScores[]> {
     const size = groups[0]!.alive.length;
     const prompts = groups.flatMap(({ prompt }) => Array<Prompt>(size).fill(prompt));
     const pictures = await decoder!.pictures(prompts);
-    const { total, byReward } = await this.reward.score(pictures, Array<number>(groups.length).fill(size));
+    const { total, byReward } = await this.reward.score(pictures, Array<number>(groups.length).fill(size), { signal });
     const rewards = total.map((value, i) => (pictures[i]!.finite && Number.isFinite(value) ? value : Number.NaN));
     return groups.map((group, g) => {
       const own = <T>(list: readonly T[]): T[] => list.slice(g * size, (g + 1) * size);

@@ -24,6 +24,7 @@ import {
 import { type Own, owning } from '../../engine/owning.js';
 import type { SamplerConfig } from '../config.js';
 import type { GenerativeModel } from '../model.js';
+import { type ClippedMean, type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/clip.js';
 import { guided } from '../sampling/sampler.js';
 import { type Chunks, equalChunks, rowsOf } from './chunks.js';
 import { PictureDecoder } from './pictures.js';
@@ -67,6 +68,8 @@ interface State {
   readonly timesteps: Tensor;
   /** f32 [size, 5]: the transition of each sample, or its preview. */
   readonly coefficients: Tensor;
+  /** f32 [size, 5]: the clipped mean of each sample's transition or preview, where steps clip. */
+  readonly clip: ClipRows | undefined;
   /** u32 [chunk]: the rows of the batch that the network sees together. */
   readonly chunk: Tensor;
   /** u32 [size]: rows of the batch before that go on in this one. */
@@ -102,7 +105,7 @@ export class RolloutBatch {
     const size = together * stage.size;
     const chunks = equalChunks(size, most);
     return owning(async (own) => {
-      const state = makeState(model, size, chunks, own);
+      const state = makeState(model, store, size, chunks, own);
       const decoder = stage.scored === 'nothing' ? undefined : own(await PictureDecoder.create(model, size));
       const captured = async (body: () => void): Promise<Step<void>> =>
         own(await capture(model.device, () => noGrad(body)));
@@ -151,14 +154,16 @@ export class RolloutBatch {
 
   /** Writes the clean samples that the prediction of step i implies into the decoder. */
   preview(i: number): void {
-    this.writeCoefficients(this.store.transitions[i]!.preview);
+    const { preview, clippedPreview } = this.store.transitions[i]!;
+    this.writeCoefficients(preview, clippedPreview);
     this.steps.show!.run();
   }
 
   /** Takes step i by its prediction: the next latents and their log probabilities are stored. */
   advance(i: number): void {
     const { state, store, slots, steps } = this;
-    this.writeCoefficients(store.transitions[i]!.step);
+    const { step, clip } = store.transitions[i]!;
+    this.writeCoefficients(step, clip);
     state.counter.write([i + 1]);
     state.stored.write(slots.map((slot) => store.row(i, slot)));
     steps.advance.run();
@@ -170,17 +175,25 @@ export class RolloutBatch {
   }
 
   /** The same coefficients for every sample. */
-  private writeCoefficients(coefficients: GaussianCoefficients): void {
+  private writeCoefficients(coefficients: GaussianCoefficients, clip: ClippedMean | undefined): void {
     this.state.coefficients.write(packGaussianCoefficients(Array(this.size).fill(coefficients)));
+    if (clip) this.state.clip?.rows.write(packClippedMeans(Array(this.size).fill(clip)));
   }
 
   dispose(): void {
     const { state, steps, decoder } = this;
-    for (const each of [...Object.values(steps), ...Object.values(state), decoder]) each?.dispose();
+    const { clip, ...tensors } = state;
+    for (const each of [...Object.values(steps), ...Object.values(tensors), clip?.rows, decoder]) each?.dispose();
   }
 }
 
-function makeState({ device, latentShape }: GenerativeModel, size: number, chunks: Chunks, own: Own): State {
+function makeState(
+  { device, latentShape }: GenerativeModel,
+  { transitions }: Trajectories,
+  size: number,
+  chunks: Chunks,
+  own: Own,
+): State {
   const words = (...shape: readonly number[]): Tensor => own(zeros(device, shape, 'u32'));
   return {
     latents: own(zeros(device, [size, ...latentShape])),
@@ -191,6 +204,7 @@ function makeState({ device, latentShape }: GenerativeModel, size: number, chunk
     stored: words(size),
     timesteps: own(zeros(device, [size])),
     coefficients: own(zeros(device, [size, gaussianColumns])),
+    clip: clipRows(device, size, transitions[0]?.clip, own),
     chunk: words(chunks.size),
     picks: words(size),
   };
@@ -217,14 +231,15 @@ function predict(model: GenerativeModel, store: Trajectories, state: State, samp
   assignRows(prediction, chunk, guided(model.predict, x, times, condition, { scale, unconditional }));
 }
 
-function advance({ latents, prediction, keys, counter, stored, coefficients }: State, store: Trajectories): void {
+function advance({ latents, prediction, keys, counter, stored, coefficients, clip }: State, store: Trajectories): void {
   const noise = normal(keys, counter, latents.shape);
-  const { next, logProb } = gaussianStep(latents, prediction, noise, coefficients);
+  const { next, logProb } = gaussianStep(latents, clipped(latents, prediction, clip), noise, coefficients);
   assignRows(store.latents, add(stored, store.options.slots), next);
   assignRows(store.logProbs, stored, logProb);
   assign(latents, next);
 }
 
-function show({ latents, prediction, coefficients }: State, { scored }: Stage, decoder: PictureDecoder): void {
-  assign(decoder.latents, scored === 'finals' ? latents : gaussianMean(latents, prediction, coefficients));
+function show({ latents, prediction, coefficients, clip }: State, { scored }: Stage, decoder: PictureDecoder): void {
+  const end = scored === 'finals' ? latents : gaussianMean(latents, clipped(latents, prediction, clip), coefficients);
+  assign(decoder.latents, end);
 }

@@ -29,7 +29,7 @@ export class Trajectories {
     readonly latents: Tensor,
     /** f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. */
     readonly logProbs: Tensor,
-    /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt. */
+    /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
   ) {
     this.clear();
@@ -43,7 +43,7 @@ export class Trajectories {
       const latents = own(zeros(device, [(transitions.length + 1) * slots, ...latentShape]));
       const logProbs = own(zeros(device, [transitions.length * slots]));
       const conditions = scope(device, () => {
-        const empty = model.encode(['']);
+        const empty = model.encode([model.negativePrompt ?? '']);
         const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
         place(rows, groups, empty);
         return rows;

@@ -26,8 +26,7 @@ import {
   zeros,
 } from '../../engine/index.js';
 import { owning } from '../../engine/owning.js';
-import type { DiffusionStep, FlowSchedule } from './schedule.js';
-import { ddimCoefficients, eulerCoefficients } from './step.js';
+import { type ClippedMean, clipColumns, clipped, packClippedMeans } from './clip.js';
 
 /** The network's prediction for latents [N, C, H, W] at timesteps [N] or [1], under a condition of tensors [N, ...]. */
 export type Policy = (latents: Tensor, timestep: Tensor, condition: readonly Tensor[]) => Tensor;
@@ -38,22 +37,8 @@ export interface SamplingStep {
   readonly timestep: number;
   /** The distribution of the next latents; of a deterministic step their value, with a deviation of 0. */
   readonly step: GaussianCoefficients;
-}
-
-/** Euler's steps along a flow's schedule. */
-export function flowSteps({ sigmas, timesteps }: FlowSchedule): SamplingStep[] {
-  return timesteps.map((timestep, i) => ({
-    timestep,
-    step: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
-  }));
-}
-
-/** DDIM's steps without noise. */
-export function ddimSteps(steps: readonly DiffusionStep[]): SamplingStep[] {
-  return steps.map(({ timestep, alpha, alphaNext }) => ({
-    timestep,
-    step: ddimCoefficients({ alpha, alphaNext, eta: 0 }),
-  }));
+  /** Where the predicted clean sample is clipped: the mean, which takes the place of the prediction. */
+  readonly clip?: ClippedMean | undefined;
 }
 
 /** Initial latents [seeds, ...shape]: sample i is a function of seeds[i] alone, whatever the others. */
@@ -119,16 +104,28 @@ export interface SampleOptions {
   readonly onStep?: (step: number) => void;
 }
 
+/** The tensors of a sampler, and how its step is captured: once for steps that clip nothing, once for each range of others. */
+interface Captured {
+  readonly latents: Tensor;
+  readonly timestep: Tensor;
+  readonly coefficients: Tensor;
+  readonly clips: Tensor;
+  readonly keys: Tensor;
+  readonly counter: Tensor;
+}
+
+export interface SamplerOptions {
+  /** The range of steps that clip the clean sample, captured at once. Default: steps that clip nothing. */
+  readonly clip?: number | undefined;
+}
+
 /** A sampler of one batch size: its step is captured once and replayed for every step of every batch. */
 export class Sampler {
   private constructor(
-    private readonly latents: Tensor,
-    private readonly timestep: Tensor,
-    private readonly coefficients: Tensor,
-    private readonly keys: Tensor,
-    private readonly counter: Tensor,
+    private readonly tensors: Captured,
     private readonly condition: readonly Tensor[],
-    private readonly step: Step<void>,
+    private readonly captured: Map<number | undefined, Step<void>>,
+    private readonly captureStep: (clip: number | undefined) => Promise<Step<void>>,
   ) {}
 
   /** Captures a step. `condition` (and the guidance's) must be tensors made outside; sample() writes over the first. */
@@ -138,23 +135,28 @@ export class Sampler {
     shape: readonly number[],
     condition: readonly Tensor[],
     guidance?: Guidance,
+    { clip }: SamplerOptions = {},
   ): Promise<Sampler> {
     return owning(async (own) => {
       const samples = shape[0]!;
       const latents = own(zeros(device, shape));
       const timestep = own(tensor(device, [0]));
       const coefficients = own(zeros(device, [samples, gaussianColumns]));
+      const clips = own(zeros(device, [samples, clipColumns]));
       const keys = own(zeros(device, [samples, 2], 'u32'));
       const counter = own(zeros(device, [1], 'u32'));
-      const step = await capture(device, () =>
-        noGrad(() => {
-          const prediction = guided(policy, latents, timestep, condition, guidance);
-          // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
-          const noise = normal(keys, counter, shape);
-          assign(latents, gaussianNext(latents, prediction, noise, coefficients));
-        }),
-      );
-      return new Sampler(latents, timestep, coefficients, keys, counter, condition, step);
+      const captureStep = (range: number | undefined): Promise<Step<void>> =>
+        capture(device, () =>
+          noGrad(() => {
+            const prediction = guided(policy, latents, timestep, condition, guidance);
+            const taken = clipped(latents, prediction, range === undefined ? undefined : { rows: clips, range });
+            // Drawn for deterministic steps too, which multiply it by 0: next to the network it costs nothing.
+            const noise = normal(keys, counter, shape);
+            assign(latents, gaussianNext(latents, taken, noise, coefficients));
+          }),
+        );
+      const captured = new Map([[clip, await captureStep(clip)]]);
+      return new Sampler({ latents, timestep, coefficients, clips, keys, counter }, condition, captured, captureStep);
     });
   }
 
@@ -164,32 +166,40 @@ export class Sampler {
     steps: readonly SamplingStep[],
     { condition, seeds, onStep }: SampleOptions = {},
   ): Promise<Tensor> {
-    const samples = this.latents.shape[0]!;
+    const { latents, timestep: time, coefficients, clips, keys, counter } = this.tensors;
+    const samples = latents.shape[0]!;
     check(steps.length > 0, 'sample: expected at least one step');
     check(
       seeds ? seeds.length === samples : steps.every(({ step }) => step.std === 0),
       () => `sample: steps with noise need ${samples} seeds, found ${seeds?.length ?? 'none'}`,
     );
-    assign(this.latents, initial);
+    assign(latents, initial);
     condition?.forEach((rows, i) => {
       assign(this.condition[i]!, rows);
     });
-    if (seeds) this.keys.write(keysOf(seeds));
-    for (const [i, { timestep, step }] of steps.entries()) {
-      this.timestep.write([timestep]);
-      this.counter.write([i + 1]);
-      this.coefficients.write(packGaussianCoefficients(Array(samples).fill(step)));
-      this.step.run();
+    if (seeds) keys.write(keysOf(seeds));
+    for (const [i, { timestep, step, clip }] of steps.entries()) {
+      const captured = await this.stepOf(clip?.range);
+      time.write([timestep]);
+      counter.write([i + 1]);
+      coefficients.write(packGaussianCoefficients(Array(samples).fill(step)));
+      if (clip) clips.write(packClippedMeans(Array(samples).fill(clip)));
+      captured.run();
       if (onStep) {
-        await this.latents.device.sync();
+        await latents.device.sync();
         onStep(i + 1);
       }
     }
-    return this.latents;
+    return latents;
+  }
+
+  private async stepOf(clip: number | undefined): Promise<Step<void>> {
+    const found = this.captured.get(clip) ?? (await this.captureStep(clip));
+    this.captured.set(clip, found);
+    return found;
   }
 
   dispose(): void {
-    for (const thing of [this.step, this.latents, this.timestep, this.coefficients, this.keys, this.counter])
-      thing.dispose();
+    for (const thing of [...this.captured.values(), ...Object.values(this.tensors)]) thing.dispose();
   }
 }

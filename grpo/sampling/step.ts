@@ -3,6 +3,8 @@
  *
  * Flows: x = (1 - s) data + s noise, the network's v = noise - data, and s falls from 1 to 0. The predicted noise is
  * x + (1 - s) v, the predicted data x - s v. Papers that run time forward have the opposite v.
+ *
+ * Diffusion: x = sqrt(alpha) data + sqrt(1 - alpha) noise, alpha rises to 1, and the network predicts one of three things.
  */
 import { check } from '../../engine/errors.js';
 import type { GaussianCoefficients } from '../../engine/ops/gaussian.js';
@@ -80,30 +82,98 @@ export function cpsCoefficients(step: FlowStep & { readonly noiseLevel: number }
 }
 
 /**
- * DDIM's step (Song et al. 2021, eq. 12 and 16) for a network that predicts the noise e (here v), with alpha and alphaNext the
- * products of 1 - beta up to this and to the next timestep:
- * std = eta sqrt((1 - alphaNext) / (1 - alpha) (1 - alpha / alphaNext)),
- * mean = sqrt(alphaNext) (x - sqrt(1 - alpha) e) / sqrt(alpha) + sqrt(1 - alphaNext - std^2) e.
+ * What a diffusion network predicts, under the names of scheduler_config.json: the noise e, the velocity
+ * sqrt(alpha) e - sqrt(1 - alpha) data (Salimans and Ho 2022), or the clean sample.
  */
-export function ddimCoefficients(step: {
+export const predictionTypes = ['epsilon', 'v_prediction', 'sample'] as const;
+export type PredictionType = (typeof predictionTypes)[number];
+
+/**
+ * DDIM's step (Song et al. 2021, eq. 12 and 16), with alpha and alphaNext the products of 1 - beta up to this and to the next
+ * timestep:
+ * std = eta sqrt((1 - alphaNext) / (1 - alpha) (1 - alpha / alphaNext)),
+ * mean = sqrt(alphaNext) data + sqrt(1 - alphaNext - std^2) e,
+ * where data and noise e are linear in the latents x and what the network predicts: with noise
+ * data = (x - sqrt(1 - alpha) e) / sqrt(alpha), with a velocity v data = sqrt(alpha) x - sqrt(1 - alpha) v and
+ * e = sqrt(1 - alpha) x + sqrt(alpha) v, with the clean sample e = (x - sqrt(alpha) data) / sqrt(1 - alpha).
+ * A schedule may end where it stands already: a step of alphaNext = alpha changes nothing. Throws where alpha is 0, with no
+ * sample left in the latents, and noise is predicted: that says nothing of the sample.
+ */
+export function ddimCoefficients(step: DdimStep): GaussianCoefficients {
+  const { alpha, alphaNext, prediction = 'epsilon' } = step;
+  const { std, direction } = ddimNoise(step);
+  if (alpha === alphaNext) return normal(1, 0, 0);
+  switch (prediction) {
+    case 'epsilon': {
+      const x = Math.sqrt(alphaNext / alpha);
+      return normal(x, direction - x * Math.sqrt(1 - alpha), std);
+    }
+    case 'v_prediction': {
+      const [data, noise] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
+      const next = Math.sqrt(alphaNext);
+      return normal(next * data + direction * noise, direction * data - next * noise, std);
+    }
+    case 'sample': {
+      const x = direction / Math.sqrt(1 - alpha);
+      return normal(x, Math.sqrt(alphaNext) - x * Math.sqrt(alpha), std);
+    }
+  }
+}
+
+/** One of DDIM's steps: the products of 1 - beta at its two ends, the share of noise, and what the network predicts. */
+export interface DdimStep {
   readonly alpha: number;
   readonly alphaNext: number;
+  /** From 0, without noise, to 1. */
   readonly eta: number;
-}): GaussianCoefficients {
-  const { alpha, alphaNext, eta } = step;
+  /** Default epsilon. */
+  readonly prediction?: PredictionType | undefined;
+}
+
+/**
+ * The noise of DDIM's step: std of what is drawn, the factor `direction` of what is predicted, and the predicted noise as a
+ * function of latents and output. Throws as ddimCoefficients() does.
+ */
+export function ddimNoise({ alpha, alphaNext, eta, prediction = 'epsilon' }: DdimStep): {
+  readonly std: number;
+  readonly direction: number;
+  readonly noise: { readonly x: number; readonly v: number };
+} {
+  checkSignal(alpha, prediction);
   check(
-    alpha > 0 && alpha < alphaNext && alphaNext <= 1,
-    `step: expected 0 < alpha < alphaNext <= 1, found ${alpha} and ${alphaNext}`,
+    alpha <= alphaNext && alphaNext <= 1,
+    `step: expected 0 < alpha < alphaNext <= 1, or both equal, found ${alpha} and ${alphaNext}`,
   );
   check(eta >= 0 && eta <= 1, `step: eta must lie between 0 and 1, found ${eta}`);
   const variance = ((1 - alphaNext) / (1 - alpha)) * (1 - alpha / alphaNext) * eta * eta;
-  const x = Math.sqrt(alphaNext / alpha);
-  return normal(x, Math.sqrt(1 - alphaNext - variance) - x * Math.sqrt(1 - alpha), Math.sqrt(variance));
+  const noise = {
+    epsilon: { x: 0, v: 1 },
+    v_prediction: { x: Math.sqrt(1 - alpha), v: Math.sqrt(alpha) },
+    sample: { x: 1 / Math.sqrt(1 - alpha), v: -Math.sqrt(alpha / (1 - alpha)) },
+  }[prediction];
+  return { std: Math.sqrt(variance), direction: Math.sqrt(1 - alphaNext - variance), noise };
+}
+
+function checkSignal(alpha: number, prediction: PredictionType): void {
+  check(
+    alpha !== 0 || prediction !== 'epsilon',
+    'step: alpha is 0 (zero terminal SNR), where predicted noise says nothing of the sample; expected prediction_type v_prediction or sample',
+  );
+  check(alpha >= 0 && alpha < 1, `step: expected an alpha from 0 to below 1, found ${alpha}`);
 }
 
 /** The flow's prediction of the clean sample: x - sigma v. */
 export const flowPreviewCoefficients = (sigma: number): GaussianCoefficients => normal(1, -sigma, 0);
 
-/** The prediction of the clean sample from predicted noise: (x - sqrt(1 - alpha) e) / sqrt(alpha). */
-export const ddimPreviewCoefficients = (alpha: number): GaussianCoefficients =>
-  normal(1 / Math.sqrt(alpha), -Math.sqrt((1 - alpha) / alpha), 0);
+/** Diffusion's prediction of the clean sample, of noise (x - sqrt(1 - alpha) e) / sqrt(alpha): see ddimCoefficients(). */
+export function ddimPreviewCoefficients(alpha: number, prediction: PredictionType = 'epsilon'): GaussianCoefficients {
+  checkSignal(alpha, prediction);
+  switch (prediction) {
+    case 'epsilon':
+      return normal(1 / Math.sqrt(alpha), -Math.sqrt((1 - alpha) / alpha), 0);
+    case 'v_prediction':
+      return normal(Math.sqrt(alpha), -Math.sqrt(1 - alpha), 0);
+    case 'sample':
+      return normal(0, 1, 0);
+  }
+}

@@ -2,26 +2,38 @@
 import { check } from '../../engine/errors.js';
 import type { GaussianCoefficients } from '../../engine/index.js';
 import type { GrpoConfig, SamplerConfig, StepKind } from '../config.js';
-import { ddimSteps, flowSteps, type SamplingStep } from './sampler.js';
+import { type ClippedMean, clippedPreview, ddimClippedMean, ofMean } from './clip.js';
+import type { SamplingStep } from './sampler.js';
 import type { DiffusionStep, FlowSchedule } from './schedule.js';
 import {
   cpsCoefficients,
   danceCoefficients,
   ddimCoefficients,
   ddimPreviewCoefficients,
+  eulerCoefficients,
   flowPreviewCoefficients,
   flowSdeCoefficients,
+  type PredictionType,
 } from './step.js';
 
 /** The noise levels that a sampler visits. */
 export type NoiseSchedule =
   | { readonly kind: 'flow'; readonly levels: FlowSchedule }
-  | { readonly kind: 'diffusion'; readonly steps: readonly DiffusionStep[] };
+  | {
+      readonly kind: 'diffusion';
+      readonly steps: readonly DiffusionStep[];
+      /** Default epsilon: the noise. */
+      readonly prediction?: PredictionType;
+      /** The predicted clean sample is clipped to [-clip, clip]. Default: it is not. */
+      readonly clip?: number | undefined;
+    };
 
 /** One step of a rollout. */
 export interface Transition extends SamplingStep {
   /** The clean sample that the prediction of this step implies: one deterministic step to the end. */
   readonly preview: GaussianCoefficients;
+  /** The clipped sample, which takes the place of the prediction, where steps clip. */
+  readonly clippedPreview?: ClippedMean | undefined;
   /** sigma - sigmaNext of a flow, 1 for diffusion: what Flow-GRPO's divergence leaves out. */
   readonly interval: number;
 }
@@ -46,15 +58,21 @@ export function transitionsOf(
       return flowTransitions(schedule.levels, kind ?? 'flow-sde', noise);
     }
     check((kind ?? 'ddim') === 'ddim', refusal);
-    return ddimTransitions(schedule.steps, noise);
+    return ddimTransitions(schedule, noise);
   })();
   if (stochasticEnd) return steps;
-  return [...steps.slice(0, -1), { ...steps.at(-1)!, step: odeStepsOf(schedule).at(-1)!.step }];
+  return [...steps.slice(0, -1), { ...steps.at(-1)!, ...odeStepsOf(schedule).at(-1)! }];
 }
 
-/** The deterministic steps along a schedule. */
+/** The deterministic steps along a schedule: Euler's of a flow, DDIM's without noise. */
 export const odeStepsOf = (schedule: NoiseSchedule): SamplingStep[] =>
-  schedule.kind === 'flow' ? flowSteps(schedule.levels) : ddimSteps(schedule.steps);
+  schedule.kind === 'flow' ? eulerSteps(schedule.levels) : schedule.steps.map((step) => ddimStep(schedule, step, 0));
+
+const eulerSteps = ({ sigmas, timesteps }: FlowSchedule): SamplingStep[] =>
+  timesteps.map((timestep, i) => ({
+    timestep,
+    step: eulerCoefficients({ sigma: sigmas[i]!, sigmaNext: sigmas[i + 1]! }),
+  }));
 
 function flowTransitions(
   { sigmas, timesteps }: FlowSchedule,
@@ -74,10 +92,19 @@ function flowTransitions(
   });
 }
 
-const ddimTransitions = (steps: readonly DiffusionStep[], eta: number): Transition[] =>
-  steps.map(({ timestep, alpha, alphaNext }) => ({
-    timestep,
-    step: ddimCoefficients({ alpha, alphaNext, eta }),
-    preview: ddimPreviewCoefficients(alpha),
-    interval: 1,
-  }));
+type DiffusionSchedule = Extract<NoiseSchedule, { kind: 'diffusion' }>;
+
+function ddimStep({ prediction, clip: range }: DiffusionSchedule, { timestep, ...ends }: DiffusionStep, eta: number) {
+  const given = { ...ends, eta, prediction };
+  const step = ddimCoefficients(given);
+  if (range === undefined) return { timestep, step };
+  return { timestep, step: ofMean(step), clip: ddimClippedMean(given, range) };
+}
+
+const ddimTransitions = (schedule: DiffusionSchedule, eta: number): Transition[] =>
+  schedule.steps.map((each) => {
+    const step = ddimStep(schedule, each, eta);
+    const preview = ddimPreviewCoefficients(each.alpha, schedule.prediction);
+    if (!step.clip) return { ...step, preview, interval: 1 };
+    return { ...step, preview: ofMean(preview), clippedPreview: clippedPreview(step.clip), interval: 1 };
+  });

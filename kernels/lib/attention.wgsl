@@ -4,6 +4,10 @@
 // The variant gives alias V (one load), const CHUNKS (the most there are; all of them with EXACT), and lib/attention_vec4.wgsl
 // or _vec1.wgsl, which load and store chunks.
 #include "lib/index.wgsl"
+#include "lib/special.wgsl"
+
+alias F = f32;  // what lib/special.wgsl works on
+alias U = u32;
 
 struct Params {
   head_dim: u32,
@@ -53,8 +57,14 @@ fn tile_row(tile: Tile, j: u32) -> u32 { return tile.start + min(tile.first + j,
 // The number of keys, from the first, that a query row sees.
 fn visible_keys(row: u32) -> u32 { return select(params.keys, min(params.keys, row + 1u), params.causal == 1u); }
 
-// exp(x) for x <= 0. Below -100 it is no more than 4e-44: large negative biases need no infinity.
-fn weight(x: f32) -> f32 { return exp(clamp(x, -100.0, 0.0)); }
+// Where a row's maximum starts: a row whose every score is f32's lowest number, as masks hold it, weighs all of them alike.
+const LOWEST = -3.4028234663852886e38;
+
+// exp(x) for x <= 0, NaN of NaN, which clamp would lose. Below -100 it is no more than 4e-44: large negative biases need no infinity.
+fn weight(x: f32) -> f32 { return nan_else(x, exp(clamp(x, -100.0, 0.0))); }
+
+// The sum of a row's weights, 1 at its maximum and more in all; NaN where nothing but -infinity was seen.
+fn checked_total(total: f32) -> f32 { return select(total, nan(), total < 0.5); }
 
 // Where this head's part of the bias starts; `head` counts over samples and heads.
 fn bias_start(head: u32) -> u32 {

@@ -56,9 +56,10 @@ fn a_along_m(tile: Tile, row: u32, k: u32) -> vec4f {
   let at = a4(tile.a + min(k, params.k - 1u) * params.a_stride + row, beyond(row, params.m));
   return select(vec4f(0.0), at, k < params.k);
 }
-// op(b)[k, column..column+3]. Rows beyond k repeat the last: op(a) is 0 there.
+// op(b)[k, column..column+3], 0 where k is beyond the end: the last row again, times op(a)'s 0, would be NaN of an infinity.
 fn b_along_n(tile: Tile, k: u32, column: u32) -> vec4f {
-  return b4(tile.b + min(k, params.k - 1u) * params.b_stride + column, beyond(column, params.n));
+  let at = b4(tile.b + min(k, params.k - 1u) * params.b_stride + column, beyond(column, params.n));
+  return select(vec4f(0.0), at, k < params.k);
 }
 // op(b)[k..k+3, column], where b is stored [n, k].
 fn b_along_k(tile: Tile, k: u32, column: u32) -> vec4f {

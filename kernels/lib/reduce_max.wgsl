@@ -1,4 +1,5 @@
-// The largest value, for reduce.wgsl; as lib/reduce_sum.wgsl, but an accumulator starts from the first value.
+// The largest value, for reduce.wgsl; as lib/reduce_sum.wgsl, but an accumulator starts from the first value. NaN where any is.
+#include "lib/special.wgsl"
 fn initial(first: F) -> F { return first; }
-fn combine(a: F, b: F) -> F { return max(a, b); }
-fn fold(a: F) -> G { return fold_max(a); }
+fn combine(a: F, b: F) -> F { return larger(a, b); }
+fn fold(a: F) -> G { return join(a); }

@@ -1,4 +1,5 @@
 /** The weights of a network: declared by its constructor under their names in the file, without a device; allocated afterwards. */
+import { check } from '../../engine/errors.js';
 import { type Device, type DType, declare, type Linear, type Tensor } from '../../engine/index.js';
 import { formatShape } from '../../engine/tensor/shape.js';
 
@@ -19,6 +20,9 @@ export interface ParameterOptions {
    */
   readonly storage?: 'f32' | 'f16';
 }
+
+/** Weights that a network may have: ten times those of the largest, so that a config out of hand does not run on for minutes. */
+const mostWeights = 20_000;
 
 /** What all scopes of a network's parameters have in common. */
 interface Declarations {
@@ -78,6 +82,7 @@ export class Parameters {
     const { storage, all, names } = this.declared;
     const full = this.prefix + name;
     if (names.has(full)) throw new Error(`the network declares ${full} twice`);
+    check(all.length < mostWeights, `the network has more than ${mostWeights} weights, expected fewer layers`);
     const dtype: DType = storage === 'f16' && shape.length >= 2 && !f32 ? 'f16' : 'f32';
     const tensor = declare(shape, dtype, `${full} ${formatShape(shape)} ${dtype}`);
     names.add(full);

@@ -16,6 +16,8 @@ export interface ConfigKey<T> {
   /** What a value must be besides, as messages say it. */
   readonly expected?: string;
   isWithin?(value: T): boolean;
+  /** What no number of the value may exceed, so that what a config asks for can be declared and counted. */
+  readonly most?: number;
 }
 
 export type ConfigKeys = Readonly<Record<string, ConfigKey<unknown>>>;
@@ -83,10 +85,21 @@ export function checkConfig<K extends ConfigKeys>(
       continue; // the default of a key that may have no value
     else if (!key.isType(value)) problems.push({ key: name, found: value, expected, expectedType: type });
     else if (key.isWithin?.(value) === false) problems.push({ key: name, found: value, expected });
+    else problems.push(...excess(name, key, value));
   }
   const resolved = values as ResolvedKeys<K>; // each of its type, or there are problems
   if (problems.length === 0) problems.push(...(table.across?.(resolved) ?? []));
   return { resolved, problems };
+}
+
+/** What is too large about a value of the right type. */
+function excess(name: string, { most }: ConfigKey<unknown>, value: unknown): ConfigProblem[] {
+  if (Array.isArray(value) && value.length > limits.layers)
+    return [{ key: name, found: `${value.length} entries`, expected: `at most ${limits.layers}` }];
+  const tooLarge = [value]
+    .flat()
+    .some((each) => typeof each === 'number' && most !== undefined && Math.abs(each) > most);
+  return tooLarge ? [{ key: name, found: value, expected: `at most ${most}` }] : [];
 }
 
 /** What is wrong with the object that a key holds. */
@@ -114,7 +127,14 @@ const isString = (value: unknown): boolean => typeof value === 'string';
 
 interface KeyOptions {
   readonly required?: boolean;
+  /** Default: a million or so, above every width, length and number of tokens there is. */
+  readonly most?: number;
 }
+
+const mostOfAll = 2 ** 20;
+
+/** What no network exceeds: layers of a kind one after the other, levels of resolution, and the edge of latents or pictures. */
+export const limits = { layers: 1000, levels: 16, edge: 16_384 } as const;
 
 /** With null as the default, a key may also have no value. */
 type OrNull<T, D> = D extends null ? T | null : T;
@@ -122,7 +142,7 @@ type OrNull<T, D> = D extends null ? T | null : T;
 /** A positive integer. */
 export const count = <D extends number | null>(
   usual: D,
-  { required = false }: KeyOptions = {},
+  { required = false, most = mostOfAll }: KeyOptions = {},
 ): ConfigKey<OrNull<number, D>> => ({
   type: 'an integer',
   isType: Number.isInteger,
@@ -130,6 +150,7 @@ export const count = <D extends number | null>(
   required,
   expected: 'a positive integer',
   isWithin: isCount,
+  most,
 });
 
 /** The id of a token: 0 or more. */
@@ -140,6 +161,7 @@ export const tokenId = (usual: number): ConfigKey<number> => ({
   required: false,
   expected: 'an integer of 0 or more',
   isWithin: (value) => value >= 0,
+  most: mostOfAll,
 });
 
 /** A list of positive integers, not empty. */
@@ -153,6 +175,7 @@ export const counts = (
   required,
   expected: 'a list of positive integers',
   isWithin: (values) => values.length > 0 && values.every(isCount),
+  most: mostOfAll,
 });
 
 /** A list of numbers from 0 on, empty unless the config has it. */
@@ -163,16 +186,21 @@ export const indices = (): ConfigKey<readonly number[]> => ({
   required: false,
   expected: 'a list of integers of 0 or more',
   isWithin: (values) => values.every((value) => value >= 0),
+  most: limits.layers,
 });
 
 /** One positive integer for all, or a list with one for each. */
-export const countOrCounts = (usual: number): ConfigKey<number | readonly number[]> => ({
+export const countOrCounts = (
+  usual: number,
+  { most = mostOfAll }: Pick<KeyOptions, 'most'> = {},
+): ConfigKey<number | readonly number[]> => ({
   type: 'an integer or a list of integers',
   isType: (value) => Number.isInteger(value) || isListOf(Number.isInteger)(value),
   default: usual,
   required: false,
   expected: 'a positive integer or a list of them',
   isWithin: (value) => [value].flat().length > 0 && [value].flat().every(isCount),
+  most,
 });
 
 /** A finite number. `isWithin` bounds it, as `expected` says. */
@@ -189,6 +217,7 @@ export const number = (
   required: false,
   expected,
   isWithin: (value) => Number.isFinite(value) && isWithin(value),
+  most: mostOfAll,
 });
 
 /** What keeps a norm from dividing by zero. */

@@ -1,5 +1,11 @@
 /** What is wrong with a user's file. */
 
+/** Is told what a person should know of a file that is loaded all the same. */
+export type Warn = (message: string) => void;
+
+/** Where nobody else is told: a warning of the process. */
+export const processWarning: Warn = (message) => process.emitWarning(message, 'ModelFileWarning');
+
 /** Problems listed in one message. */
 const shownProblems = 8;
 

@@ -1,9 +1,10 @@
 /** Reading the weights that torch.save wrote: a zip archive with a pickle of the structure and the bytes of each storage. */
 import { type FileHandle, open } from 'node:fs/promises';
+import { kindOfFile } from '../../engine/file_kinds.js';
 import { type FileDType, type FileEntry, readRange } from '../../engine/safetensors.js';
 import { ModelFileError } from './errors.js';
 import { Call, Global, Persistent, unpickle } from './pickle.js';
-import { readable } from './weight_files.js';
+import { readable, wrongKind } from './weight_files.js';
 import type { WeightSource } from './weights.js';
 import { dataStart, isZip, type ReadRange, type ZipMember, zipMembers } from './zip.js';
 
@@ -76,7 +77,12 @@ export async function openTorchFile(path: string): Promise<TorchFile> {
   try {
     const { size } = await file.stat();
     if (size < 4 || !isZip(await read(0, 4))) {
-      throw new Error('no archive of torch 1.6 or newer: load it with torch and save it again, or as safetensors');
+      const kind = await kindOfFile(path);
+      throw new Error(
+        kind && kind !== 'a pickle of Python'
+          ? wrongKind(kind, 'an archive of torch 1.6 or newer')
+          : 'no archive of torch 1.6 or newer: load it with torch and save it again, or as safetensors',
+      );
     }
     const members = await zipMembers(read, size);
     const pickle = members.find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));

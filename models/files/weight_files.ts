@@ -1,8 +1,9 @@
 /** Where a component's folder keeps its weights: in one safetensors file or in several behind an index, perhaps in variants. */
-import { open, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckError } from '../../engine/errors.js';
-import { writeWhole } from '../../engine/files.js';
+import { kindOf, kindOfFile, remedyOf } from '../../engine/file_kinds.js';
+import { reasonOf, writeWhole } from '../../engine/files.js';
 import { openSafetensors, type SafetensorsFile } from '../../engine/safetensors.js';
 import { ModelFileError } from './errors.js';
 
@@ -48,7 +49,8 @@ export async function findWeights(
 
 function absence(names: readonly string[], variants: readonly (string | undefined)[]): string {
   const expected = 'expected diffusion_pytorch_model.safetensors or model.safetensors, or their index';
-  if (variants.length > 0) return `only variants of the weights (${variants.join(', ')}): say which one`;
+  if (variants.length > 0)
+    return `only variants of the weights (${variants.join(', ')}): say which one (--variant, model.variant)`;
   const others = names.filter((name) => /\.(bin|pt|ckpt|msgpack|onnx|safetensors)$/.test(name));
   return others.length > 0
     ? `no weights that can be read: found ${others.slice(0, 3).join(', ')}, ${expected}`
@@ -77,14 +79,25 @@ async function readIndex(folder: string, path: string): Promise<Map<string, stri
   return shards;
 }
 
+/** Python's json writes -Infinity, Infinity and NaN, which are no JSON: the infinities as numbers too large, NaN as null. */
+const withoutInfinities = (text: string): string =>
+  /\bInfinity\b|\bNaN\b/.test(text)
+    ? text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b|\bNaN\b/g, (found) =>
+        found === 'Infinity' ? '1e999' : found === 'NaN' ? 'null' : found,
+      )
+    : text;
+
 /** A JSON file's object. Throws a ModelFileError when it is absent, not JSON, or not an object. */
 export async function readJson(path: string): Promise<Record<string, unknown>> {
-  const text = await readable(path, () => readFile(path, 'utf8'));
+  const bytes = await readable(path, () => readFile(path));
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(withoutInfinities(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
   } catch (error) {
-    throw new ModelFileError(path, [`not JSON: ${(error as Error).message}`], { cause: error });
+    const kind = kindOf(bytes);
+    const isText = kind === 'a text file' || kind === 'a JSON file';
+    const problem = kind && !isText ? wrongKind(kind, 'JSON') : `not JSON: ${(error as Error).message}`;
+    throw new ModelFileError(path, [problem], { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ModelFileError(path, [`expected a JSON object, found ${shown(value)}`]);
@@ -100,30 +113,18 @@ export function shown(value: unknown): string {
 
 /** Opens a safetensors file; what is wrong with it becomes a ModelFileError. The caller closes it. */
 export async function openWeights(path: string): Promise<SafetensorsFile> {
-  const start = await readable(path, () => firstBytes(path, 40));
-  if (start.toString('latin1').startsWith('version https://git-lfs')) {
-    const cause = 'a pointer of git-lfs, expected the file it stands for: run `git lfs pull` in its repository';
-    throw new ModelFileError(path, [cause]);
-  }
-  return readable(path, () => openSafetensors(path));
-}
-
-async function firstBytes(path: string, count: number): Promise<Buffer> {
-  const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(count), 0, count, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
+    return await readable(path, () => openSafetensors(path));
+  } catch (error) {
+    const kind = error instanceof ModelFileError && error.cause instanceof CheckError && (await kindOfFile(path));
+    if (!kind || kind === 'a safetensors file' || kind === 'an empty file') throw error; // which says what is damaged
+    throw new ModelFileError(path, [wrongKind(kind, 'safetensors')], { cause: error });
   }
 }
 
-const systemErrors: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or folder',
-  ENOTDIR: 'not a folder',
-  EISDIR: 'a folder, expected a file',
-  EACCES: 'no permission to read it',
-};
+/** What is said of a file that is of another kind than the expected. */
+export const wrongKind = (kind: string, expected: string): string =>
+  `${kind}, expected ${remedyOf(kind) ? 'the file it stands for' : expected}${remedyOf(kind)}`;
 
 /** Runs `read`. What the system or the reader of safetensors says against `path` is thrown as a ModelFileError. */
 export async function readable<R>(path: string, read: () => Promise<R>): Promise<R> {
@@ -131,9 +132,10 @@ export async function readable<R>(path: string, read: () => Promise<R>): Promise
     return await read();
   } catch (error) {
     if (error instanceof ModelFileError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code) throw new ModelFileError(path, [systemErrors[code] ?? message], { cause: error });
+    const reason = reasonOf(error);
+    if (reason !== undefined) throw new ModelFileError(path, [reason], { cause: error });
     if (!(error instanceof CheckError)) throw error;
+    const { message } = error;
     const problem = message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
     throw new ModelFileError(path, [problem], { cause: error });
   }

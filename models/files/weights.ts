@@ -5,7 +5,7 @@ import { type FileEntry, type FileTensor, type SafetensorsFile, writeSafetensors
 import { formatShape } from '../../engine/tensor/shape.js';
 import type { Parameter, Parameters } from '../blocks/parameters.js';
 import { convert, firstNonFinite, isWeightDType, type Storage, type WeightDType, weightDTypes } from './convert.js';
-import { ModelFileError } from './errors.js';
+import { ModelFileError, type Warn } from './errors.js';
 import type { KeyLayout } from './key_layouts.js';
 import { findWeights, openWeights, readable } from './weight_files.js';
 
@@ -14,6 +14,12 @@ export interface LoadOptions {
   readonly variant?: string | undefined;
   /** Other names of weights in files, and what files hold besides weights. */
   readonly keys?: KeyLayout;
+  /**
+   * Told of tensors that the network has no place for, which are passed over, as diffusers does, where everything else fits. Such
+   * that continue a list of the network's own, as a block after its last, show another network and are refused. Without it every
+   * such tensor is refused.
+   */
+  readonly warn?: Warn | undefined;
 }
 
 export interface LoadedWeights {
@@ -24,7 +30,7 @@ export interface LoadedWeights {
 
 /**
  * Allocates every declared weight on the device and fills it from the files in `folder`. Names and shapes must match exactly,
- * but for the other names in `keys` and for axes of length 1 at the end of a shape (a 1x1 convolution as a matrix). F32, F16,
+ * but for the other names in `keys`, what `warn` is told of, and axes of length 1 at the end of a shape (a 1x1 convolution as a matrix). F32, F16,
  * BF16 and F64 become what each weight is stored as. Only a piece of one tensor is in memory at a time.
  *
  * Throws a ModelFileError that lists what is missing, extra, misshapen or of a wrong type, before anything is allocated, or
@@ -34,7 +40,7 @@ export async function loadWeights(
   device: Device,
   folder: string,
   parameters: Parameters,
-  { variant, keys }: LoadOptions = {},
+  { variant, keys, warn }: LoadOptions = {},
 ): Promise<LoadedWeights> {
   const open: SafetensorsFile[] = [];
   try {
@@ -51,7 +57,7 @@ export async function loadWeights(
         else problems.push(`${prefix}no ${name}, which the index puts there`);
       }
     }
-    await fill(device, files.path, parameters, entries, { keys, problems });
+    await fill(device, files.path, parameters, entries, { keys, problems, warn });
     return { files: [...files.shards.keys()], variant: files.variant };
   } catch (error) {
     parameters.dispose();
@@ -80,16 +86,42 @@ export async function loadWeightsFrom(
   }
 }
 
+interface FillOptions extends Pick<LoadOptions, 'warn'> {
+  readonly keys?: KeyLayout | undefined;
+  readonly problems?: readonly string[];
+}
+
+/** A name without its numbers: those of all blocks of a list are one. */
+const listOf = (name: string): string => name.replace(/\d+/g, '#');
+
+const described = ({ prefix, entry: { name, shape, dtype } }: Source): string =>
+  `${prefix}${name} ${formatShape(shape)} ${dtype}`;
+
+const extrasShown = 3;
+
+/** The first of some things, and how many more there are. */
+const listed = (all: readonly string[]): string =>
+  all.length > extrasShown + 1
+    ? `${all.slice(0, extrasShown).join(', ')} and ${all.length - extrasShown} more`
+    : all.join(', ');
+
 /** Allocates the weights and fills them from the tensors found, unless there are problems already. */
 async function fill(
   device: Device,
   path: string,
   parameters: Parameters,
   entries: ReadonlyMap<string, Source>,
-  { keys, problems = [] }: { readonly keys?: KeyLayout | undefined; readonly problems?: readonly string[] },
+  { keys, problems = [], warn }: FillOptions,
 ): Promise<void> {
-  const { matches, problems: mismatches } = match(parameters.all, entries, keys);
+  const { matches, extra, problems: mismatches } = match(parameters.all, entries, keys);
+  const lists = new Set(parameters.all.map(({ name }) => listOf(name)));
+  const another = extra.filter(({ entry }) => lists.has(listOf(entry.name)));
   const all = [...problems, ...mismatches];
+  if (!warn || all.length > 0 || another.length > 0) {
+    const told = !warn || all.length > 0 ? extra : another;
+    all.push(...told.map((each) => `${described(each)} is in the file, expected no such weight`));
+  } else if (extra.length > 0)
+    warn(`${path}: not loaded, as the network has no place for them: ${listed(extra.map(described))}`);
   if (all.length === 0) {
     parameters.allocate(device);
     all.push(...(await readAll(device, matches)));
@@ -114,7 +146,7 @@ function match(
   parameters: readonly Parameter[],
   entries: ReadonlyMap<string, Source>,
   { otherNames = () => [], ignore = [] }: KeyLayout = {},
-): { matches: Match[]; problems: string[] } {
+): { matches: Match[]; extra: Source[]; problems: string[] } {
   const matches: Match[] = [];
   const used = new Set<string>();
   const missing: string[] = [];
@@ -134,13 +166,10 @@ function match(
       wrong.push(`${source.prefix}${name} is ${formatShape(shape)}, expected ${expected}`);
     } else matches.push({ ...source, parameter, dtype });
   }
-  const extra = [...entries.values()]
-    .filter(({ entry: { name } }) => !used.has(name) && !ignore.some((pattern) => pattern.test(name)))
-    .map(({ entry, prefix }) => {
-      const found = `${prefix}${entry.name} ${formatShape(entry.shape)} ${entry.dtype}`;
-      return `${found} is in the file, expected no such weight`;
-    });
-  return { matches, problems: [...wrong, ...missing, ...extra] };
+  const extra = [...entries.values()].filter(
+    ({ entry: { name } }) => !used.has(name) && !ignore.some((pattern) => pattern.test(name)),
+  );
+  return { matches, extra, problems: [...wrong, ...missing] };
 }
 
 /** Whether two shapes are equal after removing the ones at their ends. */

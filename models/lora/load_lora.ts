@@ -1,20 +1,21 @@
-/** Reading files of LoRA weights, in the layouts of PEFT and diffusers. */
+/** Reading files of LoRA weights, in the layouts of PEFT, diffusers and kohya. */
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { SafetensorsFile } from '../../engine/safetensors.js';
 import { formatShape, sameShape } from '../../engine/tensor/shape.js';
 import type { Parameters } from '../blocks/parameters.js';
 import { convert, firstNonFinite, isWeightDType, weightDTypes } from '../files/convert.js';
-import { ModelFileError } from '../files/errors.js';
+import { ModelFileError, processWarning, type Warn } from '../files/errors.js';
 import { openWeights, readable, readJson } from '../files/weight_files.js';
-import { type Pair, pairKeys } from './keys.js';
+import { isKohya, kohyaPairs, notApplied, type Pair, pairKeys } from './keys.js';
 import { type LoraComponent, loraFiles, peftConfig, peftPrefix } from './layouts.js';
 import { Lora, type LoraValues } from './lora.js';
 import { metadataStrength, patterned, readStrength, scaleOf } from './strength.js';
 
 /**
- * Puts the adapters of a file on the network's layers. `path` is a folder of PEFT or diffusers, or a file of either, also
- * with the older names of diffusers. Adapters for other components of the pipeline are passed over. Where nothing says
+ * Puts the adapters of a file on the network's layers. `path` is a folder of PEFT, diffusers or kohya, or a file of one of
+ * them, also with the older names of diffusers. Adapters for other components of the pipeline are passed over, and counted in a
+ * warning. Where nothing says
  * otherwise alpha is the rank, as in diffusers.
  *
  * Throws a ModelFileError that lists keys of other kinds, layers the network lacks, halves without their counterpart, and
@@ -26,6 +27,8 @@ export async function loadLora(path: string, parameters: Parameters, options: Lo
 
 export interface LoadLoraOptions {
   readonly component: LoraComponent;
+  /** Told what of a file is not applied, such as the adapters of a text encoder. Default: a warning of the process. */
+  readonly warn?: Warn | undefined;
 }
 
 /** What loadLora() puts on the network: each module's values, scaled by alpha / rank of them all. */
@@ -39,7 +42,7 @@ export interface LoraFile {
 export async function readLora(
   path: string,
   parameters: Parameters,
-  { component }: LoadLoraOptions,
+  { component, warn = processWarning }: LoadLoraOptions,
 ): Promise<LoraFile> {
   const file = await openWeights(await locate(path));
   try {
@@ -47,39 +50,68 @@ export async function readLora(
     const config = join(dirname(file.path), peftConfig);
     const strength = isPeft ? readStrength(config, await readJson(config)) : metadataStrength(file, component);
     const prefix = isPeft ? peftPrefix : `${component}.`;
-    const { pairs, problems } = pairKeys(file, prefix);
+    const { pairs, problems, others } = isKohya(file)
+      ? kohyaPairs(file, parameters.linears.keys())
+      : pairKeys(file, prefix);
     const values = new Map<string, LoraValues>();
-    const ranks = [...pairs.values()].map(({ down }) => (down ? file.entry(down).shape[0]! : 1));
-    const rank = strength.rank ?? Math.max(1, ...ranks);
-    const scale = scaleOf(strength, rank, strength.alpha ?? rank);
+    const alphas = await readAlphas(file, pairs, problems);
+    const rankOf = ({ down }: Pair): number => (down ? (file.entry(down).shape[0] ?? 1) : 1);
+    const rank = strength.rank ?? Math.max(1, ...[...pairs.values()].map(rankOf));
+    const [first] = alphas; // where modules have their own alphas they are mostly of one strength, which so stays exact
+    const usual = first ? (rank * first[1]) / rankOf(pairs.get(first[0])!) : rank;
+    const scale = scaleOf(strength, rank, strength.alpha ?? usual);
     for (const [name, pair] of pairs) {
       const found = await readModule(file, parameters, name, pair);
       if (Array.isArray(found)) {
         problems.push(...found);
         continue;
       }
+      const exclusion = strength.exclusion(name);
+      if (exclusion) problems.push(`${pair.down} is in the file, but ${exclusion} (${strength.source})`);
       const own = patterned(strength.rankPattern, name) ?? strength.rank ?? found.rank;
       if (own !== found.rank)
         problems.push(`${pair.down} has rank ${found.rank}, expected ${own} by ${strength.source}`);
-      const alpha = patterned(strength.alphaPattern, name) ?? strength.alpha ?? own;
+      const alpha = alphas.get(name) ?? patterned(strength.alphaPattern, name) ?? strength.alpha ?? own;
       const factor = scaleOf(strength, own, alpha) / scale; // modules of another strength carry the difference
       values.set(name, factor === 1 ? found : { ...found, up: found.up.map((value) => value * factor) });
     }
     if (problems.length > 0) throw new ModelFileError(file.path, problems);
+    for (const part of notApplied(others)) warn(`${file.path}: not applied: ${part}`);
+    if (strength.unknown.length > 0)
+      warn(`${strength.source}: keys that are unknown here, and not applied: ${strength.unknown.join(', ')}`);
     return { rank, alpha: scale * rank, values };
   } finally {
     await file.close();
   }
 }
 
+/** The alphas that a file has beside its modules, each a tensor of one number; what is none becomes a problem. */
+async function readAlphas(
+  file: SafetensorsFile,
+  pairs: ReadonlyMap<string, Pair>,
+  problems: string[],
+): Promise<Map<string, number>> {
+  const alphas = new Map<string, number>();
+  for (const [name, { alpha: key }] of pairs) {
+    if (key === undefined) continue;
+    const { shape, dtype } = file.entry(key);
+    const isOne = isWeightDType(dtype) && shape.every((n) => n === 1);
+    const value = isOne ? Number((await readable(file.path, () => file.read(key)))[0]) : undefined;
+    if (value !== undefined && value > 0 && Number.isFinite(value)) alphas.set(name, value);
+    else problems.push(`${key} is ${value ?? `${formatShape(shape)} ${dtype}`}, expected one positive number`);
+  }
+  return alphas;
+}
+
 /** The file of weights that a path means: itself, or the one in a folder. */
 async function locate(path: string): Promise<string> {
   const { isFolder } = await readable(path, async () => ({ isFolder: (await stat(path)).isDirectory() }));
   if (!isFolder) return path;
-  for (const name of [loraFiles.peft, loraFiles.diffusers]) {
+  const names = [loraFiles.peft, loraFiles.diffusers, loraFiles.kohya];
+  for (const name of names) {
     if (await stat(join(path, name)).catch(() => undefined)) return join(path, name);
   }
-  throw new ModelFileError(path, [`no LoRA weights: expected ${loraFiles.peft} or ${loraFiles.diffusers}`]);
+  throw new ModelFileError(path, [`no LoRA weights: expected ${names.join(' or ')}`]);
 }
 
 /** The values of one module, or what is wrong with it. */

@@ -3,7 +3,7 @@ import { Attention, type LayerNorm, type Linear, type Tensor } from '../../engin
 import { type ForwardOptions, runBlock } from '../blocks/block.js';
 import { layerNorm, linear } from '../blocks/layers.js';
 import type { Parameters } from '../blocks/parameters.js';
-import { type ConfigProblem, count, epsilon, word } from '../files/config.js';
+import { type ConfigProblem, count, epsilon, limits, word } from '../files/config.js';
 
 const activations = { quick_gelu: 'quickGelu', gelu: 'gelu', gelu_new: 'geluTanh' } as const;
 
@@ -12,7 +12,7 @@ type ActivationName = keyof typeof activations;
 /** Keys that both towers' configs have. The defaults are those of transformers. */
 export const towerKeys = {
   /** Layers of the tower. */
-  num_hidden_layers: count(12, { required: true }),
+  num_hidden_layers: count(12, { required: true, most: limits.layers }),
   /** What lies between the two layers of a feed-forward. */
   hidden_act: word(Object.keys(activations) as ActivationName[], 'quick_gelu'), // its keys, by definition
   /** Added to the variance in every norm. */

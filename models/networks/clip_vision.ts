@@ -15,7 +15,7 @@ import {
 import type { ForwardOptions } from '../blocks/block.js';
 import { conv2d, layerNorm, linear } from '../blocks/layers.js';
 import type { Parameters } from '../blocks/parameters.js';
-import { type ConfigOf, configTable, count, type ResolvedConfig, resolveConfig } from '../files/config.js';
+import { type ConfigOf, configTable, count, limits, type ResolvedConfig, resolveConfig } from '../files/config.js';
 import { CLIPEncoder, type CLIPOutput, positionTable, towerKeys, towerProblems } from './clip_encoder.js';
 
 /** config.json of an image encoder. The defaults are those of transformers. */
@@ -33,7 +33,7 @@ export const clipVisionConfig = configTable({
     /** Channels of the images. */
     num_channels: count(3),
     /** Edge of the images, in pixels. */
-    image_size: count(224),
+    image_size: count(224, { most: limits.edge }),
     /** Edge of a patch, in pixels. */
     patch_size: count(32),
   },

@@ -24,6 +24,7 @@ import {
   count,
   epsilon,
   flag,
+  limits,
   only,
   type ResolvedConfig,
   resolveConfig,
@@ -38,7 +39,7 @@ export const ditConfig = configTable({
   classes: [network, 'Transformer2DModel'], // the latter in folders from before DiT had a class of its own
   keys: {
     /** Edge of the latents for which positions are one apart. */
-    sample_size: count(32),
+    sample_size: count(32, { most: limits.edge }),
     /** Edge of a patch in latents. */
     patch_size: count(2),
     /** Channels of the latents. */
@@ -46,7 +47,7 @@ export const ditConfig = configTable({
     /** Channels of the prediction: twice in_channels where the variance is learned. By default in_channels. */
     out_channels: count(null),
     /** Transformer blocks. */
-    num_layers: count(28, { required: true }),
+    num_layers: count(28, { required: true, most: limits.layers }),
     /** Heads of every attention. */
     num_attention_heads: count(16, { required: true }),
     /** Features of a head. */

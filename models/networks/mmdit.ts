@@ -24,6 +24,7 @@ import {
   configTable,
   count,
   indices,
+  limits,
   type ResolvedConfig,
   resolveConfig,
   word,
@@ -38,7 +39,7 @@ export const sd3Config = configTable({
   classes: [network],
   keys: {
     /** Edge of the latents, unless a caller wants another. */
-    sample_size: count(128),
+    sample_size: count(128, { most: limits.edge }),
     /** Edge of a patch in latents. */
     patch_size: count(2),
     /** Channels of the latents. */
@@ -46,7 +47,7 @@ export const sd3Config = configTable({
     /** Channels of the velocity. By default in_channels. */
     out_channels: count(null),
     /** Transformer blocks. */
-    num_layers: count(18, { required: true }),
+    num_layers: count(18, { required: true, most: limits.layers }),
     /** Heads of every attention. */
     num_attention_heads: count(18, { required: true }),
     /** Features of a head. */
@@ -58,7 +59,7 @@ export const sd3Config = configTable({
     /** Features of the tokens inside: num_attention_heads times attention_head_dim. */
     caption_projection_dim: count(1152),
     /** Edge of the table of positions, in patches. */
-    pos_embed_max_size: count(96),
+    pos_embed_max_size: count(96, { most: limits.edge }),
     /** The blocks, counted from 0, with a second attention of the image to itself. */
     dual_attention_layers: indices(),
     /** 'rms_norm': queries and keys are normalised. */

@@ -24,6 +24,7 @@ import {
   configTable,
   count,
   epsilon,
+  limits,
   only,
   type ResolvedConfig,
   resolveConfig,
@@ -44,7 +45,7 @@ export const t5Config = configTable({
     /** Features within the feed-forward. */
     d_ff: count(2048),
     /** Blocks of the encoder. */
-    num_layers: count(6, { required: true }),
+    num_layers: count(6, { required: true, most: limits.layers }),
     /** Heads of every attention. */
     num_heads: count(8),
     /** Buckets of the distances between tokens. */

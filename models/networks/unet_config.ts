@@ -8,6 +8,7 @@ import {
   counts,
   epsilon,
   flag,
+  limits,
   number,
   only,
   type ResolvedConfig,
@@ -22,7 +23,7 @@ export const unetConfig = configTable({
   classes: [network],
   keys: {
     /** Edge of the latents, unless a caller wants another. */
-    sample_size: countOrCounts(64),
+    sample_size: countOrCounts(64, { most: limits.edge }),
     /** Channels of the sample. */
     in_channels: count(4, { required: true }),
     /** Channels of the prediction. */
@@ -34,9 +35,9 @@ export const unetConfig = configTable({
     /** 'CrossAttnUpBlock2D' or 'UpBlock2D' for each level, from the coarsest. By default all but the first have cross attention. */
     up_block_types: words(),
     /** Residual blocks of a level on the way down; there is one more on the way up. */
-    layers_per_block: count(2),
+    layers_per_block: count(2, { most: limits.layers }),
     /** Transformer blocks after each residual block. */
-    transformer_layers_per_block: count(1),
+    transformer_layers_per_block: count(1, { most: limits.layers }),
     /** The number of attention heads, in spite of its name: one for all levels, or one for each. */
     attention_head_dim: countOrCounts(8),
     /** Features of the context. */
@@ -85,6 +86,8 @@ export const unetConfig = configTable({
   },
   *across(config) {
     const { block_out_channels: channels, norm_num_groups: groups, attention_head_dim: found } = config;
+    if (channels.length > limits.levels)
+      yield { key: 'block_out_channels', found: channels, expected: `at most ${limits.levels} levels` };
     if (channels.some((n) => n % groups !== 0) || channels[0]! % 2 !== 0)
       yield { key: 'block_out_channels', found: channels, expected: `multiples of norm_num_groups ${groups}` };
     const heads = headsOf(config);

@@ -24,6 +24,7 @@ import {
   count,
   counts,
   flag,
+  limits,
   number,
   only,
   type ResolvedConfig,
@@ -49,7 +50,7 @@ export const vaeConfig = configTable({
     /** 'UpDecoderBlock2D' for each level. */
     up_block_types: words(),
     /** Residual blocks of a level of the encoder; the decoder has one more. */
-    layers_per_block: count(1),
+    layers_per_block: count(1, { most: limits.layers }),
     /** Channels of the latents. */
     latent_channels: count(4, { required: true }),
     /** Groups of every group norm. */
@@ -61,7 +62,10 @@ export const vaeConfig = configTable({
     /** Whether a 1x1 convolution stands in front of the decoder. */
     use_post_quant_conv: flag(true),
     /** What latents are multiplied by for the diffusion model. */
-    scaling_factor: number(0.18215, { expected: 'a number other than 0', isWithin: (factor) => factor !== 0 }),
+    scaling_factor: number(0.18215, {
+      expected: 'a number other than 0, nor nearer to it than 1e-6',
+      isWithin: (factor) => Math.abs(factor) >= 1e-6,
+    }),
     /** What is subtracted from latents before. */
     shift_factor: number(0),
     act_fn: only('silu'),
@@ -70,6 +74,8 @@ export const vaeConfig = configTable({
   },
   *across(config) {
     const { block_out_channels: channels, norm_num_groups: groups } = config;
+    if (channels.length > limits.levels)
+      yield { key: 'block_out_channels', found: channels, expected: `at most ${limits.levels} levels` };
     if (channels.some((n) => n % groups !== 0))
       yield { key: 'block_out_channels', found: channels, expected: `multiples of norm_num_groups ${groups}` };
     for (const [key, type] of [
@@ -209,15 +215,16 @@ export class AutoencoderKL {
 
   /**
    * The moments [N, 2 latent_channels, H / factor, W / factor] of images [N, in_channels, H, W] with values in [-1, 1]:
-   * see sampleLatents. Sizes must be multiples of the factor.
+   * see sampleLatents. Sides that are no multiples of the factor are rounded down, as in diffusers: what is left over at the
+   * right and below is seen by the layers before the last alone.
    */
   encode(image: Tensor, options: ForwardOptions = {}): Tensor {
     const { in_channels: imageChannels } = this.config;
     const [, found, height, width] = image.dims(4);
     check(
-      found === imageChannels && height % this.factor === 0 && width % this.factor === 0,
+      found === imageChannels && Math.min(height, width) >= this.factor,
       () =>
-        `${network}: expected images [N, ${imageChannels}, H, W] with sides of multiples of ${this.factor}, found ${image}`,
+        `${network}: expected images [N, ${imageChannels}, H, W] with sides of at least ${this.factor}, found ${image}`,
     );
     const moments = this.encoder.forward(image, options);
     return this.quantConv?.forward(moments) ?? moments;

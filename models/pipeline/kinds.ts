@@ -7,7 +7,7 @@ export type PipelineKind = 'sd1' | 'sd3' | 'dit';
 export interface PipelineRow {
   /** `_class_name` in model_index.json. */
   readonly className: string;
-  /** What the network predicts: the velocity of a rectified flow, or the noise of a diffusion process. */
+  /** The process that the network is of: a rectified flow, whose velocity it predicts, or diffusion, of which its scheduler says what. */
   readonly prediction: 'flow' | 'diffusion';
   /** The folder of the network that denoises, by which files of LoRA weights name it too. */
   readonly component: LoraComponent;
@@ -19,6 +19,8 @@ export interface PipelineRow {
   readonly promptsAreClasses: boolean;
   /** The subfolders without which nothing can be loaded. */
   readonly folders: readonly string[];
+  /** Text encoders with their tokenizers. model_index.json may have null for them; then conditions have to be given. */
+  readonly texts: readonly (readonly [encoder: string, tokenizer: string])[];
 }
 
 export const pipelineKinds: Readonly<Record<PipelineKind, PipelineRow>> = {
@@ -30,7 +32,8 @@ export const pipelineKinds: Readonly<Record<PipelineKind, PipelineRow>> = {
     guidance: 7.5,
     step: 'ddim',
     promptsAreClasses: false,
-    folders: ['scheduler', 'text_encoder', 'tokenizer', 'unet', 'vae'],
+    folders: ['scheduler', 'unet', 'vae'],
+    texts: [['text_encoder', 'tokenizer']],
   },
   /** Stable Diffusion 3.x. */
   sd3: {
@@ -40,7 +43,12 @@ export const pipelineKinds: Readonly<Record<PipelineKind, PipelineRow>> = {
     guidance: 4.5,
     step: 'flow-sde',
     promptsAreClasses: false,
-    folders: ['scheduler', 'text_encoder', 'text_encoder_2', 'tokenizer', 'tokenizer_2', 'transformer', 'vae'],
+    folders: ['scheduler', 'transformer', 'vae'],
+    texts: [
+      ['text_encoder', 'tokenizer'],
+      ['text_encoder_2', 'tokenizer_2'],
+      ['text_encoder_3', 'tokenizer_3'],
+    ],
   },
   /** Class-conditional DiT. */
   dit: {
@@ -51,5 +59,6 @@ export const pipelineKinds: Readonly<Record<PipelineKind, PipelineRow>> = {
     step: 'ddim',
     promptsAreClasses: true,
     folders: ['scheduler', 'transformer', 'vae'],
+    texts: [],
   },
 };

@@ -36,6 +36,7 @@ export async function loadPipeline<K extends PipelineKind = PipelineKind>(
   const folder = await ModelFolder.open(path, options, kind);
   const { open, ...networks } = await declareNetworks(folder);
   const { encode, ...calls } = await open(device);
+  await folder.findFiles();
   return owning(async (own) => {
     for (const component of folder.components) {
       own(component.parameters);
@@ -62,6 +63,8 @@ export interface PipelineSizes {
   readonly components: ReadonlyMap<string, Parameters>;
   /** Those of the network that denoises. */
   readonly parameters: Parameters;
+  /** [channels, height, width] of the latents, height and width unless asked otherwise. */
+  readonly latentShape: readonly [number, number, number];
   readonly latentChannels: number;
   readonly latentSize: number;
   /** Pixels of a picture for one of the latents, in each direction. */
@@ -71,7 +74,7 @@ export interface PipelineSizes {
 /** Declares the networks of a folder without loading them. Throws a ModelFileError for files that are missing or do not fit. */
 export async function measurePipeline(path: string, options: PipelineOptions = {}): Promise<PipelineSizes> {
   const folder = await ModelFolder.open(path, options);
-  const { kind, parameters, latentChannels, latentSize, vae } = await declareNetworks(folder);
+  const { kind, parameters, latentShape, latentChannels, latentSize, vae } = await declareNetworks(folder);
   const components = new Map(folder.components.map((component) => [component.name, component.parameters]));
-  return { kind, components, parameters, latentChannels, latentSize, factor: vae.factor };
+  return { kind, components, parameters, latentShape, latentChannels, latentSize, factor: vae.factor };
 }

@@ -5,6 +5,7 @@ import type { Parameters } from '../blocks/parameters.js';
 import type { ResolvedConfig } from '../files/config.js';
 import type { AutoencoderKL } from '../networks/vae.js';
 import type { PipelineKind } from './kinds.js';
+import type { Scheduler } from './scheduler.js';
 
 /** The networks of a folder, which may not have their memory yet. */
 export interface PipelineNetworks<Kind extends PipelineKind, Network, Table> {
@@ -16,8 +17,10 @@ export interface PipelineNetworks<Kind extends PipelineKind, Network, Table> {
   /** Its weights, by name; LoRA goes on their linear layers. */
   readonly parameters: Parameters;
   readonly vae: AutoencoderKL;
-  /** Channels of the latents, and their height and width unless asked otherwise. */
+  /** [channels, height, width] of the latents, height and width unless asked otherwise. */
+  readonly latentShape: readonly [number, number, number];
   readonly latentChannels: number;
+  /** The height alone, which is the width too but for networks whose config says another. */
   readonly latentSize: number;
 }
 
@@ -27,7 +30,7 @@ export interface PipelineCalls {
   encode(prompts: readonly string[]): Tensor[];
   /** The end of a prompt that none of the text encoders reads, for it is too long; usually empty. */
   cut(prompt: string): string;
-  /** The predicted noise (sd1, dit) or velocity (sd3) [N, C, H, W]. `timestep` is [N] or [1], from 0 to 1000. */
+  /** What the network predicts, [N, C, H, W]: a flow's velocity (sd3), or what `scheduler` says of diffusion. `timestep` is [N] or [1]. */
   predict(latents: Tensor, timestep: Tensor, condition: readonly Tensor[], options?: ForwardOptions): Tensor;
 }
 
@@ -40,8 +43,8 @@ export interface DeclaredPipeline<Kind extends PipelineKind, Network, Table>
 /** What a folder has once it is loaded. */
 export interface LoadedPipeline extends PipelineCalls {
   readonly device: Device;
-  /** scheduler/scheduler_config.json. */
-  readonly scheduler: Readonly<Record<string, unknown>>;
+  /** The noise schedule that scheduler/scheduler_config.json asks for. */
+  readonly scheduler: Scheduler;
   /** Frees every weight. */
   dispose(): void;
 }

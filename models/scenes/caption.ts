@@ -5,6 +5,7 @@
  *
  * The second colour is the ground's and another one than the shape's: 336 captions.
  */
+import { strip } from '../text/unicode.js';
 import { hashText, type Random } from './random.js';
 
 export const shapes = ['circle', 'square', 'triangle', 'cross', 'ring', 'diamond'] as const;
@@ -32,7 +33,7 @@ const pattern = new RegExp(`^an? (${colors.join('|')}) (${shapes.join('|')}) on 
 
 /** The words of a caption, in any case of letters; undefined where the grammar does not know it. */
 export function readCaption(caption: string): SceneWords | undefined {
-  const found = pattern.exec(caption.trim().toLowerCase().replace(/\.$/, ''));
+  const found = pattern.exec(strip(caption).toLowerCase().replace(/\.$/, ''));
   if (!found || found[1] === found[3]) return undefined;
   // The pattern knows no other words.
   return { color: found[1] as ColorName, shape: found[2] as ShapeName, ground: found[3] as ColorName };

@@ -1,6 +1,7 @@
 /** Contrastive pretraining of text and image encoders on scenes and their captions (Radford et al. 2021). */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
+import { makeFolder } from '../../engine/files.js';
 import { add, backward, capture, contrastive, type Device, mul, noGrad, scope, tensor } from '../../engine/index.js';
 import { owning } from '../../engine/owning.js';
 import { initializeParameters } from '../blocks/initialize.js';
@@ -176,7 +177,7 @@ const preprocessor = {
 
 /** Writes the folder as transformers does, f16. */
 export async function saveClip(folder: string, parameters: Parameters): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeJson(join(folder, 'config.json'), scenesClipConfig);
   await writeJson(join(folder, 'preprocessor_config.json'), preprocessor);
   await saveWeights(folder, parameters, { dtype: 'F16', name: 'model' });

@@ -1,6 +1,7 @@
 /** The folders of the embedded generators: configs, and what they take over from scenes-vae and scenes-clip. */
-import { copyFile, mkdir, readdir } from 'node:fs/promises';
+import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../../engine/files.js';
 import { assign, type Device } from '../../engine/index.js';
 import { sameShape } from '../../engine/tensor/shape.js';
 import { initializeParameters } from '../blocks/initialize.js';
@@ -113,7 +114,7 @@ export async function copyFolder(
   to: string,
   wanted: (file: string) => boolean = () => true,
 ): Promise<void> {
-  await mkdir(to, { recursive: true });
+  await makeFolder(to);
   for (const file of await readdir(from)) if (wanted(file)) await copyFile(join(from, file), join(to, file));
 }
 
@@ -161,7 +162,7 @@ export async function writeGeneratorFolder(
     [part, 'config.json', network],
     ['scheduler', 'scheduler_config.json', scheduler],
   ] as const) {
-    await mkdir(join(folder, subfolder), { recursive: true });
+    await makeFolder(join(folder, subfolder));
     await writeJson(join(folder, subfolder, file), config);
   }
   const parameters = new Parameters();
@@ -195,7 +196,7 @@ async function saveTextEncoder(device: Device, clipFolder: string, folder: strin
     ({ name }) => name.startsWith('text_model.') || (projected && name.startsWith('text_projection.')),
   );
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const config = { architectures: [textClass], model_type: 'clip_text_model', ...scenesTextConfig };
     await writeJson(join(folder, 'config.json'), config);
     await saveWeights(folder, { all: text }, { dtype: 'F16', name: 'model' });

@@ -1,4 +1,6 @@
 /** The loop of all pretraining: steps that can be stopped and resumed without a trace. */
+
+import { check } from '../../engine/errors.js';
 import {
   AdamW,
   type AdamWOptions,
@@ -11,8 +13,10 @@ import {
   type Tensor,
   tensor,
 } from '../../engine/index.js';
-import { type FileTensor, openSafetensors, writeSafetensors } from '../../engine/safetensors.js';
+import { type FileTensor, writeSafetensors } from '../../engine/safetensors.js';
+import { formatShape, sameShape } from '../../engine/tensor/shape.js';
 import type { Parameter, Parameters } from '../blocks/parameters.js';
+import { openWeights, readable } from '../files/weight_files.js';
 import { fileTensor } from '../files/weights.js';
 import { type Random, randomStream } from './random.js';
 
@@ -124,14 +128,25 @@ async function writeCheckpoint(training: Training, path: string, done: number): 
 
 /** Restores the state and returns the steps taken. */
 async function readCheckpoint(training: Training, path: string): Promise<number> {
-  const file = await openSafetensors(path);
+  const file = await openWeights(path);
   try {
     const expected = JSON.stringify(training.identity);
     if (file.metadata.training !== expected) {
       throw new CheckError(`${path}: a checkpoint of ${file.metadata.training}, expected one of ${expected}`);
     }
-    for (const [name, tensor] of stateOf(training)) tensor.write((await file.read(name)) as Float32Array);
-    return Number(file.metadata.step);
+    const step = Number(file.metadata.step);
+    check(Number.isSafeInteger(step) && step >= 0, `${path}: step is ${file.metadata.step}, expected a whole number`);
+    await readable(path, async () => {
+      for (const [name, tensor] of stateOf(training)) {
+        const { shape } = file.entry(name);
+        check(
+          sameShape(shape, tensor.shape),
+          `${name} is ${formatShape(shape)}, expected ${formatShape(tensor.shape)}`,
+        );
+        tensor.write((await file.read(name)) as Float32Array);
+      }
+    });
+    return step;
   } finally {
     await file.close();
   }

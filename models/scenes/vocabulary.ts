@@ -1,6 +1,7 @@
 /** A tokenizer folder in CLIP's layout for the words of the captions: byte-pair encoding that makes each word one token. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../../engine/files.js';
 import { writeJson } from '../files/weight_files.js';
 import { colors, shapes } from './caption.js';
 
@@ -80,7 +81,7 @@ export async function saveTokenizer(folder: string): Promise<void> {
   const { vocabulary, merges } = captionVocabulary();
   const special = { bos_token: start, eos_token: end, pad_token: end, unk_token: end };
   const config = { ...special, model_max_length: captionLength, tokenizer_class: 'CLIPTokenizer' };
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeJson(join(folder, 'vocab.json'), vocabulary);
   await writeFile(join(folder, 'merges.txt'), `#version: 0.2\n${merges.map((pair) => pair.join(' ')).join('\n')}\n`);
   await writeJson(join(folder, 'tokenizer_config.json'), config);

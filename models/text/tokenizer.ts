@@ -14,6 +14,7 @@ import {
   type TokenEntry,
   type TokenizerFile,
 } from './tokenizer_file.js';
+import { rustNormalizer, rustPreTokenizer, strip } from './unicode.js';
 
 export interface Encoding {
   /** As many as asked for: the text's between the marks of its beginning and end, then padding. */
@@ -45,6 +46,8 @@ export class Tokenizer {
     private readonly specials: Specials,
     /** Tokens a text becomes unless asked otherwise: the config's model_max_length. */
     readonly length: number,
+    /** The largest id that a text may become, and the token that has it. */
+    readonly largest: { readonly id: number; readonly text: string },
   ) {}
 
   /** Encodes a text, padded or cut to `length` tokens; the end of text is always among them. */
@@ -56,7 +59,7 @@ export class Tokenizer {
     if (room < 0) throw new Error(`a text needs more than ${length} tokens for its beginning and end alone`);
     const kept = [...start, ...ids.slice(0, room), eos];
     const rest = ids.slice(room);
-    const cut = rest.length === 0 ? '' : this.library.decode(rest, { clean_up_tokenization_spaces: false }).trim();
+    const cut = rest.length === 0 ? '' : strip(this.library.decode(rest, { clean_up_tokenization_spaces: false }));
     return { ids: [...kept, ...Array<number>(length - kept.length).fill(pad)], cut };
   }
 }
@@ -96,9 +99,18 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     const { content } = token;
     added.set(content, { normalized: false, ...token, ...listed.get(content), id: idOf(token), special: true });
   }
-  const library = build(path, { ...file, added_tokens: [...added.values()], post_processor: null }, eos!.content);
+  const described = {
+    ...file,
+    normalizer: rustNormalizer(file.normalizer),
+    pre_tokenizer: rustPreTokenizer(file.pre_tokenizer),
+    added_tokens: [...added.values()],
+    post_processor: null,
+  };
+  const library = build(path, described, eos!.content);
   const specials = { bos: byPairs ? idOf(bos!) : undefined, eos: idOf(eos!), pad: idOf(pad!) };
-  return new Tokenizer(library, specials, lengthOf(config, byPairs));
+  let largest = { id: -1, text: '' };
+  for (const [text, id] of vocabulary) if (id > largest.id) largest = { id, text };
+  return new Tokenizer(library, specials, lengthOf(config, byPairs), largest);
 }
 
 /** The tokens that a folder adds to its vocabulary: ids by text in added_tokens.json, or in the config with how they match. */

@@ -1,8 +1,9 @@
 /** A tokenizer's description as tokenizer.json has it, read from there or made of the older files of CLIP and T5. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kindOf } from '../../engine/file_kinds.js';
 import { ModelFileError } from '../files/errors.js';
-import { readable, readJson, shown } from '../files/weight_files.js';
+import { readable, readJson, shown, wrongKind } from '../files/weight_files.js';
 import { readSentencePiece, type SentencePieceModel } from './sentencepiece.js';
 
 /** A token as JSON files have it: its text, or an object with how it is matched. */
@@ -62,13 +63,13 @@ export async function readTokenizerFile(
   if (names.has('spiece.model')) {
     const path = at('spiece.model');
     const bytes = await readable(path, () => readFile(path));
-    if (bytes.toString('latin1', 0, 40).startsWith('version https://git-lfs')) {
-      throw new ModelFileError(path, ['a pointer of git-lfs, expected the file it stands for: run `git lfs pull`']);
-    }
     try {
       return { path, file: t5File(readSentencePiece(bytes)) };
     } catch (error) {
-      throw new ModelFileError(path, [(error as Error).message], { cause: error });
+      const kind = kindOf(bytes);
+      const problem =
+        kind && kind !== 'an empty file' ? wrongKind(kind, "SentencePiece's model") : (error as Error).message;
+      throw new ModelFileError(path, [problem], { cause: error });
     }
   }
   throw new ModelFileError(folder, [

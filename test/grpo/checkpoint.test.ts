@@ -9,6 +9,7 @@ import {
   CheckpointError,
   checkpointName,
   configDifferences,
+  damageOf,
   listCheckpoints,
   pruneCheckpoints,
   readCheckpoint,
@@ -26,8 +27,11 @@ const temporary = temporaryFolder();
 const updates = 5;
 const seed = Number(process.env.KILL_SEED ?? Date.now() % 1e6);
 
-/** Runs the child up to its end, or until `killAfter` ms after it has loaded. Returns whether it ended by itself. */
-function run(folder: string, killAfter?: number): Promise<{ ended: boolean; lines: string[] }> {
+/** When the child is killed: so many ms after it has loaded, or as soon as it says that an update is done. */
+type Kill = number | `update ${number}\n`;
+
+/** Runs the child up to its end, or until it is killed. Returns whether it ended by itself. */
+function run(folder: string, kill?: Kill): Promise<{ ended: boolean; lines: string[] }> {
   const load =
     "import { runnerImport } from 'vite'; await runnerImport('./test/grpo/killed_run.ts', { configFile: false });";
   const child = spawn(process.execPath, ['--input-type=module', '-e', load, '--', folder, String(updates)], {
@@ -38,7 +42,8 @@ function run(folder: string, killAfter?: number): Promise<{ ended: boolean; line
   let timer: NodeJS.Timeout | undefined;
   child.stdout.on('data', (text) => {
     out += text;
-    if (killAfter !== undefined && out.includes('from')) timer ??= setTimeout(() => child.kill('SIGKILL'), killAfter);
+    if (typeof kill === 'string' && out.includes(kill)) child.kill('SIGKILL');
+    if (typeof kill === 'number' && out.includes('from')) timer ??= setTimeout(() => child.kill('SIGKILL'), kill);
   });
   child.stderr.on('data', (text) => {
     err += text;
@@ -61,22 +66,24 @@ const filesOf = async (folder: string): Promise<Record<string, string>> => {
   );
 };
 
-test('killed at random moments and resumed, a run ends with the same bits as one that was left alone', async () => {
+test('killed after a known update and at random moments, and resumed, a run ends with the same bits as one that was left alone', async () => {
   const [alone, killed] = [join(temporary, 'alone'), join(temporary, 'killed')];
   const start = performance.now();
   await run(alone);
   const whole = performance.now() - start;
   console.log(`killed at the moments of KILL_SEED=${seed}`);
-  // Moments all over an update and the writing of its checkpoint, as shares of it.
-  const moments = random([4], seed, { low: 0, high: 1 }).data;
+  // First after the second update, so that on any machine a run goes on from the middle; then at moments all over an update
+  // and the writing of its checkpoint, as shares of it.
+  const moments = random([3], seed, { low: 0, high: 1 }).data;
+  const kills: Kill[] = ['update 2\n', ...Array.from(moments, (moment) => moment * Math.min(whole / 4, 1500))];
   const from: string[] = [];
-  for (let kills = 0; ; kills++) {
-    const moment = moments[kills];
-    const { ended, lines } = await run(killed, moment && moment * Math.min(whole / 4, 1500));
+  for (;;) {
+    const { ended, lines } = await run(killed, kills[from.length]);
     from.push(lines[0]!);
     if (ended) break;
   }
-  expect(from.length).toBeGreaterThan(1);
+  expect(from[0]).toBe('from 0');
+  expect(Number(from[1]?.slice('from '.length)), from.join(', ')).toBeGreaterThanOrEqual(2);
   const name = checkpointName(updates);
   const expected = await filesOf(join(alone, name));
   expect(Object.keys(expected)).toEqual([
@@ -157,6 +164,44 @@ describe('files', () => {
     }
     free(state);
     free(target);
+  });
+
+  test('every byte of a checkpoint is vouched for; one of before there were hashes is taken by its sizes', async () => {
+    const whole = join(temporary, 'hashed', checkpointName(3));
+    await mkdir(join(temporary, 'hashed'));
+    const state = stateOf(1);
+    await writeCheckpoint(whole, state, config);
+    expect(await damageOf(whole)).toBeUndefined();
+    const names = (await readdir(whole)).sort();
+    expect(names).toEqual(['adapter.safetensors', 'optimizer.safetensors', 'state.json']);
+    const copy = join(temporary, 'hashed', 'copy');
+    const changed = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string | undefined> => {
+      await cp(whole, copy, { recursive: true });
+      await writeFile(join(copy, name), change(await readFile(join(whole, name))));
+      return damageOf(copy);
+    };
+    const flips = random([6], 7, { low: 0, high: 1 }).data;
+    for (const name of names) {
+      for (const share of flips) {
+        const flipped = (bytes: Buffer): Buffer => {
+          bytes[Math.floor(share * bytes.length)]! ^= 1 << Math.floor((share * 1e4) % 8);
+          return bytes;
+        };
+        expect(await changed(name, flipped), `${name} at ${share}`).toContain(join(copy, name));
+        expect(await changed(name, (bytes) => bytes.subarray(0, share * bytes.length))).toContain(join(copy, name));
+      }
+    }
+    await rm(copy, { recursive: true });
+    const { hash: _, hashes: __, ...old } = JSON.parse(await readFile(join(whole, 'state.json'), 'utf8'));
+    const before = Buffer.from(JSON.stringify(old));
+    expect(await changed('state.json', () => before)).toBeUndefined();
+    expect((await readCheckpoint(copy, state, config)).counters).toEqual(state.counters);
+    for (const wrong of [{ counters: {} }, { config: 1 }, { config: { train: {}, lora: {} } }, { hashes: [] }])
+      expect(await changed('state.json', () => Buffer.from(JSON.stringify({ ...old, ...wrong })))).toBeDefined();
+    await writeFile(join(copy, 'state.json'), before);
+    await rm(join(copy, 'optimizer.safetensors'));
+    expect(await damageOf(copy, ['optimizer'])).toContain('no such file');
+    free(state);
   });
 
   test('old checkpoints and what interrupted writes left are deleted; a write that fails leaves nothing', async () => {

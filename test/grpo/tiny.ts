@@ -1,4 +1,5 @@
 /** What the tests of the trainer share: tiny model folders, a cheap reward, a configuration. */
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../engine/device/device.js';
 import type { Tensor } from '../../engine/tensor/tensor.js';
@@ -12,6 +13,20 @@ import type { TrainerConfig } from '../../grpo/trainer.js';
 export const tinyModels = ['sd1', 'sd3'] as const;
 
 export const tinyFolder = (name: string): string => join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
+
+/** A copy of a tiny model folder, below `into`, with other keys in its scheduler_config.json. */
+export async function folderWithScheduler(
+  into: string,
+  name: string,
+  changes: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const folder = join(into, `${name}-${Math.random().toString(36).slice(2)}`);
+  await cp(tinyFolder(name), folder, { recursive: true });
+  const path = join(folder, 'scheduler', 'scheduler_config.json');
+  const given = JSON.parse(await readFile(path, 'utf8')) as Readonly<Record<string, unknown>>;
+  await writeFile(path, JSON.stringify({ ...given, ...changes }));
+  return folder;
+}
 
 /** A tiny model folder with a fresh adapter. */
 export const loadTiny = (device: Device, name: string, config: Partial<ModelConfig> = {}): Promise<LoadedModel> => {

@@ -1,15 +1,27 @@
 /** Updates of tiny Stable Diffusion 1 and 3: on-policy to the bit, counted as planned, repeatable, and towards the reward. */
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { groupCalls, groupPlanOf } from '../../grpo/cost.js';
 import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '../../grpo/evaluate.js';
 import type { LoadedModel } from '../../grpo/finetune/policy.js';
 import { groupAdvantages } from '../../grpo/learning/advantage.js';
+import { Learner } from '../../grpo/learning/learner.js';
 import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
 import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
-import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from './tiny.js';
+import { temporaryFolder } from '../temporary.js';
+import {
+  bitsOf,
+  brightness,
+  folderWithScheduler,
+  loadTiny,
+  type TinyChanges,
+  tinyConfig,
+  tinyFolder,
+  tinyPrompts,
+} from './tiny.js';
 
 const device = await testDevice();
+const temporary = temporaryFolder();
 
 /** Updates of a fresh model; `look` sees it before it is freed. */
 async function train<R>(
@@ -18,8 +30,10 @@ async function train<R>(
   updates: number,
   look: (trainer: Trainer, model: LoadedModel) => Promise<R>,
   reward = brightness(),
+  scheduler: Readonly<Record<string, unknown>> = {},
 ): Promise<{ reports: UpdateReport[]; seen: R }> {
-  const model = await loadTiny(device, name, { train: config.train });
+  const path = await folderWithScheduler(temporary, name, scheduler);
+  const model = await loadTiny(device, name, { train: config.train, model: { path, weights: 'f16' } });
   const trainer = await Trainer.create(model, reward, config);
   try {
     const reports: UpdateReport[] = [];
@@ -42,7 +56,10 @@ const dance: TinyChanges['grpo'] = {
   shuffle_timesteps: true,
   timestep_fraction: 0.75,
 };
-const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges]>> = {
+const ddpm: TinyChanges = { sampler: { noise: 1, guidance: 3 } };
+const zeroSnr = { rescale_betas_zero_snr: true, timestep_spacing: 'trailing' };
+type Scheduler = Readonly<Record<string, unknown>>;
+const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges, Scheduler?]>> = {
   'flow-grpo': ['sd3', { grpo: { keep: [4], prune_at: [], prune: 'none' } }],
   'dance-grpo on a flow': ['sd3', { sampler: { kind: 'dance', noise: 0.3, same_latent: true }, grpo: dance }],
   'dance-grpo on diffusion': ['sd1', { sampler: { noise: 1, guidance: 3, detach_unconditional: false }, grpo: dance }],
@@ -54,13 +71,24 @@ const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges]>> 
   'ovf-after': ['sd3', { grpo: { ...after, prune: 'ovf-after' } }],
   'best-of-n': ['sd3', { grpo: { ...after, keep: [6, 4], prune: 'best-of-n' } }],
   uniform: ['sd3', { grpo: { prune: 'uniform' } }],
+  'predicted velocity': ['sd1', ddpm, { prediction_type: 'v_prediction' }],
+  'predicted velocity, from noise alone': ['sd1', ddpm, { ...zeroSnr, prediction_type: 'v_prediction' }],
+  'predicted samples': ['sd1', ddpm, { prediction_type: 'sample', timestep_spacing: 'linspace' }],
+  'predicted samples, from noise alone': ['dit', { sampler: { noise: 1 } }, { ...zeroSnr, prediction_type: 'sample' }],
+  'clipped samples': ['dit', ddpm, { clip_sample: true, clip_sample_range: 0.5 }],
+  'clipped samples of a predicted velocity': [
+    'dit',
+    { sampler: { noise: 1 }, grpo: { kl: 0.1 } },
+    { clip_sample: true, prediction_type: 'v_prediction' },
+  ],
+  'levels of Karras et al.': ['sd3', {}, { use_karras_sigmas: true, shift_terminal: 0.05 }],
   'uniform, after': ['sd3', { grpo: { ...after, prune: 'uniform' } }],
 };
 
-for (const [method, [name, changes]] of Object.entries(onPolicy)) {
+for (const [method, [name, changes, scheduler]] of Object.entries(onPolicy)) {
   test(`${method}: every ratio of a rollout's first step is 1, and the calls are those of the plan`, async () => {
     const config = tinyConfig(changes);
-    const { reports } = await train(name, config, 2, nothing);
+    const { reports } = await train(name, config, 2, nothing, brightness(), scheduler);
     const plan = groupCalls(groupPlanOf(config));
     for (const { steps, counts } of reports) {
       expect(steps[0]).toMatchObject({ ratioDeviation: 0, approxKL: 0, clipFraction: 0 });
@@ -87,6 +115,23 @@ test('best of n trains on the lowest and the highest, with the advantages they h
     expect(selections).toEqual([{ step: 5, samples: [0, 1, 2, 3, 4, 5], rewards: finals, kept }]);
     expect(advantages[g]).toEqual(kept.map((i) => groupAdvantages([finals])[0]![i]));
   }
+});
+
+test('survivors learn with the advantages of their final rewards, not of the previews that chose them', async () => {
+  const learned = vi.spyOn(Learner.prototype, 'accumulate');
+  const { reports } = await train('sd3', tinyConfig({ grpo: { updates_per_rollout: 1 } }), 1, nothing);
+  const rows = learned.mock.calls.flatMap(([given]) => given);
+  learned.mockRestore();
+  const [{ groups, advantages }] = reports as [UpdateReport];
+  expect(groups.some(({ selections }) => selections.length > 0)).toBe(true);
+  const finals = groups.map(({ survivors }) => survivors.map(({ reward }) => reward));
+  expect(advantages).toEqual(groupAdvantages(finals));
+  for (const [g, { survivors }] of groups.entries())
+    for (const [i, { slot }] of survivors.entries()) {
+      const own = rows.filter((row) => row.slot === slot && row.condition === g);
+      expect(own.length).toBeGreaterThan(0);
+      expect(new Set(own.map(({ advantage }) => advantage))).toEqual(new Set([advantages[g]![i]]));
+    }
 });
 
 test('a group of Flash costs 200 calls and 52 decodes', async () => {

@@ -86,11 +86,33 @@ describe('what goes wrong', async () => {
     });
     const learning: Policy = (...given) => (isGradEnabled() ? broken(...given) : model.predict(...given));
     await withTrainer({ model: { predict: learning } }, async (trainer) => {
-      for (let i = 0; i < 2; i++) expect((await trainer.update(tinyPrompts)).steps[0]!.gradNorm).toBeNaN();
+      for (let i = 0; i < 2; i++) {
+        const [step] = (await trainer.update(tinyPrompts)).steps;
+        const { gradNorm, policyLoss, ratioDeviation, ratioMean, approxKL } = step!;
+        expect([gradNorm, policyLoss, ratioDeviation, ratioMean, approxKL]).toEqual(Array(5).fill(Number.NaN));
+      }
       await expect(trainer.update(tinyPrompts)).rejects.toThrow(
         /update 2: the gradients of 3 steps in a row are not finite/,
       );
     });
+    expect(await weights()).toEqual(before);
+  });
+
+  test('a single ratio that is NaN is noticed, whatever micro-batches come after it', async () => {
+    const before = await weights();
+    let calls = 0;
+    const last = tensor(device, [0, Number.NaN], [2, 1, 1, 1]); // of the two rows of a micro-batch
+    const predict: Policy = (...given) => {
+      const v = model.predict(...given);
+      return isGradEnabled() && calls++ === 0 ? add(v, last) : v;
+    };
+    const config = { grpo: { kl: 0 }, train: { micro_batch: 2, lr: 0.1 } };
+    await withTrainer({ model: { predict }, config }, async (trainer) => {
+      const [step] = (await trainer.update(tinyPrompts)).steps;
+      expect([step!.policyLoss, step!.ratioDeviation]).toEqual([Number.NaN, Number.NaN]);
+    });
+    expect(calls).toBeGreaterThan(0);
+    last.dispose();
     expect(await weights()).toEqual(before);
   });
 

@@ -83,6 +83,7 @@ describe('variants', () => {
       'alias T = f16;',
       'alias V = vec4<f16>;',
       'alias F = vec4<f32>;',
+      'alias U = vec4<u32>;',
       'const ROWS = 16u;',
       'const CAUSAL = true;',
     ]);

@@ -56,6 +56,13 @@ TEXTS = [
     f"a {END} inside",
     f"a {END.upper()} in capitals",
     "a </s> inside",
+    "a\ufeffb red\ufeff circle",
+    "\ufeff",
+    "a\ufeff's \ufeff12",
+    "red\u0085circle\u0085",
+    "ΟΔΟΣ ΣΑΣ Σ",
+    "İstanbul I ẞ Ǆ",
+    "red\u2028circle\u3000x red\u001ccircle red\u180ecircle",
     "red " * 75,
     "red " * 76,
     "a small red circle above the blue square, " * 12,
@@ -151,7 +158,8 @@ def check_sentencepiece(cases: list[dict[str, object]]) -> None:
     """The C++ library itself, for texts without special tokens."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(ROOT / "t5/spiece.model"))
     for case in cases:
-        if "</s>" in case["text"] or case["cut"]:
+        # U+0085 is white space to transformers alone.
+        if "</s>" in case["text"] or "\u0085" in case["text"] or case["cut"]:
             continue
         ids = [*processor.encode(case["text"]), 1]
         if ids != case["ids"][: len(ids)]:

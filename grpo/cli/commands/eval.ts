@@ -4,7 +4,7 @@ import { exitCodes } from '../../finetune/exit_codes.js';
 import { type Judgement, type JudgeOptions, judge } from '../../finetune/judge.js';
 import { formatReward } from '../../finetune/report/numbers.js';
 import { resultTable, rewardLabel, shownRewards } from '../../finetune/report/results.js';
-import { collect, names, wholeNumber } from '../arguments.js';
+import { collect, mostPictures, names, seedNumber, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { Reporter, type ReporterOptions } from '../reporter.js';
 import type { Finish } from './finish.js';
@@ -15,8 +15,8 @@ export function addEval(program: Command, finish: Finish): void {
     .description('score held-out pictures by every reward, without and with what a run has learned')
     .argument('<run>', 'a run, or a configuration or preset for the model alone')
     .option(...shared.set)
-    .option('--n <count>', 'pictures (default: eval.n)', wholeNumber(1))
-    .option('--seed <number>', 'of the noise, the same for all that is compared', wholeNumber(0), 0)
+    .option('--n <count>', 'pictures (default: eval.n)', wholeNumber(1, mostPictures))
+    .option('--seed <number>', 'of the noise, the same for all that is compared', seedNumber, 0)
     .option('--rewards <names>', 'rewards to report besides, instead of eval.rewards: brightness,color', names)
     .option(...shared.step)
     .option('--lora <file>', 'the adapter to judge, with a configuration')

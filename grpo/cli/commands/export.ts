@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type ExportOptions, exportRun } from '../../finetune/export/export.js';
 import { oneOf } from '../arguments.js';
 import * as shared from '../options.js';
+import { warn } from '../reporter.js';
 
 export function addExport(program: Command): void {
   program
@@ -21,6 +22,6 @@ export function addExport(program: Command): void {
     .option('--out <folder>', "where it goes (default: export/<format> in the run's folder)")
     .option(...shared.device)
     .action(async (run: string, options: ExportOptions) => {
-      process.stdout.write(`${await exportRun(run, options)}\n`);
+      process.stdout.write(`${await exportRun(run, { ...options, onWarning: (message) => warn(`! ${message}`) })}\n`);
     });
 }

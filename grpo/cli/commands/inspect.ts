@@ -5,7 +5,7 @@ import { encodePng } from '../../../models/pictures/png.js';
 import { usualPreset } from '../../finetune/config/file.js';
 import { type InspectOptions, inspectGroup } from '../../finetune/inspect.js';
 import { drawHistograms } from '../../finetune/report/histogram.js';
-import { wholeNumber } from '../arguments.js';
+import { mostPictures, seedNumber, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { formatInspection, histogramsOf } from '../print/inspection.js';
 import { Reporter, type ReporterOptions } from '../reporter.js';
@@ -19,9 +19,9 @@ export function addInspect(program: Command): void {
     .argument('[run]', `a run, a configuration or a preset (default: ${usualPreset})`)
     .option(...shared.set)
     .option('--prompt <text>', 'the prompt (default: the first test prompt)')
-    .option('--n <count>', 'size of the group (default: the configured one)', wholeNumber(2))
+    .option('--n <count>', 'size of the group (default: the configured one)', wholeNumber(2, mostPictures))
     .option('--keep <count>', 'how many a selection keeps (default: half)', wholeNumber(1))
-    .option('--seed <number>', "of the group's noise (default: the configured one)", wholeNumber(0))
+    .option('--seed <number>', "of the group's noise (default: the configured one)", seedNumber)
     .option(...shared.step)
     .option('--out <file>', 'the PNG', 'inspect.png')
     .option(...shared.device)

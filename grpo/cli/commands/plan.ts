@@ -27,7 +27,7 @@ export function addPlan(program: Command): void {
 /** Parses two costs in TFLOP, `3.88,2.82`. */
 function atomicCosts(text: string): AtomicCosts {
   const [network = Number.NaN, decode = Number.NaN, ...more] = text.split(',').map(Number);
-  if (!(network > 0 && decode >= 0) || more.length > 0)
+  if (!(network > 0 && decode >= 0 && Number.isFinite(network + decode)) || more.length > 0)
     throw new InvalidArgumentError('Expected two numbers: 3.88,2.82.');
   return { network, decode };
 }

@@ -1,7 +1,7 @@
 /** `winnow pretrain`: the small models that ship, from random weights. */
 import type { Command } from 'commander';
 import { type PretrainOptions, pretrain, pretrainable } from '../../finetune/pretrain/pretrain.js';
-import { wholeNumber } from '../arguments.js';
+import { mostPictures, seedNumber, wholeNumber } from '../arguments.js';
 import * as shared from '../options.js';
 import { warn } from '../reporter.js';
 
@@ -11,8 +11,8 @@ export function addPretrain(program: Command): void {
     .description('train the small models that ship, or one of them, on scenes, from random weights')
     .argument('<model>', `all, or one of ${pretrainable.join(', ')}; those that it is made of lie beside its folder`)
     .option('--steps <count>', "optimizer steps (default: the model's own)", wholeNumber(1))
-    .option('--seed <number>', 'seed of weights, scenes and noise', wholeNumber(0), 1)
-    .option('--batch <count>', "pictures a step (default: the model's own)", wholeNumber(1))
+    .option('--seed <number>', 'seed of weights, scenes and noise', seedNumber, 1)
+    .option('--batch <count>', "pictures a step (default: the model's own)", wholeNumber(1, mostPictures))
     .option('--resume', 'go on from the checkpoint in the folder')
     .requiredOption('--out <folder>', "the model folder to write; of all, the folder of the models' folders")
     .option(...shared.device)

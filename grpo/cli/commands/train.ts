@@ -6,7 +6,7 @@ import { usualPreset } from '../../finetune/config/file.js';
 import { InterruptedError } from '../../finetune/errors.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
 import { type RunConfigOptions, runConfig } from '../../finetune/run/run_config.js';
-import { portNumber, wholeNumber } from '../arguments.js';
+import { portNumber, seedNumber, wholeNumber } from '../arguments.js';
 import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';
 import { objectOf } from '../print/objects.js';
@@ -31,11 +31,11 @@ export function addTrain(program: Command): void {
     .argument('[config]', `a file, a preset or a run's folder (default: ${usualPreset})`)
     .option(...shared.set)
     .option('--steps <updates>', 'updates in all: train.updates', wholeNumber(0))
-    .option('--seed <number>', 'of weights, noise and the order of prompts', wholeNumber(0))
+    .option('--seed <number>', 'of weights, noise and the order of prompts', seedNumber)
     .option('--out <folder>', 'where runs go', 'runs')
     .option('--name <name>', "the run's folder below that (default: date, configuration and seed)")
     .option('--resume <run>', 'go on with a run, by its folder or its name, from its last checkpoint')
-    .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT or diffusers')
+    .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT, diffusers or kohya')
     .option(...shared.device)
     .option(...shared.json)
     .option('--dashboard [port]', `show the run at 127.0.0.1, port ${usualPort} or a free one`, portNumber)

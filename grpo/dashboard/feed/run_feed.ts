@@ -1,13 +1,14 @@
 /** A run's folder as data: read as far as it is written, again and again, whether the run lives or is over. */
 
 import { join } from 'node:path';
+import { z } from 'zod';
 import { exists } from '../../../engine/files.js';
 import { livelyInfo, type RunInfo } from '../../finetune/run/info.js';
 import { ColumnStore } from './columns.js';
 import { type ConfigChanges, configChanges } from './config_changes.js';
 import { GroupIndex, type GroupKey } from './groups.js';
 import { GrowingFile, parseLine } from './growing_file.js';
-import { namesInside, openInside, readInside, tailInside } from './inside.js';
+import { namesInside, openInside, tailInside } from './inside.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -178,9 +179,20 @@ async function previewText(folder: string, name: string): Promise<string | undef
   }
 }
 
-/** run.json, a run whose process has ended as failed; undefined where it can't be read. */
+/** run.json, of a run whose process has ended without a word as failed; undefined where it is not whole. */
 export async function readInfoInside(folder: string): Promise<RunInfo | undefined> {
-  const info = parseLine(Buffer.from((await readInside(folder, 'run.json')) ?? ''));
-  if (info?.format !== 1 || typeof info.process !== 'object') return undefined;
-  return livelyInfo(info as unknown as RunInfo); // of our own format, which its number says
+  const file = await openInside(folder, 'run.json');
+  await file?.close();
+  const info = file && (await livelyInfo(folder).catch(() => undefined));
+  return shownSchema.safeParse(info).success ? info : undefined;
 }
+
+/** What is shown of run.json besides what its reader has checked. */
+const shownSchema = z.looseObject({
+  versions: z.looseObject({ winnow: z.string(), node: z.string() }),
+  platform: z.string(),
+  adapter: z.string(),
+  git: z.string().optional(),
+  model: z.looseObject({ parameters: z.number(), trainable: z.number() }),
+  totals: z.looseObject({ calls: z.number(), decodes: z.number(), trained: z.number() }),
+});

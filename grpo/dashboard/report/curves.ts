@@ -71,20 +71,20 @@ function lineOf(label: string, columns: Columns, name: string, deviation?: strin
   return { label, x, y, low: border(-1), high: border(1) };
 }
 
-type Interval = Readonly<Record<'mean' | 'low' | 'high', number | null>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 
-const rewardsOf = (record: Readonly<Record<string, unknown>>): Readonly<Record<string, Interval>> =>
-  (record.rewards ?? {}) as Readonly<Record<string, Interval>>; // evaluations.jsonl is of our own format
+const objectOf = (value: unknown): JsonObject => (typeof value === 'object' && value !== null ? { ...value } : {});
+const rewardsOf = (record: JsonObject): JsonObject => objectOf(record.rewards);
+const numberOf = (value: unknown): number | null => (typeof value === 'number' ? value : null);
+const numbersOf = (value: unknown): (number | null)[] => (Array.isArray(value) ? value.map(numberOf) : []);
 
-function heldOutLine(name: string, of: string, evaluations: readonly Readonly<Record<string, unknown>>[]): Line {
-  const points = evaluations.flatMap((record) => {
-    const interval = rewardsOf(record)[name];
-    return interval ? [{ x: Number(record.update), ...interval }] : [];
-  });
-  const column = (key: 'x' | 'mean' | 'low' | 'high') => points.map((point) => point[key]);
+function heldOutLine(name: string, of: string, evaluations: readonly JsonObject[]): Line {
+  const points = evaluations.filter((record) => name in rewardsOf(record));
+  const column = (key: 'mean' | 'low' | 'high') =>
+    points.map((record) => numberOf(objectOf(rewardsOf(record)[name])[key]));
   return {
     label: name + of,
-    x: column('x'),
+    x: points.map(({ update }) => numberOf(update)),
     y: column('mean'),
     low: column('low'),
     high: column('high'),
@@ -94,14 +94,12 @@ function heldOutLine(name: string, of: string, evaluations: readonly Readonly<Re
 
 /** Spearman's coefficient of each selection step's previews, by the probes; none where a run has none. */
 function rankLines({ of, feed }: { readonly of: string; readonly feed: RunFeed }): Line[] {
-  const valuesOf = (record: Readonly<Record<string, unknown>>, name: string): readonly (number | null)[] =>
-    (record[name] ?? []) as readonly (number | null)[]; // probes.jsonl is of our own format
   const { probes } = feed;
-  const steps = new Set(probes.flatMap((probe) => valuesOf(probe, 'steps')));
+  const steps = new Set(probes.flatMap((probe) => numbersOf(probe.steps)));
   return [...steps].map((step) => ({
     label: `step ${step}${of}`,
-    x: probes.map(({ update }) => Number(update)),
-    y: probes.map((probe) => valuesOf(probe, 'spearman')[valuesOf(probe, 'steps').indexOf(step)] ?? null),
+    x: probes.map(({ update }) => numberOf(update)),
+    y: probes.map((probe) => numbersOf(probe.spearman)[numbersOf(probe.steps).indexOf(step)] ?? null),
     points: true,
   }));
 }

@@ -22,9 +22,11 @@ interface Strip {
   readonly samples: readonly number[];
 }
 
-const isNumbers = (value: unknown): value is (number | null)[] => Array.isArray(value);
-const numbers = (value: unknown): number[] => (isNumbers(value) ? value.map(Number) : []);
-const objects = (value: unknown): JsonObject[] => (Array.isArray(value) ? (value as JsonObject[]) : []);
+const rewardsOf = (value: unknown): (number | null)[] =>
+  Array.isArray(value) ? value.map((each) => (typeof each === 'number' ? each : null)) : [];
+const numbers = (value: unknown): number[] => (Array.isArray(value) ? value.map(Number) : []);
+const objects = (value: unknown): JsonObject[] =>
+  Array.isArray(value) ? value.filter((each): each is JsonObject => typeof each === 'object' && each !== null) : [];
 
 const stripOf = (value: JsonObject | undefined): Strip | undefined =>
   typeof value?.file === 'string' && typeof value.columns === 'number'
@@ -35,11 +37,11 @@ function rowsOf(record: JsonObject, previews: JsonObject | null): Row[] {
   const selections = objects(record.selections).map((selection): Row => {
     const [samples, kept] = [numbers(selection.samples), numbers(selection.kept)];
     const strip = stripOf(objects(previews?.selections).find(({ step }) => step === selection.step));
-    const rewards = isNumbers(selection.rewards) ? selection.rewards : [];
+    const rewards = rewardsOf(selection.rewards);
     return { title: `step ${selection.step}: ${samples.length} → ${kept.length}`, samples, rewards, kept, strip };
   });
   const survivors = numbers(record.survivors);
-  const rewards = isNumbers(record.rewards) ? record.rewards : [];
+  const rewards = rewardsOf(record.rewards);
   const title = `end: ${survivors.length} trained on`;
   const strip = stripOf((previews?.final ?? undefined) as JsonObject | undefined);
   return [...selections, { title, samples: survivors, rewards, kept: survivors, strip }];

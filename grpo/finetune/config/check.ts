@@ -1,6 +1,7 @@
 /** What keys of a configuration that are right by themselves have wrong together, and the defaults that depend on other keys. */
 import { defaultNoise, type ParsedConfig, type RunConfig } from '../../config.js';
 import { stageProblems } from '../../rollout/stages.js';
+import { serverProblems } from '../rewards/server.js';
 
 /** Something wrong with a configuration: the path of its key, and what. */
 export interface ConfigProblem {
@@ -40,6 +41,8 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
       `reward.${name}`,
       'expected a module or an http server, found both',
     );
+  for (const [name, keys] of Object.entries(config.reward))
+    for (const { key, message } of serverProblems(keys)) problems.push({ path: ['reward', name, ...key], message });
   if (config.lora === null) {
     expect(
       config.grpo.kl === 0,

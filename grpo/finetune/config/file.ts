@@ -2,6 +2,8 @@
 import { readdirSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isWritten, kindOf, remedyOf } from '../../../engine/file_kinds.js';
+import { exists, reasonOf } from '../../../engine/files.js';
 import { packageRoot } from '../../../engine/version.js';
 import type { RunConfig } from '../../config.js';
 import { UsageError } from '../errors.js';
@@ -31,18 +33,34 @@ export async function readPreset(name: string): Promise<ConfigSource> {
 
 /** Reads a file, the config.yaml of a run's folder, or a preset by its name: the first that exists. */
 export async function readConfigSource(given: string = usualPreset): Promise<ConfigSource> {
-  const found = await stat(given).catch(() => undefined);
+  const found = await stat(given).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined; // then it may be a preset
+    throw new UsageError(`${given}: ${reasonOf(error) ?? error.message}; expected a configuration`, { cause: error });
+  });
   const path = found?.isDirectory() ? join(given, 'config.yaml') : given;
   if (found) {
     try {
-      return { name: path, text: new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path)) };
+      return { name: path, text: textOf(await readFile(path)) };
     } catch (error) {
-      const what = error instanceof TypeError ? 'not UTF-8' : (error as Error).message;
-      throw new UsageError(`${path}: ${what}; expected a configuration in YAML`, { cause: error });
+      const what = found.isDirectory() && (await exists(join(given, 'model_index.json'))) ? modelsPlace : undefined;
+      const reason = what ?? reasonOf(error) ?? (error as Error).message;
+      throw new UsageError(`${path}: ${reason}; expected a configuration in YAML`, { cause: error });
     }
   }
   if (/[/\\]|\.(ya?ml|json)$/.test(given)) throw new UsageError(`no file ${given}`);
   return readPreset(given);
+}
+
+const modelsPlace = "no such file, as the folder is a model's, which a configuration names by model.path";
+
+function textOf(bytes: Uint8Array): string {
+  const kind = kindOf(bytes);
+  if (kind && !isWritten(kind)) throw new Error(`${kind}${remedyOf(kind)}`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new Error('not UTF-8', { cause: error });
+  }
 }
 
 /** Reads and checks a configuration. `sets` are texts such as `grpo.keep=[24,16,12]`, whose values are YAML. */

@@ -2,6 +2,7 @@
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { configSchema, type ParsedConfig, type RunConfig } from '../../config.js';
 import { configEntries } from '../../config_entries.js';
+import { withoutCredentials } from '../../rewards/credentials.js';
 import { UsageError } from '../errors.js';
 import { rewardNames } from '../rewards/registry.js';
 import { type ConfigProblem, completeConfig, contradictions } from './check.js';
@@ -22,7 +23,7 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
     return `${name}:${line}:${col}`;
   };
   const broken = [...document.errors, ...document.warnings];
-  if (broken.length > 0) fail(broken.map(({ pos, message }) => [at(pos[0]), '', message]));
+  if (broken.length > 0) fail(broken.map(({ pos, message }) => [at(pos[0]), '', withoutCredentials(message)]));
   const overrides = sets.map((set) => override(document, set));
 
   const reported = (problems: readonly ConfigProblem[]): ProblemLine[] => {
@@ -31,7 +32,7 @@ export function parseConfig({ name, text }: ConfigSource, sets: readonly string[
       const offset = offsetOf(document, problem);
       // Keys that only --set has are not in the text; what the text has is listed first, in its order.
       return set
-        ? { order: Number.MAX_VALUE, where: `--set ${set.text}`, problem }
+        ? { order: Number.MAX_VALUE, where: `--set ${shownSet(set.text)}`, problem }
         : { order: offset, where: at(offset), problem };
     });
     return placed
@@ -91,10 +92,10 @@ function override(document: Document, text: string): { text: string; keys: reado
   const equals = text.indexOf('=');
   const keys = text.slice(0, Math.max(equals, 0)).split('.');
   if (equals < 1 || keys.some((key) => key === ''))
-    throw new UsageError(`--set ${text}: expected key=value, such as grpo.clip=1e-5`);
+    throw new UsageError(`--set ${shownSet(text)}: expected key=value, such as grpo.clip=1e-5`);
   const value = parseDocument(text.slice(equals + 1), { prettyErrors: false });
   const [error] = [...value.errors, ...value.warnings];
-  if (error) throw new UsageError(`--set ${text}: ${error.message}`);
+  if (error) throw new UsageError(`--set ${shownSet(text)}: ${withoutCredentials(error.message)}`);
   for (let depth = 0; depth < keys.length; depth++) {
     const parent = depth === 0 ? document.contents : document.getIn(keys.slice(0, depth), true);
     if (parent === undefined || isMap(parent)) continue;
@@ -145,9 +146,19 @@ function problemsOf({ code, path: keys, message, input, ...issue }: Issue): Conf
   return [
     {
       path,
-      message: `expected ${message}, found ${(typeof input === 'number' ? String(input) : JSON.stringify(input)).slice(0, 60)}`,
+      message: `expected ${message}, found ${found(path, input)}`,
     },
   ];
+}
+
+/** An override as a message has it: without its value where that has headers, which may be credentials of any form. */
+const shownSet = (text: string): string =>
+  /headers/i.test(text) ? `${text.slice(0, Math.max(text.indexOf('='), 0))}=...` : withoutCredentials(text);
+
+/** What stands in place of what was expected; of a header only its kind, as it may be a credential of any form. */
+function found(path: readonly string[], input: unknown): string {
+  if (path[0] === 'reward' && path[2] === 'headers') return input === null ? 'null' : `a value of type ${typeof input}`;
+  return withoutCredentials(typeof input === 'number' ? String(input) : JSON.stringify(input)).slice(0, 60);
 }
 
 /** Rewards by a name that is neither built in nor comes with a module or a server; all that is reported must be known too. */

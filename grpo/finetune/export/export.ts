@@ -1,7 +1,7 @@
 /** `winnow export`: what a run has learned, for other programs. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
-import { writing } from '../../../engine/files.js';
+import { makeFolder, writing } from '../../../engine/files.js';
 import { Device, tensor } from '../../../engine/index.js';
 import { openSafetensors } from '../../../engine/safetensors.js';
 import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/save_lora.js';
@@ -23,6 +23,8 @@ export interface ExportOptions {
   /** A folder; default `export/<format>` in the run's. */
   readonly out?: string;
   readonly device?: string;
+  /** Told of a damaged checkpoint that is passed over. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /**
@@ -31,13 +33,16 @@ export interface ExportOptions {
  */
 export async function exportRun(given: string, options: ExportOptions): Promise<string> {
   const run = await RunFolder.open(given);
-  const checkpoint = await run.findCheckpoint(options.step);
-  const { config } = await readCheckpointInfo(checkpoint);
-  if (options.ema && config.train.ema === 0)
+  const { step, ema } = options;
+  const asIs = await run.wholeCheckpoint({ step, parts: [] });
+  const { config } = await readCheckpointInfo(asIs.path);
+  if (ema && config.train.ema === 0)
     throw new UsageError(`${run.path} has no moving averages: train.ema is 0; export without --ema`);
+  const weights = ema ? 'ema' : 'adapter';
+  const { path: checkpoint, warnings } = await run.wholeCheckpoint({ step, parts: [weights] });
+  for (const warning of warnings) options.onWarning?.(warning);
   const out = options.out ?? join(run.path, 'export', options.format);
   const { component } = pipelineKinds[run.info.model.kind];
-  const weights = options.ema ? 'ema' : 'adapter';
   const dtype = options.dtype === 'f16' ? 'F16' : 'F32';
   if (config.lora === null) {
     if (options.format !== 'diffusers')
@@ -45,13 +50,14 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
         `${run.path} trained ${config.train.weights ? 'weights of the network' : 'every weight'}: --format diffusers writes its model's folder, ${options.format} is for adapters`,
       );
     const file = join(checkpoint, `${weights}.safetensors`);
-    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype });
+    const { variant } = config.model;
+    return exportModel({ base: run.info.model.path, component, weights: file, out, dtype, variant });
   }
   const device = await Device.create({ name: options.device, provideDriver: true, quiet: true });
   try {
     const lora = await readAdapter(device, checkpoint, weights, config.lora);
     return await writing(out, async () => {
-      await mkdir(out, { recursive: true });
+      await makeFolder(out);
       return saveLora(out, lora, { format: options.format, component, dtype });
     });
   } finally {

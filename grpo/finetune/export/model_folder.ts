@@ -1,14 +1,14 @@
 /** `winnow export` of a run that trained the network's own weights: its model's folder, with the network as it is now. */
-import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { cp, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { writing } from '../../../engine/files.js';
+import { makeFolder, writing } from '../../../engine/files.js';
 import {
   type FileTensor,
   openSafetensors,
   type SafetensorsFile,
   writeSafetensors,
 } from '../../../engine/safetensors.js';
-import { findWeights, openWeights } from '../../../models/files/weight_files.js';
+import { findWeights, openWeights, type WeightFiles } from '../../../models/files/weight_files.js';
 import { fileElements } from '../../../models/files/weights.js';
 import { CheckpointError } from '../../checkpoint.js';
 import { UsageError } from '../errors.js';
@@ -23,6 +23,8 @@ export interface ModelExport {
   /** A folder that does not exist yet, or is empty. */
   readonly out: string;
   readonly dtype: 'F32' | 'F16';
+  /** The variant of the model's files that the run read. */
+  readonly variant?: string | undefined;
 }
 
 /** A folder's entries; none where it does not exist. */
@@ -36,22 +38,19 @@ const entriesOf = (folder: string): Promise<string[]> =>
  * Copies the model's folder, links followed, with the run's weights in the place of the network's. It appears whole or not at
  * all. Returns its path. Throws a UsageError where something is there already, a CheckpointError where the weights can't be read.
  */
-export async function exportModel({ base, component, weights, out, dtype }: ModelExport): Promise<string> {
+export async function exportModel({ base, component, weights, out, dtype, variant }: ModelExport): Promise<string> {
   const aside = `${out}.${process.pid}.part`;
   return writing(out, async () => {
     if ((await entriesOf(out)).length > 0) throw new UsageError(`${out} has files already; give a new folder by --out`);
-    await mkdir(dirname(out), { recursive: true });
+    await makeFolder(dirname(out));
     const network = join(base, component) + sep;
     const wanted = (path: string): boolean =>
       !path.startsWith(network) || (path.endsWith('.json') && !path.endsWith('.index.json'));
     try {
       await cp(base, aside, { recursive: true, dereference: true, filter: wanted });
-      await writeNetwork(
-        join(base, component),
-        weights,
-        join(aside, component, 'diffusion_pytorch_model.safetensors'),
-        dtype,
-      );
+      const files = await findWeights(join(base, component), { variant });
+      const to = join(aside, component, 'diffusion_pytorch_model.safetensors');
+      await writeNetwork(files, { trained: weights, to, dtype });
       await rm(out, { recursive: true, force: true });
       await rename(aside, out);
     } finally {
@@ -62,7 +61,10 @@ export async function exportModel({ base, component, weights, out, dtype }: Mode
 }
 
 /** Writes the base network's weights with those that the run trained in their places. */
-async function writeNetwork(base: string, trained: string, to: string, dtype: 'F32' | 'F16'): Promise<void> {
+async function writeNetwork(
+  base: WeightFiles,
+  { trained, to, dtype }: Pick<ModelExport, 'dtype'> & { readonly trained: string; readonly to: string },
+): Promise<void> {
   const open: SafetensorsFile[] = [];
   const keep = (file: SafetensorsFile): SafetensorsFile => {
     open.push(file);
@@ -75,7 +77,7 @@ async function writeNetwork(base: string, trained: string, to: string, dtype: 'F
       }),
     );
     const tensors = new Map<string, FileTensor>();
-    for (const [path] of (await findWeights(base)).shards) {
+    for (const [path] of base.shards) {
       const shard = keep(await openWeights(path));
       for (const [name, { shape }] of shard.entries) {
         const file = own.entries.has(name) ? own : shard;

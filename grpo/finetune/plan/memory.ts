@@ -4,6 +4,7 @@ import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import { measurePipeline } from '../../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../../config.js';
 import { callSizeOf, slotsOf } from '../../rollout/turns.js';
+import { latentShapeOf } from '../policy.js';
 
 export interface MemoryPart {
   readonly part: string;
@@ -18,11 +19,15 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
  * What stays on the GPU for the whole run, part by part: weights of each component, what learns with AdamW's moments, the
  * gathered gradient and the moving average, and the trajectories of an update. The networks are declared by their configs as
  * loading does it; their weights are not read. Activations are not in it: they need the network at work (`plan --probe`).
- * Throws a ModelFileError for folders that can't be read.
+ * `warn` is told what a person should know of the folder. Throws a ModelFileError for folders that can't be read.
  */
-export async function keptMemory(folder: string, config: RunConfig): Promise<MemoryPart[]> {
+export async function keptMemory(
+  folder: string,
+  config: RunConfig,
+  warn?: (message: string) => void,
+): Promise<MemoryPart[]> {
   const { model, lora, sampler, grpo, train } = config;
-  const pipeline = await measurePipeline(folder, { storage: model.weights });
+  const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
   const parts: MemoryPart[] = Array.from(pipeline.components, ([part, { bytes }]) => ({ part, bytes }));
 
   const own = pipeline.parameters.all.filter(({ name }) => !train.weights || isTarget(name, train.weights));
@@ -33,9 +38,7 @@ export async function keptMemory(folder: string, config: RunConfig): Promise<Mem
     bytes: 4 * learned * (moments + (lora ? 1 : 0)),
   });
 
-  const { latentChannels, latentSize, factor } = pipeline;
-  const side = sampler.resolution ? sampler.resolution / factor : latentSize;
-  const latentShape = [latentChannels, side, side] as const;
+  const latentShape = latentShapeOf(pipeline, sampler.resolution);
   const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
   parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * product(latentShape) });
   return parts;

@@ -13,6 +13,7 @@ import {
   paperGroups,
   paperMethods,
 } from '../../cost.js';
+import { preparing } from '../errors.js';
 import { modelFolder } from '../policy.js';
 import { keptMemory, type MemoryPart } from './memory.js';
 import { type Probe, probe } from './probe.js';
@@ -75,7 +76,10 @@ function compare(
 const flowGrpo = paperMethods[0]!.plan;
 
 /** Plans a run. Without `probe` nothing is loaded and no adapter is needed. */
-export async function plan(config: RunConfig, options: PlanOptions = {}): Promise<PlanReport> {
+export const plan = (config: RunConfig, options: PlanOptions = {}): Promise<PlanReport> =>
+  preparing(() => planned(config, options));
+
+async function planned(config: RunConfig, options: PlanOptions): Promise<PlanReport> {
   const { grpo, train } = config;
   const own = groupPlanOf(config);
   const full = fullGroup(own);
@@ -113,7 +117,9 @@ export async function plan(config: RunConfig, options: PlanOptions = {}): Promis
 
 async function readMemory(config: RunConfig): Promise<{ memory?: MemoryPart[]; warnings: string[] }> {
   try {
-    return { memory: await keptMemory(await modelFolder(config.model.path), config), warnings: [] };
+    const warnings: string[] = [];
+    const memory = await keptMemory(modelFolder(config.model.path), config, (message) => warnings.push(message));
+    return { memory, warnings };
   } catch (error) {
     if (!(error instanceof ModelFileError)) throw error;
     return { warnings: [`no memory by part: ${error.message}`] };

@@ -1,10 +1,11 @@
 /** The small models that ship, trained on scenes from random weights. */
-import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { exists, writeWhole } from '../../../engine/files.js';
+import { exists, makeFolder, writeWhole, writing } from '../../../engine/files.js';
 import type { Device } from '../../../engine/index.js';
+import { ModelFileError } from '../../../models/files/errors.js';
+import { readJson, shown } from '../../../models/files/weight_files.js';
 import { openDevice } from '../device.js';
-import { UsageError } from '../errors.js';
+import { preparing, UsageError } from '../errors.js';
 import { type Outcome, recipes } from './recipes.js';
 
 export interface PretrainOptions {
@@ -38,7 +39,7 @@ export async function pretrain(model: string, options: PretrainOptions): Promise
   process.once('SIGINT', interrupt);
   try {
     const run = model === 'all' ? pretrainAll : pretrainOne;
-    return await run(device, model, options, interruption.signal);
+    return await preparing(() => run(device, model, options, interruption.signal));
   } finally {
     process.off('SIGINT', interrupt);
     device.close();
@@ -55,9 +56,9 @@ async function pretrainAll(
   if (options.steps !== undefined || options.batch !== undefined)
     throw new UsageError('pretrain all: --steps and --batch are for one model; all have their own');
   const { out } = options;
-  await mkdir(out, { recursive: true });
+  await writing(out, () => makeFolder(out));
   const report = join(out, 'pretrain.json');
-  const done = (await exists(report)) ? (JSON.parse(await readFile(report, 'utf8')) as Record<string, string[]>) : {};
+  const done = (await exists(report)) ? await readReport(report) : {};
   for (const model of pretrainable) {
     if (done[model]) continue;
     const folder = join(out, model);
@@ -71,6 +72,16 @@ async function pretrainAll(
   return Object.values(done).flat();
 }
 
+/** What came out of the models that are done, by their names. Throws a ModelFileError for a file that does not say it. */
+async function readReport(path: string): Promise<Record<string, string[]>> {
+  const report = await readJson(path);
+  const problems = Object.entries(report)
+    .filter(([, lines]) => !Array.isArray(lines) || lines.some((line) => typeof line !== 'string'))
+    .map(([model, lines]) => `${model} is ${shown(lines)}, expected a list of lines`);
+  if (problems.length > 0) throw new ModelFileError(path, problems);
+  return report as Record<string, string[]>; // as checked above
+}
+
 const checkpointOf = (folder: string): string => join(folder, 'checkpoint.safetensors');
 
 async function pretrainOne(
@@ -80,7 +91,7 @@ async function pretrainOne(
   signal: AbortSignal,
 ): Promise<string[]> {
   const recipe = recipes[model]!;
-  await mkdir(out, { recursive: true });
+  await writing(out, () => makeFolder(out));
   const start = performance.now();
   const total = steps ?? recipe.steps;
   const path = checkpointOf(out);

@@ -1,6 +1,7 @@
 /** What a run tells, as lines for a person: of a log and of a terminal. */
 import { basename } from 'node:path';
 import type { DoneEvent, FailedEvent, ProgressEvent, RunEvent, StartedEvent } from '../run/events.js';
+import { shellQuote } from './shell.js';
 import { doneLines, evaluationRow, headLines, statusLine, tableHead, tableRow } from './train.js';
 
 /**
@@ -53,12 +54,12 @@ const warningsOf = ({ device }: StartedEvent): Line[] =>
 
 /** How a run that has ended is gone on with. */
 export const resumption = ({ run, checkpoint }: Pick<FailedEvent, 'run' | 'checkpoint'>): string =>
-  checkpoint ? `go on with: winnow train --resume ${run}` : 'there is no checkpoint yet';
+  checkpoint ? `go on with: winnow train --resume ${shellQuote(run)}` : 'there is no checkpoint yet';
 
 /** What to look at, and what to do with what was learned. */
 function nextLines({ run, updates, samples: [before, after, both], adapter }: DoneEvent): string[] {
   const look = both ?? `${before}${updates > 0 ? ` and ${basename(after!)}` : ''}`;
-  return [`look  ${look}`, `next  winnow export ${run}${adapter ? ' --format diffusers' : ''}`];
+  return [`look  ${look}`, `next  winnow export ${shellQuote(run)}${adapter ? ' --format diffusers' : ''}`];
 }
 
 /** The line that shows where the work stands. */

@@ -6,7 +6,7 @@ import { loadImageText } from './image_text.js';
 /** The cosine of picture and prompt by a CLIPModel's folder: CLIPScore (Hessel et al. 2021) without its factor. About 0.25. */
 export async function clipScore(device: Device, name: string, folder: string): Promise<Reward> {
   const model = await loadImageText(device, folder);
-  return { name, score: (images, warn) => model.cosines(images, warn), dispose: () => model.dispose() };
+  return { name, score: (images, { warn } = {}) => model.cosines(images, warn), dispose: () => model.dispose() };
 }
 
 /**
@@ -18,7 +18,7 @@ export async function pickScore(device: Device, name: string, folder: string): P
   const scale = await model.scale();
   return {
     name,
-    score: async (images, warn) => (await model.cosines(images, warn)).map((cosine) => scale * cosine),
+    score: async (images, { warn } = {}) => (await model.cosines(images, warn)).map((cosine) => scale * cosine),
     dispose: () => model.dispose(),
   };
 }

@@ -35,5 +35,5 @@ export async function hpsv2(device: Device, name: string, path: string): Promise
   const { imageSize } = vision;
   const process = imageProcessor({ size: imageSize, crop: [imageSize, imageSize], arithmetic: 'torch' });
   const model = await ImageTextModel.create(device, { clip, parameters, tokenizer, process, vision, folder });
-  return { name, score: (images, warn) => model.cosines(images, warn), dispose: () => model.dispose() };
+  return { name, score: (images, { warn } = {}) => model.cosines(images, warn), dispose: () => model.dispose() };
 }

@@ -10,6 +10,7 @@ import type { RewardConfig, RunConfig } from '../../config.js';
 import { brightness } from '../../rewards/brightness.js';
 import { color } from '../../rewards/color.js';
 import { compressibility, jpegCompressibility } from '../../rewards/compressibility.js';
+import { withoutCredentials } from '../../rewards/credentials.js';
 import { httpReward } from '../../rewards/http.js';
 import { moduleReward, type RewardFunction } from '../../rewards/module.js';
 import type { Reward, WeightedReward } from '../../rewards/reward.js';
@@ -19,6 +20,7 @@ import { aesthetic } from './aesthetic.js';
 import { clipScore, pickScore } from './clip_score.js';
 import { hpsv2 } from './hpsv2.js';
 import { sceneChecker } from './scene_checker.js';
+import { serverOf } from './server.js';
 
 type Loader = (device: Device, name: string, path: string | undefined) => Promise<Reward>;
 
@@ -63,7 +65,7 @@ export const rewardNames: readonly string[] = Object.keys(builtIn);
 
 /**
  * Loads one reward; paths are from the working directory. Throws a UsageError for a name that is not known or lacks a
- * path, a ModelFileError for files that can't be used.
+ * path, or a variable that the environment lacks, a ModelFileError for files that can't be used.
  */
 export async function loadReward(device: Device, name: string, config: Partial<RewardConfig> = {}): Promise<Reward> {
   const { module, http, timeout_s: timeout, path } = config;
@@ -73,8 +75,10 @@ export async function loadReward(device: Device, name: string, config: Partial<R
   if (module !== undefined) return moduleReward(name, await importReward(module), { source: module, ...wait });
   if (http !== undefined) {
     if (!/^https?:\/\//.test(http) || !URL.canParse(http))
-      throw new UsageError(`reward.${name}.http is "${http}", expected an address such as http://127.0.0.1:8900/score`);
-    return httpReward(name, { url: http, encode: encodePng, ...wait });
+      throw new UsageError(
+        `reward.${name}.http is "${withoutCredentials(http)}", expected an address such as http://127.0.0.1:8900/score`,
+      );
+    return httpReward(name, serverOf(name, config));
   }
   const load = Object.hasOwn(builtIn, name) ? builtIn[name] : undefined;
   if (load) return load(device, name, path);
@@ -84,6 +88,11 @@ export async function loadReward(device: Device, name: string, config: Partial<R
     '  A reward of your own has a module or an http address.',
   ];
   throw new UsageError(lines.join('\n'));
+}
+
+/** Throws a UsageError where a server's keys name a variable that the environment lacks, which shows before a model is loaded. */
+export function checkServers({ reward }: Pick<RunConfig, 'reward'>): void {
+  for (const [name, keys] of Object.entries(reward)) if (keys.http !== undefined) serverOf(name, keys);
 }
 
 /** The rewards of a configuration with their weights; when one can't be loaded, those before it are freed. */

@@ -7,21 +7,34 @@
  *   groups.jsonl        an object a group
  *   evaluations.jsonl   an object an evaluation on held-out prompts
  *   log.txt             what a terminal shows of it
+ *   lock                who trains it (lock.ts), while somebody does
  *   samples/000000.png  grids of pictures, and before_after.png
  *   checkpoints/000020  what resuming needs
  */
 import { appendFileSync } from 'node:fs';
-import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../../engine/errors.js';
-import { exists, refused, writeWhole, writing } from '../../../engine/files.js';
-import { checkpointName, listCheckpoints } from '../../checkpoint.js';
+import { exists, makeFolder, refused, writeWhole, writing } from '../../../engine/files.js';
+import { CheckpointError, type CheckpointPart, checkpointName, damageOf, listCheckpoints } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
-import { UsageError } from '../errors.js';
 import { type RunInfo, readInfo } from './info.js';
 import { findRun } from './list.js';
 import type { RunRecord } from './metrics.js';
+
+export interface WantedCheckpoint {
+  readonly step?: number | undefined;
+  readonly parts?: readonly CheckpointPart[];
+}
+
+/** A checkpoint whose files are whole. */
+export interface FoundCheckpoint {
+  readonly path: string;
+  /** Later ones that are damaged, and a sentence on each. */
+  readonly damaged: readonly string[];
+  readonly warnings: readonly string[];
+}
 
 type Records = 'metrics' | 'groups' | 'evaluations';
 
@@ -32,22 +45,16 @@ export class RunFolder {
     private current: RunInfo,
   ) {}
 
-  /** Makes the folder of a new run. Throws a UsageError where it exists. */
+  /** Makes what stands in the folder of a new run, which is reserved for it (reserve.ts). */
   static async create(path: string, config: RunConfig, info: RunInfo): Promise<RunFolder> {
-    await RunFolder.checkFree(path);
     return writing(path, async () => {
-      await mkdir(join(path, 'checkpoints'), { recursive: true });
-      await mkdir(join(path, 'samples'));
+      await makeFolder(join(path, 'checkpoints'));
+      await makeFolder(join(path, 'samples'));
       const run = new RunFolder(path, info);
       await run.writeConfig(config);
       await run.change({});
       return run;
     });
-  }
-
-  /** Throws a UsageError where a new run can't have this folder. */
-  static async checkFree(path: string): Promise<void> {
-    if (await exists(path)) throw new UsageError(`${path} exists; choose another --name, or go on with --resume`);
   }
 
   /** Opens a run by its folder, or by its name below `runs`. Throws a FileError where there is none. */
@@ -90,6 +97,31 @@ export class RunFolder {
     throw new FileError(`${this.checkpoints}: expected ${wanted}, found ${there || 'none'}`);
   }
 
+  /**
+   * The checkpoint after `step` updates, or the last whose files are whole: what is wrong with later ones is said in warnings.
+   * `parts` are the files that are going to be read, by default all. Throws a CheckpointError where none can be used.
+   */
+  async wholeCheckpoint({ step, parts }: WantedCheckpoint = {}): Promise<FoundCheckpoint> {
+    const newest = await this.findCheckpoint(step);
+    const all = step === undefined ? (await listCheckpoints(this.checkpoints)).reverse() : [newest];
+    const damaged: string[] = [];
+    const problems: string[] = [];
+    for (const path of all) {
+      const problem = await damageOf(path, parts);
+      if (problem === undefined) {
+        const instead = `${path} is taken instead`;
+        return {
+          path,
+          damaged,
+          warnings: problems.map((each) => `a damaged checkpoint is passed over: ${each}; ${instead}`),
+        };
+      }
+      damaged.push(path);
+      problems.push(problem);
+    }
+    throw new CheckpointError([`${this.checkpoints}: no checkpoint that can be used`, ...problems].join('\n  '));
+  }
+
   /** Rewrites run.json with some values changed. */
   change(changes: Partial<RunInfo>): Promise<void> {
     return this.replace({ ...this.current, ...changes });
@@ -120,12 +152,13 @@ export class RunFolder {
     }
   }
 
-  /** The records of a file; a last line that an interrupted write left is passed over. */
+  /** The records of a file; lines that are none, as an interrupted write leaves them, are passed over. */
   async read<R extends RunRecord>(records: Records): Promise<R[]> {
     const text = await readFile(join(this.path, `${records}.jsonl`), 'utf8').catch(() => '');
     return text.split('\n').flatMap((line): R[] => {
       try {
-        return [JSON.parse(line)];
+        const record = JSON.parse(line) as R | null;
+        return typeof record?.update === 'number' ? [record] : [];
       } catch {
         return [];
       }

@@ -5,12 +5,15 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { z } from 'zod';
 import { FileError } from '../../../engine/errors.js';
+import { reading } from '../../../engine/files.js';
 import { version } from '../../../engine/version.js';
-import type { PipelineKind } from '../../../models/pipeline/kinds.js';
+import { type PipelineKind, pipelineKinds } from '../../../models/pipeline/kinds.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
 import type { Session } from '../session.js';
+import { ownerOf } from './lock.js';
 import type { RewardSummary } from './metrics.js';
 
 /** run.json. */
@@ -90,31 +93,48 @@ export async function describeRun({
 /** The file of a run's folder. Throws a FileError where it is none. */
 export async function readInfo(folder: string): Promise<RunInfo> {
   const path = join(folder, 'run.json');
+  const text = await reading(path, 'what a run says of itself', () => readFile(path, 'utf8'));
   try {
-    const info = JSON.parse(await readFile(path, 'utf8')) as RunInfo;
-    if (info.format !== 1) throw new Error(`format ${info.format}, expected 1`);
-    return info;
+    return infoSchema.parse(JSON.parse(text)) as unknown as RunInfo; // of which the schema has what is read again
   } catch (error) {
-    throw new FileError(`${path}: not a run: ${(error as Error).message}`, { cause: error });
+    const [issue] = error instanceof z.ZodError ? error.issues : [];
+    const what = issue ? `${issue.path.join('.') || 'the file'}: ${issue.message}` : (error as Error).message;
+    throw new FileError(`${path}: not a run: ${what}`, { cause: error });
   }
 }
 
-/** A run that is marked as running but whose process has ended is given as failed. */
-export function livelyInfo(info: RunInfo): RunInfo {
-  const { pid, host } = info.process;
-  if (info.status !== 'running' || host !== hostname() || isAlive(pid)) return info;
+/** A number that JSON has as null, as it has no infinity. */
+const orInfinite = (infinity: number) =>
+  z
+    .number()
+    .nullable()
+    .transform((value) => value ?? infinity);
+
+const summary = z.looseObject({
+  before: orInfinite(Number.NaN),
+  after: orInfinite(Number.NaN),
+  low: orInfinite(Number.NEGATIVE_INFINITY),
+  high: orInfinite(Number.POSITIVE_INFINITY),
+});
+
+/** What of run.json is read again: by listings, and by what goes on with a run. */
+const infoSchema = z.looseObject({
+  format: z.literal(1, { error: ({ input }) => `${JSON.stringify(input)}, expected 1` }),
+  status: z.enum(['running', 'done', 'interrupted', 'failed']),
+  model: z.looseObject({ path: z.string(), kind: z.enum(Object.keys(pipelineKinds)) }),
+  process: z.looseObject({ pid: z.int().positive(), host: z.string() }),
+  started: z.string(),
+  updates: z.number(),
+  of: z.number(),
+  seconds: z.number(),
+  rewards: z.record(z.string(), summary).optional(),
+  exit: z.looseObject({ code: z.number(), reason: z.string() }).optional(),
+});
+
+/** That of a run; one that is marked as running but that no process holds is given as failed. */
+export async function livelyInfo(folder: string): Promise<RunInfo> {
+  const owner = await ownerOf(folder); // before the file is read: a run that ends between the two has said so there
+  const info = await readInfo(folder);
+  if (info.status !== 'running' || owner) return info;
   return { ...info, status: 'failed', exit: { code: 137, reason: 'its process has ended without a word' } };
 }
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // sends nothing
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-/** Whether another process is at work on the run. */
-export const isBusy = ({ status, process: { pid, host } }: RunInfo): boolean =>
-  status === 'running' && host === hostname() && pid !== process.pid && isAlive(pid);

@@ -7,8 +7,7 @@ import { UsageError } from '../errors.js';
 import { openSession } from '../session.js';
 import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
-import { isBusy } from './info.js';
-import { newRunFolder } from './list.js';
+import { holdRun, reserveDated, reserveNamed } from './reserve.js';
 import { startRun } from './start.js';
 import type { TrainingOptions } from './training.js';
 
@@ -39,21 +38,35 @@ export interface RunConfigOptions extends TrainingOptions {
  * makes no sense, an InterruptedError where the signal ended it, and whatever the training ends by, after a `failed` event.
  */
 export async function* runConfig(options: RunConfigOptions = {}): AsyncGenerator<RunEvent, void, undefined> {
-  const { resume, initLora, name, out = 'runs', device } = options;
+  const { resume, initLora, name, out = 'runs' } = options;
   if (resume !== undefined && (initLora !== undefined || name !== undefined))
     throw new UsageError('--resume goes on with a run as it is: without --init-lora and --name');
-  const resumed = resume === undefined ? undefined : await RunFolder.open(resume);
-  if (resumed && isBusy(resumed.info))
-    throw new UsageError(`${resumed.path}: process ${resumed.info.process.pid} is training this run`);
-  const config = await configOf(options.config ?? resumed?.path, options);
-  const folder = name === undefined ? await newRunFolder(out, nameOf(options.config), config.seed) : join(out, name);
-  if (!resumed) await RunFolder.checkFree(folder);
+  let held = resume === undefined ? undefined : await holdRun(resume); // its configuration is what it is trained by
+  try {
+    const config = await configOf(options.config ?? held?.path, options);
+    held ??= await (name === undefined
+      ? reserveDated(out, nameOf(options.config), config.seed)
+      : reserveNamed(join(out, name)));
+    yield* runIn(held.path, config, options);
+  } finally {
+    await held?.release();
+  }
+}
+
+/** Loads what a run works with and trains, in a folder that this process holds. */
+async function* runIn(
+  folder: string,
+  config: RunConfig,
+  options: RunConfigOptions,
+): AsyncGenerator<RunEvent, void, undefined> {
   yield { kind: 'loading', model: config.model.path };
-  const kernels = resumed && (await readCheckpointInfo(await resumed.findCheckpoint())).kernels;
-  const session = await openSession(config, { device, kernels });
+  const run = options.resume === undefined ? folder : await RunFolder.open(folder);
+  const last =
+    typeof run === 'string' ? undefined : await readCheckpointInfo((await run.wholeCheckpoint({ parts: [] })).path);
+  const session = await openSession(config, { device: options.device, signal: options.signal, kernels: last?.kernels });
   try {
     for (const message of session.warnings) yield { kind: 'warning', message };
-    yield* startRun(session, { ...options, run: resumed ?? folder });
+    yield* startRun(session, { ...options, run });
   } finally {
     session.close();
   }

@@ -1,4 +1,5 @@
 /** Runs in their folders: a new one, or one that goes on where it stopped. */
+import { rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { writeWhole } from '../../../engine/files.js';
@@ -15,7 +16,7 @@ import { infoSink, logSink, recorded, recordsSink } from './sinks.js';
 import { type TrainingOptions, training } from './training.js';
 
 export interface StartOptions extends TrainingOptions {
-  /** The folder of a new run, which must not exist, or the run that goes on. */
+  /** The folder of a new run, which is reserved (reserve.ts), or the run that goes on, which is held (lock.ts). */
   readonly run: string | RunFolder;
   /** A file or folder of adapter weights that a new run begins with. */
   readonly initLora?: string | undefined;
@@ -34,15 +35,16 @@ export async function* startRun(
   { run: given, initLora, files = {}, sinks = [], ...options }: StartOptions,
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { config, model } = session;
-  if (typeof given === 'string') await RunFolder.checkFree(given);
-  if (initLora !== undefined) await initAdapter(model, initLora);
+  for (const message of initLora === undefined ? [] : await initAdapter(model, initLora))
+    yield { kind: 'warning', message };
   const trainer = await preparing(() => Trainer.create(model, session.rewards, config));
   try {
-    if (typeof given !== 'string') await restore(given, trainer, session);
+    const warnings = typeof given === 'string' ? [] : await restore(given, trainer, session);
     options.signal?.throwIfAborted();
     const run = typeof given === 'string' ? await createRun(given, session, files) : given;
     const own = [recordsSink(run), infoSink(run), logSink(run)];
-    yield* recorded(training(session, trainer, run, options), [...own, ...sinks], () => new InterruptedError('SIGINT'));
+    const events = withWarnings(warnings, training(session, trainer, run, options));
+    yield* recorded(events, [...own, ...sinks], () => new InterruptedError('SIGINT'));
   } finally {
     trainer.dispose();
   }
@@ -54,9 +56,21 @@ async function createRun(path: string, session: Session, files: Readonly<Record<
   return run;
 }
 
-/** Puts the last checkpoint into the trainer and takes back what the run recorded after it. */
-async function restore(run: RunFolder, trainer: Trainer, { config }: Session): Promise<void> {
-  const path = await run.findCheckpoint();
+/** Warnings, then what happens. */
+async function* withWarnings(
+  warnings: readonly string[],
+  events: AsyncGenerator<RunEvent, void, undefined>,
+): AsyncGenerator<RunEvent, void, undefined> {
+  for (const message of warnings) yield { kind: 'warning', message };
+  yield* events;
+}
+
+/**
+ * Puts the last whole checkpoint into the trainer and takes back what the run recorded after it. Damaged ones that are passed
+ * over get other names, so that they count as checkpoints no more; returns what is to be said of them.
+ */
+async function restore(run: RunFolder, trainer: Trainer, { config }: Session): Promise<readonly string[]> {
+  const { path, damaged, warnings } = await run.wholeCheckpoint();
   try {
     await readCheckpoint(path, trainer.state, config);
   } catch (error) {
@@ -67,6 +81,10 @@ async function restore(run: RunFolder, trainer: Trainer, { config }: Session): P
   const { updates } = trainer;
   if (updates > config.train.updates)
     throw new UsageError(`${path} has ${updates} updates, train.updates is ${config.train.updates}`);
+  for (const each of damaged) {
+    await rm(`${each}.damaged`, { recursive: true, force: true });
+    await rename(each, `${each}.damaged`);
+  }
   await run.rewind(updates);
   await run.writeConfig(config);
   const records = await run.read<UpdateRecord>('metrics');
@@ -81,4 +99,5 @@ async function restore(run: RunFolder, trainer: Trainer, { config }: Session): P
     of: config.train.updates,
     totals: { calls: sum('calls'), decodes: sum('decodes'), trained: sum('trained') },
   });
+  return warnings;
 }

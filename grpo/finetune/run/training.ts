@@ -7,7 +7,7 @@ import { promptsOfUpdate } from '../../prompt_order.js';
 import { RewardError } from '../../rewards/reward.js';
 import type { Trainer } from '../../trainer.js';
 import { drawSamples, evaluateHeldOut } from '../drawing.js';
-import { InterruptedError } from '../errors.js';
+import { faultOfInput, InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
 import type { ProgressEvent, RunEvent } from './events.js';
@@ -85,7 +85,8 @@ class Training {
       }
       yield* this.finish();
     } catch (error) {
-      throw yield* this.fail(error);
+      // What a check refuses before anything was learned lies in the configuration; later everything has passed once.
+      throw yield* this.fail(this.pace.length === 0 ? faultOfInput(error) : error);
     }
   }
 

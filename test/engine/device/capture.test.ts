@@ -57,6 +57,19 @@ describe('capture and replay', () => {
     x.dispose();
   });
 
+  test('an output that is read again early keeps its slot to the end', async () => {
+    const x = tensor(device, [1, 2, 3]);
+    const step = await capture(device, () => {
+      const kept = mul(x, 2);
+      let y = add(kept, 1);
+      for (let i = 0; i < 6; i++) y = mul(add(y, 1), 0.5);
+      return { kept, last: y };
+    });
+    step.run();
+    expect([...(await step.outputs.kept.data())]).toEqual([2, 4, 6]);
+    for (const thing of [step, x]) thing.dispose();
+  });
+
   test('constants made from host data inside belong to the step', async () => {
     const x = tensor(device, [1, 2, 3]);
     const step = await capture(device, () => mul(x, tensor(device, [10, 20, 30])));

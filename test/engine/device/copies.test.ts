@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { capture } from '../../../engine/device/capture.js';
 import { add, assign, mul } from '../../../engine/ops/elementwise.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
-import { zerosTogether } from '../../../engine/tensor/together.js';
+import { wholeOf, zerosTogether } from '../../../engine/tensor/together.js';
 import { testDevice } from '../../check.js';
 
 const device = await testDevice();
@@ -100,4 +100,22 @@ test('the reader in between sees what was there before', async () => {
   step.run();
   expect([...(await step.outputs.data())]).toEqual([11, 21, 31]);
   for (const thing of [step, x, y]) thing.dispose();
+});
+
+test('a reader of the whole buffer in between sees what was there before', async () => {
+  const x = tensor(device, [1, 2, 3]);
+  const parts = zerosTogether(device, [[3], [3]]) as [Tensor, Tensor];
+  const whole = wholeOf(parts)!;
+  const [y] = parts;
+  y.write([10, 20, 30]);
+  const step = await capture(device, () => {
+    const a = mul(x, 2);
+    const b = add(whole, 1);
+    assign(y, a);
+    return b;
+  });
+  step.run();
+  expect([...(await step.outputs.data())].slice(0, 3)).toEqual([11, 21, 31]);
+  expect([...(await y.data())]).toEqual([2, 4, 6]);
+  for (const thing of [step, x, ...parts]) thing.dispose();
 });

@@ -56,6 +56,16 @@ describe('the device', () => {
   });
 });
 
+test('what was dispatched before a write sees the old values, what comes after it the new ones', async () => {
+  const x = tensor(device, [1, 2, 3]);
+  const before = add(x, 1);
+  x.write([10, 20, 30]);
+  const after = add(x, 1);
+  expect([...(await before.data())]).toEqual([2, 3, 4]);
+  expect([...(await after.data())]).toEqual([11, 21, 31]);
+  for (const thing of [x, before, after]) thing.dispose();
+});
+
 describe('errors of kernels', () => {
   const failing = async (plan: Plan): Promise<string> => {
     const tensors = [tensor(device, [1, 2, 3, 4]), empty(device, [4])] as const;

@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { Attention, Initializer, Linear } from '../../../engine/nn/layers.js';
-import { disposeModule, loadStateDict, namedParameters, stateDict } from '../../../engine/nn/module.js';
+import { disposeModule, loadStateDict, namedParameters, parameters, stateDict } from '../../../engine/nn/module.js';
+import { zeros } from '../../../engine/ops/create.js';
 import { testDevice } from '../../check.js';
 
 const device = await testDevice();
@@ -41,4 +42,12 @@ test('a state read from one module makes another equal, and a wrong one changes 
   loadStateDict(other, state);
   expect(await stateDict(other)).toEqual(state);
   disposeModule(other);
+});
+
+test('a tensor that several fields hold is one parameter', () => {
+  const shared = zeros(device, [2]);
+  const module = { first: { weight: shared }, second: { weight: shared } };
+  expect(parameters(module)).toEqual([shared]);
+  expect(namedParameters(module).size).toBe(2);
+  shared.dispose();
 });

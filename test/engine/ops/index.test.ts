@@ -47,6 +47,15 @@ test('ids past the end of the table give its last row', async () => {
   await checkGradients(device, embedding, reference, inputs, { terms: 3, dtypes });
 });
 
+test('an id past the end that comes first of its row leads its gradient to the last row', async () => {
+  for (const rows of [8, 7])
+    for (const width of [8, 7]) {
+      const inputs = [host([3], [7, 6, 4294967295]), random([rows, width], 4)];
+      await checkForward(device, embedding, reference, inputs, { terms: 1, dtypes });
+      await checkGradients(device, embedding, reference, inputs, { terms: 3, dtypes });
+    }
+});
+
 test('rows of a sample have the same bits in any batch', async () => {
   await checkBatchInvariance(device, embedding, [ids, random([7, 8], 5)], { batched: [0], dtypes });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { add, cast, floor, mul, square } from '../../../engine/ops/elementwise.js';
 import { sum } from '../../../engine/ops/reduce.js';
 import { defineOp } from '../../../engine/tensor/op.js';
+import { recompute } from '../../../engine/tensor/recompute.js';
 import { scope } from '../../../engine/tensor/scope.js';
 import { backward, noGrad } from '../../../engine/tensor/tape.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
@@ -125,5 +126,40 @@ describe('refused by backward', () => {
   test('requireGrad on something that is no leaf, or no float', () => {
     refused((x) => square(x).requireGrad(), 'requireGrad(): [2] f32 is the output of square, not a leaf');
     refused(() => tensor(device, [1], [1], 'u32').requireGrad(), 'requireGrad(): [1] u32 is not of a float type');
+  });
+});
+
+describe('recompute', () => {
+  const block = (a: Tensor, b: Tensor): Tensor => mul(square(a), b);
+
+  test('one tensor given twice gets the gradient of both places', async () => {
+    const [dx] = await values(() => {
+      const x = tensor(device, [1, 2, 3]).requireGrad();
+      return backward(sum(recompute(block, [x, x])), [x]);
+    });
+    expect(dx).toEqual([3, 12, 27]);
+  });
+
+  test('one tensor given as input and as parameter gets the gradient of both', async () => {
+    const [dx] = await values(() => {
+      const x = tensor(device, [1, 2, 3]).requireGrad();
+      return backward(sum(recompute((a) => block(a, x), [x], [x])), [x]);
+    });
+    expect(dx).toEqual([3, 12, 27]);
+  });
+
+  test('beside an input without gradient each other one keeps its own', async () => {
+    const [dx] = await values(() => {
+      const x = tensor(device, [1, 2, 3]).requireGrad();
+      return backward(sum(recompute(block, [tensor(device, [2, 2, 2]), x])), [x]);
+    });
+    expect(dx).toEqual([4, 4, 4]);
+  });
+
+  test('a parameter listed twice is refused', () => {
+    scope(device, () => {
+      const x = tensor(device, [1, 2, 3]).requireGrad();
+      expect(() => recompute((a) => block(a, x), [x], [x, x])).toThrow('recompute: a parameter is listed twice');
+    });
   });
 });

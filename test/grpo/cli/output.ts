@@ -1,5 +1,4 @@
 /** Runs command lines in this process and catches what they print. */
-import { vi } from 'vitest';
 import { runProgram } from '../../../grpo/cli/program.js';
 
 export interface Output {
@@ -10,20 +9,23 @@ export interface Output {
 
 /** Runs `winnow` with arguments; stdout and stderr are those of pipes. */
 export async function winnow(...args: string[]): Promise<Output> {
-  let [stdout, stderr] = ['', ''];
-  const out = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    stdout += text;
-    return true;
-  });
-  const err = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    stderr += text;
-    return true;
-  });
+  const texts = { stdout: '', stderr: '' };
+  const catchText = (name: keyof typeof texts): (() => void) => {
+    const stream = process[name];
+    const { write } = stream;
+    stream.write = (text: string | Uint8Array) => {
+      texts[name] += text;
+      return true;
+    };
+    return () => {
+      stream.write = write;
+    };
+  };
+  const release = [catchText('stdout'), catchText('stderr')];
   try {
     const status = await runProgram(args);
-    return { status, stdout, stderr };
+    return { status, ...texts };
   } finally {
-    out.mockRestore();
-    err.mockRestore();
+    for (const each of release) each();
   }
 }

@@ -1,6 +1,8 @@
 /** Model folders as the trainer sees them. */
 import { expect, test } from 'vitest';
-import { modelFolder } from '../../../grpo/finetune/policy.js';
+import { modelFolder, scheduleOf } from '../../../grpo/finetune/policy.js';
+import type { Pipeline } from '../../../models/pipeline/pipeline.js';
+import { takeScheduler } from '../../../models/pipeline/scheduler.js';
 import { testDevice } from '../../check.js';
 import { loadTiny, tinyFolder } from '../tiny.js';
 
@@ -9,6 +11,14 @@ const device = await testDevice();
 test('an embedded model is found by its name, any other path stays as it is', () => {
   expect(modelFolder('scenes-flow')).toMatch(/models.embedded.scenes-flow$/);
   expect(modelFolder('./scenes-flow')).toBe('./scenes-flow');
+});
+
+test('a scheduler config that says nothing is DDIM as the class has it: the last step ends at the clean sample', () => {
+  const config = { _class_name: 'DDIMScheduler' };
+  const scheduler = takeScheduler('scheduler_config.json', config, { kind: 'dit' });
+  // Of a diffusion model nothing else is read.
+  const schedule = scheduleOf({ scheduler } as Pipeline, 5);
+  expect(schedule.kind === 'diffusion' && schedule.steps.at(-1)?.alphaNext).toBe(1);
 });
 
 test('the adapter learns under PEFT names, and the reference is the network without it', async () => {
@@ -76,4 +86,17 @@ test("DanceGRPO's steps take its own levels, every other kind the folder's", asy
   expect(sigmas().at(-2)).toBeCloseTo(0.0089, 4);
   expect(sigmas('dance').at(-2)).toBeCloseTo(0.25, 6); // 3 u / (1 + 2 u) at u = 0.1
   model.dispose();
+});
+
+test('what the folder lacks is known to the model, and a run reads a picture of two sides and a negative prompt', async () => {
+  const model = await loadTiny(device, 'sd3', { sampler: { resolution: [16, 24], negative_prompt: 'blurry' } });
+  expect(model.warnings).toEqual([expect.stringContaining('the folder has no text_encoder_3: 5 tokens of zeros')]);
+  expect([model.pictureSize, model.negativePrompt]).toEqual([[16, 24], 'blurry']);
+  model.dispose();
+  await expect(loadTiny(device, 'sd1', { sampler: { resolution: [16, 17] } })).rejects.toThrow(
+    'sampler.resolution is [16,17], expected a multiple of 2',
+  );
+  await expect(
+    loadTiny(device, 'sd1', { model: { path: tinyFolder('sd1'), weights: 'f16', variant: 'fp16' } }),
+  ).rejects.toThrow('no file of the variant fp16');
 });

@@ -31,7 +31,10 @@ describe('files', () => {
       ['p.txt', 'a\n\nb\n', 'p.txt:2: empty prompt'],
       ['p.txt', 'a\n \t\n', 'p.txt:2: empty prompt'],
       ['p.txt', '', 'p.txt: no prompts in it'],
+      ['p.txt', 'a\n\x1c\x85\n', 'p.txt:2: empty prompt'],
+      ['p.txt', 'a\r\rb', 'p.txt:2: empty prompt'],
       ['p.txt', Uint8Array.of(97, 10, 98, 10, 0xff, 10), 'p.txt:3: not UTF-8'],
+      ['p.txt', Uint8Array.of(97, 13, 98, 13, 10, 0xff), 'p.txt:3: not UTF-8'],
       ['p.txt', Uint8Array.of(0xc3), 'p.txt:1: not UTF-8'],
       ['p.jsonl', '{"prompt": "a"}\n{"prompt": }\n', 'p.jsonl:2: not JSON: '],
       ['p.jsonl', '"a"\n', 'p.jsonl:1: found "a", expected an object'],
@@ -55,7 +58,7 @@ describe('files', () => {
     await writeFile(path, 'a cat\n');
     expect(await readPrompts(path, 'train')).toEqual([{ prompt: 'a cat', meta: {} }]);
     await expect(readPrompts(join(folder, 'none.txt'), 'test')).rejects.toThrow(
-      /none\.txt: no such file; expected prompts/,
+      /none\.txt: no such file or folder; expected prompts/,
     );
     await expect(readPrompts(folder, 'test')).rejects.toThrow(FileError);
   });

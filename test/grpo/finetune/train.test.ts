@@ -1,5 +1,5 @@
 /** Training by a program: events, files, early ends, errors of what it gives, on a tiny Stable Diffusion. */
-import { readdir, readFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../../../engine/version.js';
@@ -88,8 +88,22 @@ test('a loop that is left saves, says so, and is gone on with to the same bits',
   const info = JSON.parse(await readFile(join(folder, 'left', 'run.json'), 'utf8'));
   expect(info).toMatchObject({ status: 'interrupted', updates: 2, exit: { code: 130 } });
   expect(await readdir(join(folder, 'left', 'checkpoints'))).toEqual(['000002']);
+  // What a run that was killed may have noted after its last checkpoint.
+  for (const name of ['metrics.jsonl', 'groups.jsonl'])
+    await appendFile(join(folder, 'left', name), `${JSON.stringify({ update: 3, lost: true })}\n`);
   const again = await load();
   await eventsOf(train({ model: again, ...given('left'), resume: true }));
+  for (const name of ['metrics.jsonl', 'groups.jsonl']) {
+    const found = await records('left', name);
+    expect(
+      found.map(({ update }) => update),
+      name,
+    ).toEqual((await records('whole', name)).map(({ update }) => update));
+    expect(
+      found.filter(({ lost }) => lost),
+      name,
+    ).toEqual([]);
+  }
   const adapter = (out: string) =>
     readFile(join(folder, out, 'checkpoints', '000003', 'adapter.safetensors'), 'base64');
   expect(await adapter('left')).toBe(await adapter('whole'));

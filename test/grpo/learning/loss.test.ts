@@ -127,6 +127,16 @@ describe('the clipped loss', () => {
     expect([...found.clipFraction!, ...found.approxKL!]).toEqual([0, 0]);
   });
 
+  test('a log probability that is NaN reaches the loss, its gradient and every measure of the ratios', async () => {
+    for (const advantage of [1, -1, 0]) {
+      const found = await evaluate([0.1, Number.NaN, -0.1], [0, 0, 0], [1, advantage, 1], 0.2);
+      expect(found.ratio![1]).toBeNaN();
+      expect(found.gradient!.map(Number.isNaN)).toEqual([false, true, false]);
+      for (const name of ['loss', 'ratioDeviation', 'ratioMean', 'approxKL'])
+        expect(found[name], name).toEqual([Number.NaN]);
+    }
+  });
+
   test('micro-batches with shares add up to the whole, and filling rows count for nothing', async () => {
     const logProb = [0.1, -0.2, 0.05, 0.3, -0.4];
     const old = [0, 0, 0, 0.1, -0.1];

@@ -53,6 +53,20 @@ test('one that never ends is an error after its time', async () => {
   expect(error.message).toBe('reward "mine" took more than 0.02 s for 3 images (./mine.mjs)');
 });
 
+test('typed arrays are scores', async () => {
+  const scores = await moduleReward('mine', (given) => Float32Array.from(given, () => 0.5)).score(images);
+  expect(scores).toEqual([0.5, 0.5, 0.5]);
+});
+
+test('an interruption ends the waiting by its reason', async () => {
+  const end = new AbortController();
+  const reward = moduleReward('mine', () => new Promise(() => {}));
+  const scoring = reward.score(images, { signal: end.signal });
+  setTimeout(() => end.abort(new Error('enough')), 10);
+  await expect(scoring).rejects.toThrow(/^enough$/);
+  await expect(reward.score(images, { signal: end.signal })).rejects.toThrow(/^enough$/);
+});
+
 test('no timer is left behind', async () => {
   vi.useFakeTimers();
   await moduleReward('mine', () => [1, 2, 3]).score(images);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { CombinedReward, checkScores, type Reward, RewardError } from '../../../grpo/rewards/reward.js';
+import { CombinedReward, type Reward, RewardError, scoresFrom } from '../../../grpo/rewards/reward.js';
 import { plainPicture } from './pictures.js';
 
 const images = [10, 20, 40, 90].map((level) => plainPicture([level, level, level]));
@@ -62,15 +62,50 @@ describe('several rewards', () => {
   });
 });
 
+test.each([Float32Array.of(0.5, 2), Float64Array.of(0.5, 2), new Uint8Array([1, 2]), new Int32Array([-1, 2])])(
+  'numbers of a typed array are scores: %o',
+  (scores) => {
+    const found = scoresFrom('mine', scores, 2);
+    expect(Array.isArray(found)).toBe(true);
+    expect(found).toEqual(Array.from(scores));
+  },
+);
+
+describe('an interruption', () => {
+  test('ends the scoring by its reason, whatever the rewards say of it', async () => {
+    const end = new AbortController();
+    const failing: Reward = { name: 'failing', score: () => Promise.reject(new Error('lost')) };
+    const waiting: Reward = {
+      name: 'waiting',
+      score: (_, { signal } = {}) =>
+        new Promise((_, reject) => signal!.addEventListener('abort', () => reject(signal!.reason))),
+    };
+    const combined = new CombinedReward([failing, waiting].map((reward) => ({ reward, weight: 1 })));
+    const scoring = combined.score(images, undefined, { signal: end.signal });
+    end.abort(new Error('enough'));
+    await expect(scoring).rejects.toThrow('enough');
+  });
+});
+
 describe('scores that do not fit', () => {
   test.each([
     [[1, 2, 3], 'reward "x" returned 3 scores for 4 images'],
     [[1, 2, Number.NaN, 4], 'reward "x" returned NaN as score 3 for 4 images'],
     [[1, null, 3, 4], 'reward "x" returned null as score 2 for 4 images'],
-    [[1, 2, 3, '4'], 'reward "x" returned 4 as score 4 for 4 images'],
+    [[1, 2, 3, '4'], 'reward "x" returned "4" as score 4 for 4 images'],
+    [[1, 'a "b"\n', 3, 4], 'reward "x" returned "a \\"b\\"\\n" as score 2 for 4 images'],
+    ['1234', 'reward "x" returned "1234" instead of an array of scores for 4 images'],
+    [[1, 2, 3n, 4], 'reward "x" returned 3n as score 3 for 4 images'],
+    [[1, 2, { a: 1n }, 4], 'reward "x" returned { a: 1n } as score 3 for 4 images'],
+    [[1, 2, Object.create(null), 4], 'reward "x" returned {} as score 3 for 4 images'],
+    [Object.assign(Array(4), { 0: 1, 1: 2, 3: 4 }), 'reward "x" returned undefined as score 3 for 4 images'],
+    [new Float32Array([1, 2, Number.NaN, 4]), 'reward "x" returned NaN as score 3 for 4 images'],
+    [new Float32Array(3), 'reward "x" returned 3 scores for 4 images'],
+    [new BigInt64Array(4), 'reward "x" returned 0n as score 1 for 4 images'],
+    [new DataView(new ArrayBuffer(4)), 'reward "x" returned {} instead of an array of scores for 4 images'],
     [undefined, 'reward "x" returned undefined instead of an array of scores for 4 images'],
     [{ scores: [] }, 'reward "x" returned {"scores":[]} instead of an array of scores for 4 images'],
-  ])('%j', async (scores, message) => {
+  ])('%o', async (scores, message) => {
     const combined = new CombinedReward([{ reward: constant('x', scores), weight: 1 }]);
     const error = await combined.score(images).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(RewardError);
@@ -83,7 +118,7 @@ describe('scores that do not fit', () => {
     const error = new RewardError('mine', 'threw', 1, { source: './mine.mjs', cause });
     expect(error.message).toBe('reward "mine" threw for 1 image (./mine.mjs): no such field');
     expect(error.cause).toBe(cause);
-    expect(() => checkScores('mine', [], 1, { source: './mine.mjs' })).toThrow(
+    expect(() => scoresFrom('mine', [], 1, { source: './mine.mjs' })).toThrow(
       'reward "mine" returned 0 scores for 1 image (./mine.mjs)',
     );
   });

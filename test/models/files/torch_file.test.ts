@@ -49,8 +49,10 @@ test('a checkpoint with a state dict, halves, and a tensor that is a transposed 
 describe('a file that is no such thing is an error that says so', () => {
   const whole = readFileSync(join(rewards, 'clip', 'aesthetic.pth'));
   const cases: [string, Uint8Array, string][] = [
-    ['text', Buffer.from('version https://git-lfs'), 'no archive of torch 1.6 or newer'],
-    ['empty', Buffer.alloc(0), 'no archive of torch 1.6 or newer'],
+    ['text', Buffer.from('weights'), 'a text file, expected an archive of torch 1.6 or newer'],
+    ['a pointer', Buffer.from('version https://git-lfs'), 'a pointer of git-lfs, expected the file it stands for'],
+    ['empty', Buffer.alloc(0), 'an empty file, expected an archive of torch 1.6 or newer'],
+    ['of torch before 1.6', Buffer.from('\x80\x02\x8a\x0al\xfc', 'latin1'), 'no archive of torch 1.6 or newer'],
     ['cut short', whole.subarray(0, 3000), 'no list of members at its end: the file is cut short'],
     ['without data.pkl', replaced(whole, 'aesthetic/data.pkl', 'aesthetic/data.pkx'), 'an archive without data.pkl'],
     ['without a storage', replaced(whole, 'aesthetic/data/2', 'aesthetic/data/x'), 'layers.2.weight: no member data/2'],

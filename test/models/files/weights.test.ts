@@ -160,17 +160,20 @@ test.each(otherKeys)('%s loads under the names of its file', async (_name, keys,
   parameters.dispose();
 });
 
-test('a tensor larger than what is read at once arrives whole', async () => {
-  const rows = 4200; // 4200 x 4096 in F32 is 69 MB: one piece of 64 MiB, and a rest
+test.each([
+  ['F32', 'f32'],
+  ['F32', 'f16'],
+  ['F64', 'f16'],
+  ['BF16', 'f32'],
+] as const)('a tensor of %s larger than what is read at once arrives whole as %s', async (dtype, storage) => {
+  const rows = dtype === 'BF16' ? 8400 : 4200; // x 4096: 69 MB in F32 and BF16, one piece of 64 MiB and a rest; twice as much in F64
   const values = new Float32Array(rows * 4096);
-  for (let i = 0; i < values.length; i++) values[i] = i % 2039;
-  await write(single, { table: { dtype: 'F32', shape: [rows, 4096], data: values } });
-  const parameters = new Parameters();
+  for (let i = 0; i < values.length; i++) values[i] = i % 251; // exact in every element type
+  await write(single, { table: fileTensor([rows, 4096], values, dtype) });
+  const parameters = new Parameters({ storage });
   const table = parameters.tensor('table', [rows, 4096]);
   await loadWeights(device, here(), parameters);
-  const loaded = await table.data();
-  expect(
-    Buffer.compare(Buffer.from(loaded.buffer, loaded.byteOffset, loaded.byteLength), Buffer.from(values.buffer)),
-  ).toBe(0);
+  const loaded = Float32Array.from(await table.data());
+  expect(Buffer.compare(Buffer.from(loaded.buffer), Buffer.from(values.buffer))).toBe(0);
   parameters.dispose();
 });

@@ -99,14 +99,14 @@ test.each(['peft', 'diffusers'] as const)('what %s writes loads here at full str
   dispose();
 });
 
-test.each(['peft', 'diffusers'] as const)('what was saved for %s loads here at full strength', async (format) => {
+test.each(formats)('what was saved for %s loads here at full strength', async (format) => {
   const { parameters, forward, dispose } = tinyNetwork(device, 'transformer');
   const lora = adaptersByRule(parameters, 'transformer');
   await saveLora(folder, lora, { format, component: 'transformer' });
   const before = scope(device, () => noGrad(forward));
   lora.dispose();
   const loaded = await loadLora(folder, parameters, { component: 'transformer' });
-  expect(loaded.alpha / loaded.rank).toBe(format === 'peft' ? 2 : 1);
+  expect(loaded.alpha / loaded.rank).toBe(format === 'diffusers' ? 1 : 2);
   const after = scope(device, () => noGrad(forward));
   expectClose(await after.data(), await before.data(), modelTolerance, 'sample');
   for (const y of [before, after]) y.dispose();
@@ -158,10 +158,12 @@ const f32 = (shape: readonly number[], value: number): FileTensor => ({
 });
 const pairOf = (down: string, up: string, own = 2) => ({ [down]: f32([own, 16], 3), [up]: f32([8, own], 5) });
 
+const kohyaPair = (name = 'lora_unet_a_to_q') => pairOf(`${name}.lora_down.weight`, `${name}.lora_up.weight`);
+
 /** Loads a diffusers file of the given tensors onto layers a.to_q and a.to_out.0, and reads up and scale of the first. */
-async function loadedFrom(path: string, prefixOf: 'unet' | 'transformer' = 'unet') {
+async function loadedFrom(path: string, prefixOf: 'unet' | 'transformer' = 'unet', warn = (_: string): void => {}) {
   const parameters = layersNamed(['a.to_q', 'a.to_out.0']);
-  const lora = await loadLora(path, parameters, { component: prefixOf }).catch((error: unknown) => {
+  const lora = await loadLora(path, parameters, { component: prefixOf, warn }).catch((error: unknown) => {
     parameters.dispose();
     throw error;
   });
@@ -188,6 +190,52 @@ test.each([
     ...pairOf('text_encoder.x.lora_A.weight', 'text_encoder.x.lora_B.weight'),
   });
   expect(await loadedFrom(path)).toEqual({ modules: [['a.to_out.0', 3, 5]], rank: 2, alpha: 2 });
+});
+
+test("kohya's files load: alphas of their own, of a UNet or a transformer, beside text encoders", async () => {
+  const path = join(folder, fileNames.kohya);
+  const file = (component: string, alphas: readonly (FileTensor | undefined)[]) => {
+    const [q, out] = ['a_to_q', 'a_to_out_0'].map((name) => `lora_${component}_${name}`);
+    return {
+      ...pairOf(`${q}.lora_down.weight`, `${q}.lora_up.weight`),
+      ...pairOf(`${out}.lora_down.weight`, `${out}.lora_up.weight`, 4),
+      ...(alphas[0] && { [`${q}.alpha`]: alphas[0] }),
+      ...(alphas[1] && { [`${out}.alpha`]: alphas[1] }),
+      ...pairOf('lora_te_x.lora_down.weight', 'lora_te_x.lora_up.weight'),
+    };
+  };
+  await writeSafetensors(path, file('unet', [f32([], 1), f32([1], 6)]));
+  const own = [
+    ['a.to_q', 3, 2.5],
+    ['a.to_out.0', 3, 7.5],
+  ];
+  expect((await loadedFrom(path)).modules).toEqual(own);
+  expect((await loadedFrom(folder)).modules, 'by its folder').toEqual(own);
+  await writeSafetensors(path, file('transformer', [f32([], 4), f32([], 8)]));
+  expect(await loadedFrom(path, 'transformer'), 'of one strength').toMatchObject({ rank: 4, alpha: 8 });
+  await writeSafetensors(path, file('unet', []));
+  expect(
+    (await loadedFrom(path)).modules.map(([, , up]) => up),
+    'without alphas',
+  ).toEqual([5, 5]);
+});
+
+test.each<[string, Record<string, FileTensor>, RegExp]>([
+  [
+    'an alpha of zero',
+    { ...kohyaPair(), 'lora_unet_a_to_q.alpha': f32([], 0) },
+    /a_to_q\.alpha is 0, expected one posi/,
+  ],
+  ['an alpha of two numbers', { ...kohyaPair(), 'lora_unet_a_to_q.alpha': f32([2], 1) }, /a_to_q\.alpha is \[2\] F32/],
+  ['another layer', kohyaPair('lora_unet_b_to_q'), /lora_unet_b_to_q\.lora_down\.weight is for a layer that/],
+  ['another kind', { ...kohyaPair(), 'lora_unet_a_to_q.hada_w1_a': f32([2], 1) }, /hada_w1_a is in the file, expected/],
+  ['text encoders alone', kohyaPair('lora_te1_x'), /no adapter of this network/],
+])("a file of kohya's is refused: %s", async (_name, tensors, message) => {
+  const path = join(folder, fileNames.kohya);
+  await writeSafetensors(path, tensors);
+  const error = await loadedFrom(path).catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(ModelFileError);
+  expect((error as Error).message).toMatch(message);
 });
 
 test('alpha comes from the metadata of a diffusers file', async () => {
@@ -238,6 +286,32 @@ test('rank and alpha may differ by module, there and back', async () => {
   const [first, second] = (await loadedFrom(folder)).modules;
   expect(first![2]).toBeCloseTo((5 * 4) / Math.sqrt(2), 5);
   expect(second![2]).toBeCloseTo((5 * 4) / 2, 5);
+});
+
+test('what of a file is not applied is counted', async () => {
+  const path = join(folder, 'lora.safetensors');
+  const text = (i: number) => pairOf(`text_encoder.x.${i}.lora_A.weight`, `text_encoder.x.${i}.lora_B.weight`);
+  const unet = pairOf('unet.a.to_q.lora_A.weight', 'unet.a.to_q.lora_B.weight');
+  const second = pairOf('text_encoder_2.x.lora_A.weight', 'text_encoder_2.x.lora_B.weight');
+  await writeSafetensors(path, { ...unet, ...text(0), ...text(1), ...second });
+  const told: string[] = [];
+  await loadedFrom(path, 'unet', (message) => told.push(message));
+  expect(told).toEqual([
+    `${path}: not applied: 2 adapters of text_encoder (4 tensors)`,
+    `${path}: not applied: 1 adapter of text_encoder_2 (2 tensors)`,
+  ]);
+});
+
+test('what a config has that changes nothing is taken, and what is unknown is said', async () => {
+  const told: string[] = [];
+  const harmless = {
+    ...{ init_lora_weights: 'gaussian', bias: 'none', fan_in_fan_out: true, lora_dropout: 0.1, modules_to_save: null },
+    ...{ target_modules: ['to_q', 'to_out.0'], loftq_config: {}, use_dora: false, layers_to_transform: null },
+  };
+  const own = { peft_type: 'LORA', r: 2, lora_alpha: 4, rank_pattern: { 'to_out.0': 4 } };
+  await peftFolder({ ...own, ...harmless, use_new: { a: 1 }, other: null });
+  expect((await loadedFrom(folder, 'unet', (message) => told.push(message))).modules.length).toBe(2);
+  expect(told).toEqual(['adapter_config.json: keys that are unknown here, and not applied: use_new']);
 });
 
 const q = 'unet.a.to_q';
@@ -296,6 +370,45 @@ test.each<[string, () => Promise<void>, RegExp]>([
   ],
   ['another method of PEFT', () => peftFolder({ ...peft, peft_type: 'IA3' }), /peft_type is "IA3", expected "LORA"/],
   ['DoRA', () => peftFolder({ ...peft, use_dora: true }), /use_dora is true, expected false/],
+  ...Object.entries({
+    use_qalora: true,
+    lora_bias: true,
+    bias: 'all',
+    modules_to_save: ['proj_out'],
+    target_parameters: ['experts.weight'],
+    trainable_token_indices: [1],
+    layer_replication: [[0, 4]],
+    alora_invocation_tokens: [1, 2],
+    arrow_config: { top_k: 2 },
+    layers_to_transform: 'all',
+    target_modules: 7,
+  }).map(([key, value]): [string, () => Promise<void>, RegExp] => [
+    key,
+    () => peftFolder({ ...peft, [key]: value }),
+    new RegExp(`adapter_config\\.json\\n {2}${key} is `),
+  ]),
+  ...['pissa', 'pissa_niter_16', 'olora', 'loftq', 'corda', 'lora_ga', 'PiSSA', 'new'].map(
+    (start): [string, () => Promise<void>, RegExp] => [
+      `init_lora_weights ${start}`,
+      () => peftFolder({ ...peft, init_lora_weights: start }),
+      /init_lora_weights is ".*", expected true, false, "gaussian".*others may alter/,
+    ],
+  ),
+  [
+    'a layer that the config does not name',
+    () => peftFolder({ ...peft, target_modules: ['to_q'] }),
+    /a\.to_out\.0\.lora_A\.weight is in the file, but target_modules does not name it \(adapter_config\.json\)/,
+  ],
+  [
+    'a layer that the config excludes',
+    () => peftFolder({ ...peft, target_modules: 'all-linear', exclude_modules: '.*to_q' }),
+    /a\.to_q\.lora_A\.weight is in the file, but exclude_modules names it/,
+  ],
+  [
+    'a block that the config leaves out',
+    () => peftFolder({ ...peft, target_modules: ['to_q', 'to_out.0'], layers_to_transform: [1] }),
+    /a\.to_q\.lora_A\.weight is in the file, but layers_to_transform is \[1\]/,
+  ],
   ['a rank that is text', () => peftFolder({ ...peft, r: '2' }), /r is "2", expected a positive integer/],
   [
     'a rank that differs',

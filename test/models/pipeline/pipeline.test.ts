@@ -14,6 +14,7 @@ import { testDevice } from '../../check.js';
 import { readFixture } from '../../fixtures.js';
 import { winnow } from '../../grpo/cli/output.js';
 import { temporaryFolder } from '../../temporary.js';
+import { change, spoiled } from './spoiled.js';
 
 const device = await testDevice();
 const folderOf = (name: string): string => join(packageRoot(), 'test', 'fixtures', 'pipelines', name);
@@ -96,6 +97,19 @@ describe('the command', () => {
   });
 });
 
+describe('a class', () => {
+  test('is named as diffusers reads its names: stripped, and the last that has one', async () => {
+    const names = { 1: 'crane, bird', 2: ' tench ,\u0085Tinca', 3: 'crane' };
+    const folder = await spoiled('dit', change('model_index.json', { id2label: names }));
+    const pipeline = await loadPipeline(device, folder);
+    const condition = pipeline.encode(['crane', 'tench', 'Tinca', '7', '']);
+    expect([...(await condition[0]!.data())]).toEqual([3, 2, 2, 7, 1000]);
+    for (const other of [' ', '\ufeff', '0x1', '1e1', '1000', 'birds'])
+      expect(() => pipeline.encode([other])).toThrow();
+    for (const thing of [...condition, pipeline]) thing.dispose();
+  });
+});
+
 describe('the network', () => {
   test('is called by itself, as the class that its kind has', async () => {
     const pipeline = await loadPipeline(device, folderOf('sd1'));
@@ -144,6 +158,7 @@ describe('without a device', () => {
     expect(parameters.bytes).toBe(pipeline.parameters.bytes);
     expect(sizes).toEqual({
       kind: name,
+      latentShape: pipeline.latentShape,
       latentChannels: pipeline.latentChannels,
       latentSize: pipeline.latentSize,
       factor: pipeline.vae.factor,

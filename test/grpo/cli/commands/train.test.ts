@@ -1,13 +1,13 @@
 /** The commands around a run, on a tiny Stable Diffusion: training, resuming, interruptions, bad input, evaluation, export. */
-import { spawn } from 'node:child_process';
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { openSafetensors } from '../../../../engine/safetensors.js';
 import { packageRoot } from '../../../../engine/version.js';
 import { crop, decodePng } from '../../../../models/pictures/png.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { type Output, winnow } from '../output.js';
+import { start } from '../process.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'runs');
@@ -176,7 +176,7 @@ describe('a run', () => {
     const tuned = file('tuned');
     await cp(run('half'), tuned, { recursive: true });
     const path = join(tuned, 'checkpoints', '000004', 'state.json');
-    const state = JSON.parse(await readFile(path, 'utf8'));
+    const { hash: _, ...state } = JSON.parse(await readFile(path, 'utf8')); // edited by hand, it has no hash of itself
     await writeFile(path, JSON.stringify({ ...state, kernels }));
     expect((await winnow('train', '--resume', tuned, '--steps', '5', '--quiet')).status).toBe(0);
     const after = JSON.parse(await readFile(join(tuned, 'checkpoints', '000005', 'state.json'), 'utf8'));
@@ -246,6 +246,13 @@ describe('a run', () => {
     expect(again.status).toBe(0);
     const { rewards } = await info('again');
     expect(rewards.reward.before).toBeCloseTo((await info('first')).rewards.reward.after, 6);
+    // Of every format that export writes the same adapter is begun with.
+    for (const format of ['peft', 'kohya']) {
+      const other = file(`adapter-${format}`);
+      expect((await winnow('export', run('first'), '--out', other, '--format', format)).status).toBe(0);
+      expect(await train(`again-${format}`, '--steps', '0', '--init-lora', other)).toMatchObject({ status: 0 });
+      expect((await info(`again-${format}`)).rewards.reward.before).toBeCloseTo(rewards.reward.before, 6);
+    }
     const wrong = await train('wrong', '--init-lora', adapter, '--set', 'lora.rank=3');
     expect(wrong.status).toBe(6);
     expect(wrong.stderr).toContain('has rank 2, expected lora.rank, 3: --set lora.rank=2');
@@ -359,24 +366,11 @@ test('a checkpoint that can not be written is an error, and the one before stays
 
 describe.runIf(process.platform !== 'win32')('signals', () => {
   /** Trains in a process of its own, which gets the signal after its first update. */
-  const interrupted = (name: string, signal: 'SIGINT' | 'SIGTERM'): Promise<{ code: number | null; text: string }> => {
-    const main =
-      "import { runnerImport } from 'vite';" +
-      "const { module } = await runnerImport('./grpo/cli/program.ts', { configFile: false });" +
-      'process.exitCode = await module.runProgram(process.argv.slice(1));';
-    const command = ['train', config, '--out', out, '--name', name, '--steps', '500'];
-    const args = ['--input-type=module', '-e', main, '--', ...command];
-    const child = spawn(process.execPath, args, { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'] });
-    let text = '';
-    let sent = false;
-    const read = (part: Buffer): void => {
-      text += part;
-      if (!sent && /^ +1\/500 /m.test(text)) sent = child.kill(signal);
-    };
-    child.stdout.on('data', read);
-    child.stderr.on('data', read);
-    onTestFinished(() => void child.kill('SIGKILL')); // after a timeout
-    return new Promise((resolve) => child.on('close', (code) => resolve({ code, text })));
+  const interrupted = async (name: string, signal: 'SIGINT' | 'SIGTERM') => {
+    const { child, until, printed, ended } = start('train', config, '--out', out, '--name', name, '--steps', '500');
+    await until(/^ +1\/500 /m);
+    child.kill(signal);
+    return { code: await ended, text: printed() };
   };
 
   for (const [signal, status] of [

@@ -160,7 +160,7 @@ train: { updates: 10, lr: fast, betas: [0.9] }
   test('values outside their range, as they were written', () => {
     const wrong: Readonly<Record<string, string>> = {
       'grpo.clip=1': 'grpo.clip expected a number above 0 and below 1, found 1',
-      'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2, found 1',
+      'grpo.keep=[24, 1]': 'grpo.keep.1 expected a whole number of at least 2 and at most 1000000, found 1',
       'grpo.prune=best': 'grpo.prune expected one of ovf, uniform, none, ovf-after, best-of-n, found "best"',
       'train.lr=.nan': 'train.lr expected a number, found NaN',
       'train.lr=-1': 'train.lr expected a number of at least 0, found -1',
@@ -266,6 +266,16 @@ describe('--set', () => {
     expect(config.reward.color!.weight).toBe(-0.5);
     expect(parse(`${least}lora: null\n`, 'lora.rank=2').lora!.rank).toBe(2);
     expect(parse(least, 'model.path=a=b').model.path).toBe('a=b');
+  });
+
+  test('takes a side or [height, width], a negative prompt and a variant', () => {
+    expect(parse(least, 'sampler.resolution=512').sampler.resolution).toBe(512);
+    const sets = ['sampler.resolution=[512, 768]', 'sampler.negative_prompt=blurry', 'model.variant=fp16'];
+    const { sampler, model } = parse(least, ...sets);
+    expect([sampler.resolution, sampler.negative_prompt, model.variant]).toEqual([[512, 768], 'blurry', 'fp16']);
+    for (const wrong of ['[512]', '[1, 2, 3]', '[512, x]', '4', 'wide'])
+      expect(problems(least, `sampler.resolution=${wrong}`)[0]).toMatch(/sampler\.resolution.*expected/);
+    expect(problems(least, 'model.variant=../fp16')[0]).toMatch(/model\.variant.*such as fp16/);
   });
 
   test('refuses what is no key or no value', () => {

@@ -7,10 +7,10 @@ import { FileError } from '../../../../engine/errors.js';
 import { writeWhole } from '../../../../engine/files.js';
 import { formatRuns } from '../../../../grpo/cli/print/runs.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
-import { UsageError } from '../../../../grpo/finetune/errors.js';
 import { RunFolder } from '../../../../grpo/finetune/run/folder.js';
-import { hashConfig, isBusy, type RunInfo } from '../../../../grpo/finetune/run/info.js';
-import { findRun, listRuns, newRunFolder } from '../../../../grpo/finetune/run/list.js';
+import { hashConfig, type RunInfo } from '../../../../grpo/finetune/run/info.js';
+import { findRun, listRuns } from '../../../../grpo/finetune/run/list.js';
+import { holdFolder } from '../../../../grpo/finetune/run/lock.js';
 import { temporaryFolder } from '../../../temporary.js';
 
 const out = temporaryFolder();
@@ -45,7 +45,6 @@ test('a new run has its configuration, which reads back as it was', async () => 
   expect(run.checkpoint(20)).toBe(join(folder, 'checkpoints', '000020'));
   expect(run.sample(20)).toBe(join(folder, 'samples', '000020.png'));
   expect(run.beforeAfter).toBe(join(folder, 'samples', 'before_after.png'));
-  await expect(RunFolder.create(folder, config, info())).rejects.toThrow(UsageError);
 });
 
 test('records of updates that will be done again are dropped, also half a line', async () => {
@@ -73,13 +72,13 @@ test('checkpoints are found by their number of updates', async () => {
   await expect(run.findCheckpoint(30)).rejects.toThrow('expected one after 30 updates, found 20, 40');
 });
 
-test('runs are listed by their start; one whose process is gone has failed', async () => {
+test('runs are listed by their start; one that is marked as running but that nobody holds has failed', async () => {
   const folder = join(out, 'list');
-  const gone = { pid: 2 ** 22 + 1, host: hostname() }; // above Linux's largest
   const rewards = { reward: { before: 0.4, after: 0.6, low: 0.1, high: 0.3, n: 64 } };
-  await RunFolder.create(join(folder, 'b'), config, info({ started: '2026-01-02', process: gone }));
+  await RunFolder.create(join(folder, 'b'), config, info({ started: '2026-01-02' }));
   await RunFolder.create(join(folder, 'a'), config, info({ started: '2026-01-03', status: 'done', rewards }));
   await RunFolder.create(join(folder, 'c'), config, info({ started: '2026-01-01' }));
+  const hold = await holdFolder(join(folder, 'c'));
   await mkdir(join(folder, 'other'));
   const runs = await listRuns(folder);
   expect(runs.map(({ folder: each, info: { status } }) => `${each.at(-1)} ${status}`)).toEqual([
@@ -94,16 +93,8 @@ test('runs are listed by their start; one whose process is gone has failed', asy
     'a    done     0/40     0 s   0.400 -> 0.600  (0.100 to 0.300)',
   ]);
   expect(formatRuns('nowhere', await listRuns(join(out, 'nowhere')))).toEqual(['no runs in nowhere']);
-  expect(isBusy(info({ process: gone }))).toBe(false);
-  expect(isBusy(info({ process: { pid: process.ppid, host: hostname() } }))).toBe(true);
-});
-
-test('names of new runs have date, configuration and seed, and are never taken twice', async () => {
-  const now = new Date(2026, 10, 3, 9, 5);
-  const first = await newRunFolder(out, 'scenes-flow', 42, now);
-  expect(first).toBe(join(out, '2026-11-03_09-05_scenes-flow_s42'));
-  await mkdir(first);
-  expect(await newRunFolder(out, 'scenes-flow', 42, now)).toBe(`${first}_2`);
+  await hold.release();
+  expect((await listRuns(folder))[0]!.info).toMatchObject({ status: 'failed', exit: { code: 137 } });
 });
 
 test('a folder without run.json, or with a broken one, is no run', async () => {
@@ -111,7 +102,7 @@ test('a folder without run.json, or with a broken one, is no run', async () => {
   await expect(RunFolder.open(join(out, 'nothing'))).rejects.toThrow('no run: expected a folder with run.json');
   await mkdir(join(out, 'broken'));
   await writeFile(join(out, 'broken', 'run.json'), '{"format": 7}');
-  await expect(RunFolder.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format 7, expected 1/);
+  await expect(RunFolder.open(join(out, 'broken'))).rejects.toThrow(/run\.json: not a run: format: 7, expected 1/);
 });
 
 test.runIf(process.platform === 'linux')(
