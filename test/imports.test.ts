@@ -28,7 +28,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'models/': ['engine/'],
   'grpo/': ['engine/'],
   'grpo/finetune/': ['grpo/', 'models/', 'engine/'],
-  'grpo/cli/': ['grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/dashboard/': ['grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/cli/': ['grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
 };
 
 const roomOf = (path: string): string | undefined =>
@@ -74,7 +75,7 @@ function circleIn(edges: readonly Pick<Import, 'from' | 'to'>[]): string[] | und
   return undefined;
 }
 
-test('imports point one way: kernels <- engine <- models and the method <- finetune <- cli', () => {
+test('imports point one way: kernels <- engine <- models and the method <- finetune <- dashboard <- cli', () => {
   expect(imports.length).toBeGreaterThan(sources.length);
   const wrong = imports.filter((edge) => !allowed(edge)).map(({ from, to }) => `${from} -> ${to}`);
   expect(wrong).toEqual([]);
@@ -89,6 +90,8 @@ test('an import against the direction is found', () => {
     ['grpo/trainer.ts', "import { print } from './cli/main.js';"],
     ['grpo/trainer.ts', "import type { train } from './finetune/index.js';"],
     ['grpo/finetune/index.ts', "import { print } from '../cli/reporter.js';"],
+    ['grpo/finetune/train.ts', "import { startDashboard } from '../dashboard/index.js';"],
+    ['grpo/dashboard/index.ts', "import { print } from '../cli/reporter.js';"],
     ['engine/device/device.ts', "const ops = await import('../ops/reduce.js');"],
     ['engine/tensor/tape.ts', "import { linearGrid } from '../../kernels/kernel.js';"],
     ['engine/tensor/tensor.ts', "import '../../bench/main.js';"],

@@ -13,6 +13,9 @@ export const wholeNumber =
     return value;
   };
 
+/** Parses a port; 0 is any. */
+export const portNumber = wholeNumber(0, 65535);
+
 /** Parses a seed: noise is a function of its 32 bits. */
 export const seedNumber = wholeNumber(0, 0xffffffff);
 

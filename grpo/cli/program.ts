@@ -10,10 +10,12 @@ import type { Finish } from './commands/finish.js';
 import { addInspect } from './commands/inspect.js';
 import { addPlan } from './commands/plan.js';
 import { addPretrain } from './commands/pretrain.js';
+import { addReport } from './commands/report.js';
 import { addRuns } from './commands/runs.js';
 import { addSample } from './commands/sample.js';
 import { addTrain } from './commands/train.js';
 import { addTune } from './commands/tune.js';
+import { addWatch } from './commands/watch.js';
 import { describeError } from './describe_error.js';
 import { warn } from './reporter.js';
 
@@ -29,6 +31,8 @@ const commands: readonly ((program: Command, finish: Finish) => void)[] = [
   addExport,
   addInspect,
   addRuns,
+  addWatch,
+  addReport,
   addPretrain,
 ];
 

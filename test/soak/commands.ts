@@ -90,6 +90,7 @@ const optionsOf = ({ paths, out }: Places): Record<string, Record<string, fc.Arb
     },
     inspect: { ...shared, '--prompt': oddText, '--n': numbers, '--keep': numbers, '--seed': numbers, '--out': written },
     runs: { '--out': path, '--json': undefined },
+    report: { '--out': written, '--json': undefined },
     pretrain: {
       ...common,
       '--steps': numbers,

@@ -78,6 +78,7 @@ function casesOf({ at, folder }: World): fc.Arbitrary<Case> {
         faults,
         command: fc.constantFrom(
           ['runs', '--out', 'runs'],
+          ['report', 'hurt', '--out', 'report.html'],
           ['plan', 'runs/hurt'],
           ['export', 'runs/hurt'],
           ['train', '--resume', 'hurt'],

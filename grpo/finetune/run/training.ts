@@ -30,6 +30,8 @@ export interface TrainingOptions {
   readonly signal?: AbortSignal | undefined;
   /** Tell of every step; each is waited for then. Default false. */
   readonly progress?: boolean | undefined;
+  /** What somebody who watches asks for meanwhile: done after the update at hand, and taken out of the set. */
+  readonly asked?: Set<'save' | 'sample'> | undefined;
 }
 
 /** What happens while a part of the training runs; what it returns is for the next part. */
@@ -76,8 +78,10 @@ class Training {
         const done = this.trainer.updates;
         const isLast = done === config.train.updates;
         const due = (every: number): boolean => every > 0 && done % every === 0;
-        if (isLast || due(config.save.every)) yield* this.save();
-        if (!isLast) yield* this.look({ evaluate: due(config.eval.every), grid: due(config.sample.every) });
+        const asked = (what: 'save' | 'sample'): boolean => this.options.asked?.delete(what) ?? false;
+        if (asked('save') || isLast || due(config.save.every)) yield* this.save();
+        const grid = asked('sample') || due(config.sample.every);
+        if (!isLast) yield* this.look({ evaluate: due(config.eval.every), grid });
       }
       yield* this.finish();
     } catch (error) {

@@ -1,0 +1,125 @@
+/** What is known of the runs that are shown, and the stream that keeps it fresh. */
+
+/** The run, and the one beside it, by their ids; `runs` has the data of both. */
+export const state = { runs: new Map(), first: '', second: '', connected: false };
+
+const listeners = new Set();
+
+/** Calls a listener with what has changed: `summary`, `curves`, `connection` or `run`. */
+export function onChange(listener) {
+  listeners.add(listener);
+}
+
+const tell = (what) => {
+  for (const listener of listeners) listener(what);
+};
+
+export const firstRun = () => state.runs.get(state.first);
+export const secondRun = () => state.runs.get(state.second);
+
+/** JSON of this server. Addresses are made of encoded parts. */
+export async function get(...parts) {
+  const response = await fetch(`/api/${parts.map(encodeURIComponent).join('/')}`);
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+/** The address of a picture of a run. */
+export const pictureOf = (run, folder, name) => `/api/runs/${[run, folder, name].map(encodeURIComponent).join('/')}`;
+
+const mostPoints = 4000; // beyond it the server's thinned curves are fetched again
+
+let stream;
+
+/** Shows a run, and another beside it or none. */
+export async function show(first, second) {
+  state.first = first;
+  state.second = second === first ? '' : second;
+  for (const id of state.runs.keys()) if (id !== state.first && id !== state.second) state.runs.delete(id);
+  await new Promise(listen);
+  tell('run');
+}
+
+const ids = () => [state.first, state.second].filter(Boolean);
+
+/** Fetches all of a run. What the stream tells meanwhile is contained in it, or follows it. */
+async function load(id) {
+  try {
+    const { summary, metrics, evaluations, probes } = await get('runs', id);
+    if (!ids().includes(id)) return;
+    state.runs.set(id, { id, summary, columns: metrics.columns, length: metrics.length, evaluations, probes });
+  } catch (error) {
+    console.warn(`winnow: ${id}: ${error.message}`);
+  }
+}
+
+async function reload(...all) {
+  await Promise.all(all.map(load));
+  tell('summary');
+  tell('curves');
+}
+
+/**
+ * Follows the runs. Upon each connection, whose greeting comes first, all of them is fetched, whatever was missed: what the
+ * stream tells from then on follows it. `loaded` is called after the first time.
+ */
+function listen(loaded) {
+  stream?.close();
+  const query = new URLSearchParams(ids().map((id) => ['run', id]));
+  const own = new EventSource(`/api/events?${query}`);
+  stream = own;
+  const connected = (value) => {
+    if (state.connected === value) return;
+    state.connected = value;
+    tell('connection');
+  };
+  stream.addEventListener('hello', async () => {
+    connected(true);
+    await reload(...ids());
+    loaded();
+  });
+  stream.addEventListener('error', () => {
+    connected(false);
+    // A browser gives up for good where the answer is an error, as of a server that starts or stops.
+    if (own.readyState === EventSource.CLOSED) setTimeout(() => own === stream && listen(loaded), 1500);
+  });
+  const on = (event, take) =>
+    stream.addEventListener(event, ({ data }) => {
+      const { run: id, ...rest } = JSON.parse(data);
+      const run = state.runs.get(id);
+      if (run) take(run, rest);
+    });
+  on('afresh', ({ id }) => void reload(id));
+  on('metrics', (run, { from, columns }) => appendRows(run, from, columns));
+  on('summary', (run, { summary }) => {
+    run.summary = summary;
+    tell('summary');
+  });
+  on('evaluations', (run, { evaluations }) => {
+    run.evaluations = evaluations;
+    tell('curves');
+  });
+  on('probes', (run, { probes }) => {
+    run.probes = probes;
+    tell('curves');
+  });
+}
+
+function appendRows(run, from, columns) {
+  const updates = columns['x/update'] ?? [];
+  const skip = run.length - from; // rows that are there already
+  if (skip >= updates.length) return;
+  const points = run.columns['x/update']?.length ?? 0;
+  if (skip < 0 || points > mostPoints) {
+    void reload(run.id);
+    return;
+  }
+  for (const [name, values] of Object.entries(columns)) {
+    const own = run.columns[name] ?? Array(points).fill(null);
+    run.columns[name] = [...own, ...values.slice(skip)];
+  }
+  const length = points + updates.length - skip;
+  for (const values of Object.values(run.columns)) while (values.length < length) values.push(null);
+  run.length = from + updates.length;
+  tell('curves');
+}
