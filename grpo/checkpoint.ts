@@ -151,6 +151,7 @@ const free = [
   /^train\.(updates|checkpointing)$/,
   /^sampler\.(batch|eval_\w+)$/,
   /^(save|sample|eval)\./,
+  /^track(\.|$)/,
   /^prompts\.test$/,
   /^reward\.[^.]*\.timeout_s$/,
 ];

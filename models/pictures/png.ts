@@ -48,6 +48,24 @@ export function enlarge({ width, height, rgb }: Picture, factor: number): Pictur
   return { width: factor * width, height: factor * height, rgb: large };
 }
 
+/** A picture whose longer side has `most` pixels at most: means of squares of pixels, as whole a factor smaller as is needed. */
+export function thumbnail(picture: Picture, most: number): Picture {
+  const factor = Math.ceil(Math.max(picture.width, picture.height) / most);
+  if (factor <= 1) return picture;
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.floor(side / factor)));
+  const rgb = new Uint8Array(3 * width! * height!);
+  for (let i = 0; i < rgb.length; i++) {
+    const [x, y] = [Math.floor(i / 3) % width!, Math.floor(i / 3 / width!)];
+    let [sum, count] = [0, 0];
+    for (let row = factor * y; row < Math.min(picture.height, factor * (y + 1)); row++) {
+      for (let column = factor * x; column < Math.min(picture.width, factor * (x + 1)); column++, count++)
+        sum += picture.rgb[3 * (row * picture.width + column) + (i % 3)]!;
+    }
+    rgb[i] = Math.round(sum / count);
+  }
+  return { width: width!, height: height!, rgb };
+}
+
 /** A part of a picture, every `step`th pixel of each `step`th row: what enlarge() made large is as it was. */
 export function crop(
   { width: across, rgb }: Picture,
@@ -106,8 +124,15 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The bytes of a PNG file. `text` goes into iTXt chunks, in UTF-8: keywords of 1 to 79 Latin letters. */
-export function encodePng({ width, height, rgb }: Picture, text: Readonly<Record<string, string>> = {}): Uint8Array {
+/**
+ * The bytes of a PNG file. `text` goes into iTXt chunks, in UTF-8: keywords of 1 to 79 Latin letters. `level`
+ * is zlib's, 1 (fast) to 9 (small).
+ */
+export function encodePng(
+  { width, height, rgb }: Picture,
+  text: Readonly<Record<string, string>> = {},
+  { level = 6 }: { readonly level?: number } = {},
+): Uint8Array {
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
@@ -130,7 +155,7 @@ export function encodePng({ width, height, rgb }: Picture, text: Readonly<Record
   const chunks = [
     chunk('IHDR', header),
     ...texts,
-    chunk('IDAT', deflateSync(filtered)),
+    chunk('IDAT', deflateSync(filtered, { level })),
     chunk('IEND', new Uint8Array()),
   ];
   return new Uint8Array(Buffer.concat([signature, ...chunks]));

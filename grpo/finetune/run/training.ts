@@ -3,21 +3,29 @@ import { writing } from '../../../engine/files.js';
 import type { GridRow } from '../../../models/pictures/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
 import type { Evaluation } from '../../evaluate.js';
+import type { Prompt } from '../../model.js';
+import { drawProbe, type ProbeReport } from '../../probe.js';
 import { promptsOfUpdate } from '../../prompt_order.js';
 import { RewardError } from '../../rewards/reward.js';
+import type { RolloutProgress } from '../../rollout/rollout.js';
+import { pruneSteps, stagesOf } from '../../rollout/stages.js';
 import type { Trainer } from '../../trainer.js';
 import { drawSamples, evaluateHeldOut } from '../drawing.js';
 import { InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
+import { GroupPictures } from '../track/previews.js';
 import type { ProgressEvent, RunEvent } from './events.js';
 import type { RunFolder } from './folder.js';
 import { readGrid, writeBeforeAfter, writeGrid } from './grids.js';
 import {
+  addTotals,
   compareEvaluations,
   type EvaluationRecord,
   evaluationRecord,
   groupRecords,
+  type RunTotals,
+  totalsOf,
   type UpdateRecord,
   updateRecord,
 } from './metrics.js';
@@ -51,6 +59,7 @@ class Training {
   private saved: number | undefined;
   private warned: number;
   private readonly pace: number[] = [];
+  private totals: RunTotals = { calls: 0 };
   /** The samples drawn before the first update and last. */
   private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
 
@@ -70,6 +79,7 @@ class Training {
     const { config } = this.session;
     try {
       yield* this.start();
+      this.totals = totalsOf(await this.run.read<UpdateRecord>('metrics'));
       if ((await this.evaluationAfter(0)) === undefined) yield* this.look({ evaluate: true, grid: true });
       while (this.trainer.updates < config.train.updates) {
         yield* this.update();
@@ -107,14 +117,17 @@ class Training {
   private async *update(): Events {
     const { config, prompts } = this.session;
     const { trainer, options, signal } = this;
-    const start = performance.now();
     const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
+    const probe = yield* this.probe(chosen[0]!);
+    const start = performance.now();
+    const pictures = config.save.previews > 0 ? new GroupPictures() : undefined;
     const report = yield* this.told((tell) =>
-      trainer.update(chosen, { signal, ...(options.progress && { onProgress: tell }) }),
+      trainer.update(chosen, { signal, onPictures: pictures?.take, ...(options.progress && { onProgress: tell }) }),
     );
     const seconds = (performance.now() - start) / 1000;
     this.pace.push(seconds);
-    const record = updateRecord(report, { seconds, lr: config.train.lr });
+    this.totals = addTotals(this.totals, report);
+    const record = updateRecord(report, { seconds, lr: config.train.lr, totals: this.totals, probe });
     const { reward, counts } = report;
     yield {
       kind: 'update',
@@ -126,11 +139,28 @@ class Training {
       counts,
       seconds: this.seconds(),
     };
+    if (pictures) yield pictures.event(report);
     yield* this.newWarnings();
     if (record.frac_reward_zero_std === 1)
       yield* warning(`update ${record.update}: all rewards of each group are equal; nothing was learned from it`);
     if (!Number.isFinite(record.grad_norm))
       yield* warning(`update ${record.update}: a gradient was not finite; its step was left out`);
+  }
+
+  /** Draws the first group of the coming update without pruning, where that is asked for and something is pruned. */
+  private async *probe(prompt: Prompt): Events<ProbeReport | undefined> {
+    const { trainer, signal, options } = this;
+    const { config, model, rewards } = this.session;
+    const { probe_every: every } = config.eval;
+    const update = trainer.updates + 1;
+    if (every === 0 || update % every !== 0 || pruneSteps(stagesOf(config)).length === 0) return undefined;
+    const probe = yield* this.told((tell) => {
+      const onStep = (drawn: RolloutProgress): void => tell({ phase: 'sampling', groups: 1, ...drawn });
+      const given = { prompt, update: trainer.updates, signal, ...(options.progress && { onStep }) };
+      return drawProbe(model, rewards, config, given);
+    });
+    yield { kind: 'probe', update, probe };
+    return probe;
   }
 
   /** What the rewards warn of while they score. */
