@@ -128,6 +128,7 @@ class Training {
     this.pace.push(seconds);
     this.totals = addTotals(this.totals, report);
     const record = updateRecord(report, { seconds, lr: config.train.lr, totals: this.totals, probe });
+    if (pictures) yield pictures.event(report); // first: a reader may leave after the update, which is then saved
     const { reward, counts } = report;
     yield {
       kind: 'update',
@@ -139,7 +140,6 @@ class Training {
       counts,
       seconds: this.seconds(),
     };
-    if (pictures) yield pictures.event(report);
     yield* this.newWarnings();
     if (record.frac_reward_zero_std === 1)
       yield* warning(`update ${record.update}: all rewards of each group are equal; nothing was learned from it`);

@@ -1,0 +1,124 @@
+/** A run that is watched: previews and probes change no bit of it, and a resumed run has them as one that was never stopped. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { packageRoot } from '../../../../engine/version.js';
+import {
+  loadModel,
+  type RewardImage,
+  type RunEvent,
+  type TrainOptions,
+  train,
+} from '../../../../grpo/finetune/index.js';
+import { temporaryFolder } from '../../../temporary.js';
+
+const folder = temporaryFolder();
+const redness = (images: readonly RewardImage[]): number[] => images.map(({ rgb }) => rgb[0]! - rgb[1]!);
+const config = {
+  sampler: { steps: 4, eval_steps: 3 },
+  grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 2 },
+  train: { lr: 1e-2 },
+  sample: { seeds: [1] },
+  eval: { n: 4, probe_every: 2 },
+  save: { every: 1, previews: 2 },
+};
+const bare = { ...config, eval: { n: 4 }, save: { every: 1, previews: 0 } };
+
+/** Trains a fresh model; `until` ends it early. */
+async function run(
+  out: string,
+  options: Partial<TrainOptions>,
+  until: (event: RunEvent) => boolean = () => false,
+): Promise<void> {
+  const model = await loadModel(join(packageRoot(), 'test/fixtures/pipelines/sd1'), {
+    lora: { rank: 2 },
+    weights: 'f32',
+  });
+  const given = { prompts: ['a red circle', 'the blue cat'], rewards: { redness }, config, updates: 4 };
+  for await (const event of train({ model, ...given, out: join(folder, out), ...options })) if (until(event)) break;
+  model.close();
+}
+
+const at = (out: string, ...path: string[]): string => join(folder, out, ...path);
+
+/** The lines of a file but for the times in it. */
+async function lines(out: string, name: string): Promise<Record<string, unknown>[]> {
+  const timeless = (key: string, value: unknown): unknown => (key.startsWith('seconds') ? undefined : value);
+  const text = await readFile(at(out, name), 'utf8');
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line, timeless));
+}
+
+const adapter = (out: string): Promise<string> =>
+  readFile(at(out, 'checkpoints', '000004', 'adapter.safetensors'), 'base64');
+
+/** The files of the previews by name, as hashes. */
+async function listing(out: string): Promise<Record<string, string>> {
+  const hashes: Record<string, string> = {};
+  for (const name of (await readdir(at(out, 'previews'))).sort())
+    hashes[name] = createHash('sha256')
+      .update(await readFile(at(out, 'previews', name)))
+      .digest('hex');
+  return hashes;
+}
+
+test('previews, probes and totals are written, and the bits are those of a run without', async () => {
+  await run('watched', {});
+  await run('bare', { config: bare });
+  expect(await adapter('watched')).toBe(await adapter('bare'));
+  expect(await lines('watched', 'groups.jsonl')).toEqual(await lines('bare', 'groups.jsonl'));
+  const isProbed = (name: string): boolean => /^(spearman\/|variance_kept$)/.test(name);
+  const metrics = await lines('watched', 'metrics.jsonl');
+  const unprobed = metrics.map((line) => Object.fromEntries(Object.entries(line).filter(([name]) => !isProbed(name))));
+  expect(unprobed).toEqual(await lines('bare', 'metrics.jsonl'));
+  expect(await readdir(at('bare'))).not.toContain('previews');
+  expect(await readdir(at('bare'))).not.toContain('probes.jsonl');
+
+  // 4 x 2 network calls to the first selection, 3 to the second, 2 to the end, in two groups.
+  expect(metrics.map((line) => line['total/calls'])).toEqual([26, 52, 78, 104]);
+  const flops = metrics.map((line) => line['total/flops'] as number);
+  expect(flops[0]).toBeGreaterThan(1e6);
+  for (const i of [1, 2, 3]) expect(flops[i]! - flops[i - 1]!).toBeCloseTo(flops[0]!, 0);
+
+  const groups = await lines('watched', 'groups.jsonl');
+  const probes = await lines('watched', 'probes.jsonl');
+  expect(probes.map(({ update }) => update)).toEqual([2, 4]);
+  for (const probe of probes) {
+    const group = groups.find(({ update, group }) => update === probe.update && group === 0)!;
+    const { steps, kept, spearman, variance_kept } = probe as {
+      steps: number[];
+      spearman: (number | null)[];
+    } & typeof probe;
+    expect([probe.prompt, kept, steps]).toEqual([group.prompt, group.survivors, [1, 2]]);
+    expect((probe.previews as unknown[][])[0]).toEqual((group.selections as { rewards: unknown }[])[0]!.rewards);
+    const line = metrics[(probe.update as number) - 1]!;
+    expect(steps.map((step) => line[`spearman/step_${step}`] ?? null)).toEqual(spearman);
+    expect(line.variance_kept ?? null).toBe(variance_kept);
+  }
+  expect(metrics.map((line) => Object.keys(line).some(isProbed))).toEqual([false, true, false, true]);
+
+  const files = (name: string) => [`${name}.json`, `${name}_1.png`, `${name}_2.png`, `${name}_final.png`];
+  expect(Object.keys(await listing('watched'))).toEqual([...files('000003_0'), ...files('000004_0')]);
+  const { selections, final } = JSON.parse(await readFile(at('watched', 'previews', '000004_0.json'), 'utf8'));
+  const group = groups.at(-2)!;
+  const strips = (selections as Record<string, unknown>[]).map(({ step, samples, rewards, kept }) => ({
+    step,
+    samples,
+    rewards,
+    kept,
+  }));
+  expect(strips).toEqual(group.selections);
+  expect([final.samples, final.rewards]).toEqual([group.survivors, group.finals]);
+});
+
+test('a run that is ended and gone on with has what one in one piece has', async () => {
+  await run('left', {}, (event) => event.kind === 'update' && event.update === 3);
+  await run('left', { resume: true });
+  expect(await adapter('left')).toBe(await adapter('watched'));
+  for (const name of ['metrics.jsonl', 'probes.jsonl'])
+    expect(await lines('left', name)).toEqual(await lines('watched', name));
+  expect(await listing('left')).toEqual(await listing('watched'));
+});
