@@ -60,6 +60,8 @@ export interface UpdateEvent {
   readonly of: number;
   /** Mean and population deviation of the survivors' final rewards. */
   readonly reward: UpdateReport['reward'];
+  /** Of all groups: the rewards that their pictures got first (of their first previews, or final ones), and the survivors' final ones. */
+  readonly rewards: { readonly all: readonly number[]; readonly kept: readonly number[] };
   /** Its line of metrics.jsonl: flat, with TRL's names. */
   readonly record: UpdateRecord;
   /** Its lines of groups.jsonl. */

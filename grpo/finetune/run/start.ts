@@ -7,7 +7,7 @@ import { Trainer } from '../../trainer.js';
 import { initAdapter } from '../adapter.js';
 import { InterruptedError, preparing, UsageError } from '../errors.js';
 import type { Session } from '../session.js';
-import { previewsSink } from '../track/previews.js';
+import { trackersOf } from '../track/trackers.js';
 import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
 import { describeRun, hashConfig } from './info.js';
@@ -42,8 +42,13 @@ export async function* startRun(
     if (typeof given !== 'string') await restore(given, trainer, session);
     options.signal?.throwIfAborted();
     const run = typeof given === 'string' ? await createRun(given, session, files) : given;
-    const own = [recordsSink(run), infoSink(run), logSink(run), previewsSink(run.previews, config.save.previews)];
-    yield* recorded(training(session, trainer, run, options), [...own, ...sinks], () => new InterruptedError('SIGINT'));
+    const notices: string[] = [];
+    const own = [recordsSink(run), infoSink(run), logSink(run), ...trackersOf(run, config, trainer.updates, notices)];
+    yield* recorded(
+      training(session, trainer, run, { ...options, notices }),
+      [...own, ...sinks],
+      () => new InterruptedError('SIGINT'),
+    );
   } finally {
     trainer.dispose();
   }

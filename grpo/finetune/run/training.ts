@@ -10,6 +10,7 @@ import { RewardError } from '../../rewards/reward.js';
 import type { RolloutProgress } from '../../rollout/rollout.js';
 import { pruneSteps, stagesOf } from '../../rollout/stages.js';
 import type { Trainer } from '../../trainer.js';
+import { finalRewards } from '../../update_report.js';
 import { drawSamples, evaluateHeldOut } from '../drawing.js';
 import { InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
@@ -40,6 +41,12 @@ export interface TrainingOptions {
   readonly progress?: boolean | undefined;
 }
 
+/** What those who start a training give besides. */
+export interface TrainingNotices {
+  /** Sentences for a person that arise beside the training; each is told once, as a warning, and taken out. */
+  readonly notices?: string[];
+}
+
 /** What happens while a part of the training runs; what it returns is for the next part. */
 type Events<R = void> = AsyncGenerator<RunEvent, R, undefined>;
 
@@ -48,8 +55,12 @@ type Events<R = void> = AsyncGenerator<RunEvent, R, undefined>;
  * other files are written by those who hear the events (sinks.ts). On an error or an interruption the weights are saved where
  * they are those of the last update, the last event says what is left, and the error is thrown.
  */
-export const training = (session: Session, trainer: Trainer, run: RunFolder, options: TrainingOptions = {}): Events =>
-  new Training(session, trainer, run, options).events();
+export const training = (
+  session: Session,
+  trainer: Trainer,
+  run: RunFolder,
+  options: TrainingOptions & TrainingNotices = {},
+): Events => new Training(session, trainer, run, options).events();
 
 class Training {
   private readonly started = performance.now();
@@ -67,7 +78,7 @@ class Training {
     private readonly session: Session,
     private readonly trainer: Trainer,
     private readonly run: RunFolder,
-    private readonly options: TrainingOptions,
+    private readonly options: TrainingOptions & TrainingNotices,
   ) {
     this.secondsBefore = run.info.seconds;
     this.warned = session.warnings.length;
@@ -135,6 +146,7 @@ class Training {
       update: trainer.updates,
       of: config.train.updates,
       reward,
+      rewards: { all: report.groups.flatMap(({ first }) => first), kept: finalRewards(report.groups).flat() },
       record,
       groups: groupRecords(report),
       counts,
@@ -163,9 +175,11 @@ class Training {
     return probe;
   }
 
-  /** What the rewards warn of while they score. */
+  /** What rewards and trackers warn of while the run goes on. */
   private async *newWarnings(): Events {
     while (this.warned < this.session.warnings.length) yield* warning(this.session.warnings[this.warned++]!);
+    const { notices = [] } = this.options;
+    while (notices.length > 0) yield* warning(notices.shift()!);
   }
 
   /** Evaluates and draws what is asked for, with the averages in place of the weights where there are some. */

@@ -12,6 +12,7 @@ import {
   train,
 } from '../../../../grpo/finetune/index.js';
 import { temporaryFolder } from '../../../temporary.js';
+import { eventFiles, readTags } from './event_reader.js';
 
 const folder = temporaryFolder();
 const redness = (images: readonly RewardImage[]): number[] => images.map(({ rgb }) => rgb[0]! - rgb[1]!);
@@ -22,8 +23,10 @@ const config = {
   sample: { seeds: [1] },
   eval: { n: 4, probe_every: 2 },
   save: { every: 1, previews: 2 },
+  track: { tensorboard: true },
 };
-const bare = { ...config, eval: { n: 4 }, save: { every: 1, previews: 0 } };
+const { track: _, ...untracked } = config;
+const bare = { ...untracked, eval: { n: 4 }, save: { every: 1, previews: 0 } };
 
 /** Trains a fresh model; `until` ends it early. */
 async function run(
@@ -121,4 +124,54 @@ test('a run that is ended and gone on with has what one in one piece has', async
   for (const name of ['metrics.jsonl', 'probes.jsonl'])
     expect(await lines('left', name)).toEqual(await lines('watched', name));
   expect(await listing('left')).toEqual(await listing('watched'));
+});
+
+test('TensorBoard has what the run told, each step once, also of a run that was ended and had come to its end', async () => {
+  const tags = async (out: string) => {
+    const read = readTags(await eventFiles(at(out, 'tb')));
+    return Object.fromEntries(Object.entries(read).filter(([tag]) => !tag.startsWith('seconds')));
+  };
+  const watched = await tags('watched');
+  const metrics = await lines('watched', 'metrics.jsonl');
+  for (const name of Object.keys(metrics[1]!).filter((each) => each !== 'update')) {
+    const expected = metrics.flatMap((line) => {
+      const value = Math.fround(line[name] as number);
+      return name in line ? [{ step: line.update, value: { scalar: value } }] : [];
+    });
+    expect(watched[name], name).toEqual(expected);
+  }
+  const groups = await lines('watched', 'groups.jsonl');
+  const [first, second] = groups.filter(({ update }) => update === 1) as {
+    selections: { rewards: number[] }[];
+    finals: number[];
+  }[];
+  const all = [...first!.selections[0]!.rewards, ...second!.selections[0]!.rewards];
+  const kept = [...first!.finals, ...second!.finals];
+  for (const [tag, list] of Object.entries({ 'rewards/all': all, 'rewards/kept': kept })) {
+    expect(watched[tag]!.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+    const sum = (of: (value: number) => number): number => list.reduce((total, value) => total + of(value), 0);
+    const moments = [
+      Math.min(...list),
+      Math.max(...list),
+      list.length,
+      sum((value) => value),
+      sum((value) => value ** 2),
+    ];
+    expect(watched[tag]![0]!.value, tag).toMatchObject({ moments });
+  }
+  const steps = (tag: string, of = watched) => of[tag]!.map(({ step }) => step);
+  expect([steps('samples'), steps('before_after'), steps('config')]).toEqual([[0, 4], [4], [0]]);
+  expect(watched.samples![0]!.value).toMatchObject({
+    png: new Uint8Array(await readFile(at('watched', 'samples', '000000.png'))),
+  });
+  expect(steps('eval/reward')).toEqual([0, 4]);
+  expect((watched.config![0]!.value as { text: string }).text).toContain('    probe_every: 2');
+
+  const { config: _config, ...others } = watched;
+  const { config: left, ...othersLeft } = await tags('left');
+  expect(othersLeft).toEqual(others);
+  expect(left!.map(({ step }) => step)).toEqual([0, 4]); // as the run went on with update 4
+  await run('watched', { resume: true });
+  const { config: _configs, ...again } = await tags('watched');
+  expect(again).toEqual(others);
 });
