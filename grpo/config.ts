@@ -206,6 +206,7 @@ const sample = section({
   seeds: list(seed(), 'seeds, such as [1, 2]')
     .default([1, 2, 3, 4])
     .describe('Seeds of the noise; each makes a picture of every prompt.'),
+  labels: flag().default(false).describe('Seed and reward below each picture; the pictures are scored for it.'),
 });
 
 const evaluation = section({

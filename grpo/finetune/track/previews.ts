@@ -2,6 +2,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole, writing } from '../../../engine/files.js';
+import { type FunnelRow, funnelGrid } from '../../../models/pictures/funnel.js';
 import { encodePng, gridOf, thumbnail } from '../../../models/pictures/png.js';
 import type { RolloutEvents, ScoredPicture } from '../../rollout/rollout.js';
 import type { UpdateReport } from '../../update_report.js';
@@ -61,7 +62,10 @@ export const thumbnailSize = 128;
 /** The name that the files of a group begin with. */
 export const previewsName = (update: number, group: number): string => `${String(update).padStart(6, '0')}_${group}`;
 
-/** Keeps the previews of the newest `count` groups in a folder: a JSON file a group, written last, and a PNG a selection. */
+/**
+ * Keeps the previews of the newest `count` groups in a folder: a JSON file a group, written last, and a PNG a selection; of the
+ * newest group also a picture of its funnel.
+ */
 export const previewsSink =
   (folder: string, count: number): Sink =>
   async (event) => {
@@ -79,11 +83,28 @@ export const previewsSink =
     const written: PreviewsFile['selections'][number][] = [];
     for (const { step, pictures, kept } of selections)
       written.push({ step, ...(pictures === finals ? final : await strip(step, pictures)), kept });
+    await writeWhole(join(folder, `${name}_funnel.png`), encodePng(funnelGrid(funnelOf(event)), {}, { level: 1 }));
     const { height, width } = thumbnail(finals[0]!, thumbnailSize);
     const file: PreviewsFile = { update, group, prompt, size: [height, width], selections: written, final };
     await writeWhole(join(folder, `${name}.json`), `${JSON.stringify(file)}\n`);
     await deleteOld(folder, count);
   };
+
+/** The rows of a group's funnel: its selections, and its end where that selects nobody. */
+function funnelOf({ prompt, update, selections, finals }: PreviewsEvent): FunnelRow[] {
+  const row = (what: string, pictures: readonly ScoredPicture[], kept?: readonly number[]): FunnelRow => ({
+    caption: `${what}: ${pictures.length}${kept ? `, ${kept.length} go on` : ''}`,
+    pictures: pictures.map((picture) => thumbnail(picture, thumbnailSize)),
+    values: pictures.map(({ reward }) => reward),
+    kept: pictures.map(({ sample }) => kept?.includes(sample) ?? true),
+  });
+  const rows = selections.map(({ step, pictures, kept }) =>
+    row(pictures === finals ? 'at the end' : `before step ${step}`, pictures, kept),
+  );
+  if (selections.at(-1)?.pictures !== finals) rows.push(row('at the end', finals));
+  const [first, ...others] = rows;
+  return [{ ...first!, caption: `update ${update}, ${prompt}; ${first!.caption}` }, ...others];
+}
 
 /** Deletes all but the files of the newest groups, of each its JSON first: a reader finds no file that names one that is gone. */
 async function deleteOld(folder: string, count: number): Promise<void> {
@@ -94,7 +115,8 @@ async function deleteOld(folder: string, count: number): Promise<void> {
     .filter((group) => group !== '')
     .sort((a, b) => order(a.split('_').map(Number), b.split('_').map(Number)));
   const old = new Set(groups.slice(0, -count));
-  const gone = names.filter((name) => old.has(groupOf(name)));
+  const isOldFunnel = (name: string): boolean => name.endsWith('_funnel.png') && groupOf(name) !== groups.at(-1);
+  const gone = names.filter((name) => old.has(groupOf(name)) || isOldFunnel(name));
   gone.sort((a, b) => Number(b.endsWith('.json')) - Number(a.endsWith('.json')));
   for (const name of gone) await writing(join(folder, name), () => rm(join(folder, name), { force: true }));
 }

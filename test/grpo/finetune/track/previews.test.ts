@@ -36,7 +36,12 @@ const event = (update: number, side = 4): PreviewsEvent => ({
 test('a group has a JSON file and a PNG of each selection and of the end, samples in order', async () => {
   const path = join(folder, 'one');
   await previewsSink(path, 4)(event(12));
-  expect((await readdir(path)).sort()).toEqual(['000012_0.json', '000012_0_2.png', '000012_0_final.png']);
+  expect((await readdir(path)).sort()).toEqual([
+    '000012_0.json',
+    '000012_0_2.png',
+    '000012_0_final.png',
+    '000012_0_funnel.png',
+  ]);
   expect(JSON.parse(await readFile(join(path, '000012_0.json'), 'utf8'))).toEqual({
     update: 12,
     group: 0,
@@ -66,9 +71,9 @@ test('the newest groups stay, by their numbers, with all their files', async () 
   const path = join(folder, 'kept');
   for (const update of [8, 9, 10, 11]) await previewsSink(path, 2)(event(update));
   const files = (update: string) => [`${update}_0.json`, `${update}_0_2.png`, `${update}_0_final.png`];
-  expect((await readdir(path)).sort()).toEqual([...files('000010'), ...files('000011')]);
+  expect((await readdir(path)).sort()).toEqual([...files('000010'), ...files('000011'), '000011_0_funnel.png']);
   await previewsSink(path, 1)(event(1_000_000));
-  expect((await readdir(path)).sort()).toEqual(files('1000000'));
+  expect((await readdir(path)).sort()).toEqual([...files('1000000'), '1000000_0_funnel.png']);
 });
 
 test('final rewards that select share the file of the end', async () => {

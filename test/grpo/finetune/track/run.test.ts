@@ -20,13 +20,13 @@ const config = {
   sampler: { steps: 4, eval_steps: 3 },
   grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 2 },
   train: { lr: 1e-2 },
-  sample: { seeds: [1] },
+  sample: { seeds: [1, 2], labels: true },
   eval: { n: 4, probe_every: 2 },
   save: { every: 1, previews: 2 },
   track: { tensorboard: true },
 };
 const { track: _, ...untracked } = config;
-const bare = { ...untracked, eval: { n: 4 }, save: { every: 1, previews: 0 } };
+const bare = { ...untracked, sample: { seeds: [1, 2] }, eval: { n: 4 }, save: { every: 1, previews: 0 } };
 
 /** Trains a fresh model; `until` ends it early. */
 async function run(
@@ -104,7 +104,11 @@ test('previews, probes and totals are written, and the bits are those of a run w
   expect(metrics.map((line) => Object.keys(line).some(isProbed))).toEqual([false, true, false, true]);
 
   const files = (name: string) => [`${name}.json`, `${name}_1.png`, `${name}_2.png`, `${name}_final.png`];
-  expect(Object.keys(await listing('watched'))).toEqual([...files('000003_0'), ...files('000004_0')]);
+  expect(Object.keys(await listing('watched'))).toEqual([
+    ...files('000003_0'),
+    ...files('000004_0'),
+    '000004_0_funnel.png',
+  ]);
   const { selections, final } = JSON.parse(await readFile(at('watched', 'previews', '000004_0.json'), 'utf8'));
   const group = groups.at(-2)!;
   const strips = (selections as Record<string, unknown>[]).map(({ step, samples, rewards, kept }) => ({
@@ -124,6 +128,10 @@ test('a run that is ended and gone on with has what one in one piece has', async
   for (const name of ['metrics.jsonl', 'probes.jsonl'])
     expect(await lines('left', name)).toEqual(await lines('watched', name));
   expect(await listing('left')).toEqual(await listing('watched'));
+  const both = (out: string) => readFile(at(out, 'samples', 'before_after.png'));
+  expect((await both('left')).equals(await both('watched'))).toBe(true);
+  const heightOf = async (out: string): Promise<number> => (await both(out)).readUInt32BE(20);
+  expect((await heightOf('watched')) - (await heightOf('bare'))).toBe(2 * (4 + 22)); // a label below each of two rows
 });
 
 test('TensorBoard has what the run told, each step once, also of a run that was ended and had come to its end', async () => {
@@ -174,4 +182,16 @@ test('TensorBoard has what the run told, each step once, also of a run that was 
   await run('watched', { resume: true });
   const { config: _configs, ...again } = await tags('watched');
   expect(again).toEqual(others);
+});
+
+test('a tracker that is not reached is told of as a warning, in the log too, and the run goes on', async () => {
+  const warnings: string[] = [];
+  const nowhere = { ...bare, track: { trackio: 'http://127.0.0.1:9' } };
+  await run('alone', { config: nowhere, updates: 1 }, (event) => {
+    if (event.kind === 'warning') warnings.push(event.message);
+    return false;
+  });
+  expect(warnings).toEqual([expect.stringMatching(/^trackio: http:\/\/127\.0\.0\.1:9 does not take the metrics/)]);
+  expect(await readFile(at('alone', 'log.txt'), 'utf8')).toContain(`! ${warnings[0]}`);
+  expect(JSON.parse(await readFile(at('alone', 'run.json'), 'utf8'))).toMatchObject({ status: 'done', updates: 1 });
 });
