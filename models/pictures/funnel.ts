@@ -63,9 +63,9 @@ function drawFrame(
   { width: across, rgb }: Picture,
   { left, top, width, height }: { left: number; top: number; width: number; height: number },
 ): void {
-  const line = (y: number, from: number, to: number): void => {
-    for (let x = from; x < to; x++) rgb.set(frame, 3 * (y * across + x));
-  };
+  const colour = Uint8Array.from({ length: 3 * (width + 4) }, (_, i) => frame[i % 3]!);
+  const line = (y: number, from: number, to: number): void =>
+    rgb.set(colour.subarray(0, 3 * (to - from)), 3 * (y * across + from));
   for (let y = top - 2; y < top + height + 2; y++) {
     const isEdge = y <= top || y >= top + height - 1;
     line(y, left - 2, isEdge ? left + width + 2 : left + 1);

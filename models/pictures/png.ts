@@ -41,7 +41,7 @@ export function enlarge({ width, height, rgb }: Picture, factor: number): Pictur
     const row = large.subarray(factor * y * stride, (factor * y + 1) * stride);
     for (let i = 0; i < stride; i += 3) {
       const from = 3 * (y * width + Math.floor(i / (3 * factor)));
-      row.set(rgb.subarray(from, from + 3), i);
+      for (let c = 0; c < 3; c++) row[i + c] = rgb[from + c]!;
     }
     for (let copy = 1; copy < factor; copy++) large.set(row, (factor * y + copy) * stride);
   }
