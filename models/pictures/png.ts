@@ -142,11 +142,10 @@ export function encodePng(
   const stride = 3 * width;
   const filtered = new Uint8Array(height * (stride + 1));
   for (let y = 0; y < height; y++) {
-    filtered[y * (stride + 1)] = 2;
-    for (let i = 0; i < stride; i++) {
-      const above = y > 0 ? rgb[(y - 1) * stride + i]! : 0;
-      filtered[y * (stride + 1) + 1 + i] = rgb[y * stride + i]! - above;
-    }
+    const [to, from, above] = [y * (stride + 1), y * stride, (y - 1) * stride];
+    filtered[to] = 2;
+    if (y === 0) filtered.set(rgb.subarray(0, stride), 1);
+    else for (let i = 0; i < stride; i++) filtered[to + 1 + i] = rgb[from + i]! - rgb[above + i]!;
   }
   const texts = Object.entries(text).map(([keyword, value]) => {
     check(/^[\x20-\x7e]{1,79}$/.test(keyword), `png: the keyword "${keyword}" is not 1 to 79 Latin letters`);
