@@ -63,32 +63,43 @@ export const thumbnailSize = 128;
 export const previewsName = (update: number, group: number): string => `${String(update).padStart(6, '0')}_${group}`;
 
 /**
- * Keeps the previews of the newest `count` groups in a folder: a JSON file a group, written last, and a PNG a selection; of the
- * newest group also a picture of its funnel.
+ * Keeps the previews of the newest `count` groups in a folder: a JSON file a group, written last, and a PNG a selection. Where
+ * the run rests anyway, at checkpoints, grids and its end, the newest group's funnel is drawn as one picture besides.
  */
-export const previewsSink =
-  (folder: string, count: number): Sink =>
-  async (event) => {
-    if (event.kind !== 'previews') return;
-    const { update, group, prompt, selections, finals } = event;
-    const name = previewsName(update, group);
-    const strip = async (step: number | 'final', pictures: readonly ScoredPicture[]): Promise<PreviewStrip> => {
-      const [file, columns] = [`${name}_${step}.png`, Math.ceil(Math.sqrt(pictures.length))];
-      const thumbnails = pictures.map((picture) => thumbnail(picture, thumbnailSize));
-      await writeWhole(join(folder, file), encodePng(gridOf(thumbnails, columns, 0), {}, { level: 1 }));
-      const rewards = pictures.map(({ reward }) => (Number.isFinite(reward) ? reward : null));
-      return { file, columns, samples: pictures.map(({ sample }) => sample), rewards };
-    };
-    const final = await strip('final', finals);
-    const written: PreviewsFile['selections'][number][] = [];
-    for (const { step, pictures, kept } of selections)
-      written.push({ step, ...(pictures === finals ? final : await strip(step, pictures)), kept });
-    await writeWhole(join(folder, `${name}_funnel.png`), encodePng(funnelGrid(funnelOf(event)), {}, { level: 1 }));
-    const { height, width } = thumbnail(finals[0]!, thumbnailSize);
-    const file: PreviewsFile = { update, group, prompt, size: [height, width], selections: written, final };
-    await writeWhole(join(folder, `${name}.json`), `${JSON.stringify(file)}\n`);
-    await deleteOld(folder, count);
+export function previewsSink(folder: string, count: number): Sink {
+  let newest: PreviewsEvent | undefined;
+  return async (event) => {
+    if (event.kind === 'previews') {
+      newest = event;
+      await writePreviews(folder, event);
+      await deleteOld(folder, count);
+    } else if (newest && ['checkpoint', 'pictures', 'done', 'failed'].includes(event.kind)) {
+      const path = join(folder, `${previewsName(newest.update, newest.group)}_funnel.png`);
+      await writeWhole(path, encodePng(funnelGrid(funnelOf(newest)), {}, { level: 1 }));
+      newest = undefined;
+      await deleteOld(folder, count);
+    }
   };
+}
+
+async function writePreviews(folder: string, event: PreviewsEvent): Promise<void> {
+  const { update, group, prompt, selections, finals } = event;
+  const name = previewsName(update, group);
+  const strip = async (step: number | 'final', pictures: readonly ScoredPicture[]): Promise<PreviewStrip> => {
+    const [file, columns] = [`${name}_${step}.png`, Math.ceil(Math.sqrt(pictures.length))];
+    const thumbnails = pictures.map((picture) => thumbnail(picture, thumbnailSize));
+    await writeWhole(join(folder, file), encodePng(gridOf(thumbnails, columns, 0), {}, { level: 1 }));
+    const rewards = pictures.map(({ reward }) => (Number.isFinite(reward) ? reward : null));
+    return { file, columns, samples: pictures.map(({ sample }) => sample), rewards };
+  };
+  const final = await strip('final', finals);
+  const written: PreviewsFile['selections'][number][] = [];
+  for (const { step, pictures, kept } of selections)
+    written.push({ step, ...(pictures === finals ? final : await strip(step, pictures)), kept });
+  const { height, width } = thumbnail(finals[0]!, thumbnailSize);
+  const file: PreviewsFile = { update, group, prompt, size: [height, width], selections: written, final };
+  await writeWhole(join(folder, `${name}.json`), `${JSON.stringify(file)}\n`);
+}
 
 /** The rows of a group's funnel: its selections, and its end where that selects nobody. */
 function funnelOf({ prompt, update, selections, finals }: PreviewsEvent): FunnelRow[] {
@@ -106,17 +117,26 @@ function funnelOf({ prompt, update, selections, finals }: PreviewsEvent): Funnel
   return [{ ...first!, caption: `update ${update}, ${prompt}; ${first!.caption}` }, ...others];
 }
 
-/** Deletes all but the files of the newest groups, of each its JSON first: a reader finds no file that names one that is gone. */
+/** Updates and groups of names, each once, rising. */
+function groupsIn(names: readonly string[]): string[] {
+  const numbers = (name: string): number[] => name.split('_').map(Number);
+  const groups = new Set(names.flatMap((name) => /^\d+_\d+/.exec(name)?.[0] ?? []));
+  return [...groups].sort((a, b) => numbers(a)[0]! - numbers(b)[0]! || numbers(a)[1]! - numbers(b)[1]!);
+}
+
+/**
+ * Deletes all but the files of the newest groups, of each its JSON first: a reader finds no file that names one that is gone. Of
+ * funnels the newest stays until there is a newer one.
+ */
 async function deleteOld(folder: string, count: number): Promise<void> {
   const names = await readdir(folder);
-  const groupOf = (name: string): string => /^\d+_\d+/.exec(name)?.[0] ?? '';
-  const order = ([a, b]: readonly number[], [c, d]: readonly number[]): number => a! - c! || b! - d!;
-  const groups = [...new Set(names.map(groupOf))]
-    .filter((group) => group !== '')
-    .sort((a, b) => order(a.split('_').map(Number), b.split('_').map(Number)));
-  const old = new Set(groups.slice(0, -count));
-  const isOldFunnel = (name: string): boolean => name.endsWith('_funnel.png') && groupOf(name) !== groups.at(-1);
-  const gone = names.filter((name) => old.has(groupOf(name)) || isOldFunnel(name));
-  gone.sort((a, b) => Number(b.endsWith('.json')) - Number(a.endsWith('.json')));
+  const isFunnel = (name: string): boolean => name.endsWith('_funnel.png');
+  const [funnels, others] = [names.filter(isFunnel), names.filter((name) => !isFunnel(name))];
+  const of = (groups: readonly string[]) => (name: string) =>
+    groups.some((group) => name.startsWith(`${group}_`) || name.startsWith(`${group}.`));
+  const gone = [
+    ...others.filter(of(groupsIn(others).slice(0, -count))),
+    ...funnels.filter(of(groupsIn(funnels).slice(0, -1))),
+  ].sort((a, b) => Number(b.endsWith('.json')) - Number(a.endsWith('.json')));
   for (const name of gone) await writing(join(folder, name), () => rm(join(folder, name), { force: true }));
 }

@@ -22,6 +22,13 @@ const picture = (sample: number, reward = sample / 10, side = 4): ScoredPicture 
   reward,
 });
 
+/** A run that draws the group, and then rests. */
+async function keep(path: string, count: number, group: PreviewsEvent): Promise<void> {
+  const sink = previewsSink(path, count);
+  await sink(group);
+  await sink({ kind: 'checkpoint', update: group.update, path: '' });
+}
+
 const event = (update: number, side = 4): PreviewsEvent => ({
   kind: 'previews',
   update,
@@ -35,7 +42,7 @@ const event = (update: number, side = 4): PreviewsEvent => ({
 
 test('a group has a JSON file and a PNG of each selection and of the end, samples in order', async () => {
   const path = join(folder, 'one');
-  await previewsSink(path, 4)(event(12));
+  await keep(path, 4, event(12));
   expect((await readdir(path)).sort()).toEqual([
     '000012_0.json',
     '000012_0_2.png',
@@ -69,10 +76,11 @@ test('a group has a JSON file and a PNG of each selection and of the end, sample
 
 test('the newest groups stay, by their numbers, with all their files', async () => {
   const path = join(folder, 'kept');
-  for (const update of [8, 9, 10, 11]) await previewsSink(path, 2)(event(update));
+  for (const update of [8, 9, 10]) await keep(path, 2, event(update));
+  await previewsSink(path, 2)(event(11)); // the run has not rested yet
   const files = (update: string) => [`${update}_0.json`, `${update}_0_2.png`, `${update}_0_final.png`];
-  expect((await readdir(path)).sort()).toEqual([...files('000010'), ...files('000011'), '000011_0_funnel.png']);
-  await previewsSink(path, 1)(event(1_000_000));
+  expect((await readdir(path)).sort()).toEqual([...files('000010'), '000010_0_funnel.png', ...files('000011')]);
+  await keep(path, 1, event(1_000_000));
   expect((await readdir(path)).sort()).toEqual([...files('1000000'), '1000000_0_funnel.png']);
 });
 
