@@ -219,6 +219,7 @@ const free = [
   /^train\.(updates|checkpointing)$/,
   /^sampler\.(batch|eval_\w+)$/,
   /^(save|sample|eval)\./,
+  /^track(\.|$)/,
   /^prompts\.test$/,
   /^reward\.[^.]*\.(timeout_s|batch|headers)(\.|$)/,
 ];

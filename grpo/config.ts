@@ -225,6 +225,11 @@ const train = section({
 const save = section({
   every: whole(1).default(20).describe('Updates between checkpoints; the last is always written.'),
   keep: whole(1).default(5).describe('How many checkpoints stay on disk.'),
+  previews: whole(0)
+    .default(4)
+    .describe(
+      'Groups whose previews stay on disk, the newest, one of an update: the pictures of every selection. 0: none.',
+    ),
 });
 
 const sample = section({
@@ -233,6 +238,7 @@ const sample = section({
   seeds: list(seed(), 'seeds, such as [1, 2]')
     .default([1, 2, 3, 4])
     .describe('Seeds of the noise; each makes a picture of every prompt.'),
+  labels: flag().default(false).describe('Seed and reward below each picture; the pictures are scored for it.'),
 });
 
 const evaluation = section({
@@ -241,6 +247,19 @@ const evaluation = section({
   rewards: list(text('the name of a reward'), 'names of rewards')
     .default([])
     .describe('Rewards reported besides those that are trained on.'),
+  probe_every: whole(0)
+    .default(0)
+    .describe(
+      'Updates between probes: a group that is drawn to its end without pruning, beside the training, to measure how well previews foretell final rewards and what pruning loses. 0: none.',
+    ),
+});
+
+const track = section({
+  tensorboard: flag().default(false).describe("Write TensorBoard's event files into tb/ of the run's folder."),
+  trackio: z
+    .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
+    .optional()
+    .describe('A Trackio server that is sent the metrics. One that is not reached is told of once and stops nothing.'),
 });
 
 /** The keys of a run as a file has them. */
@@ -264,6 +283,7 @@ export const configSchema = section({
   save: save.prefault({}).describe('Checkpoints.'),
   sample: sample.prefault({}).describe('Pictures to look at.'),
   eval: evaluation.prefault({}).describe('Held-out pictures and their rewards.'),
+  track: track.prefault({}).describe('Trackers that follow the run besides its own files.'),
   seed: seed().default(42).describe('Seed of weights, noise and the order of prompts, 32 bits.'),
 });
 

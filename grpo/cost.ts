@@ -71,7 +71,7 @@ export interface GroupCost {
 }
 
 /** A trained step in network calls: the forward, a backward of twice its arithmetic, and the reference's forward. */
-const trainingCalls = (reference: boolean): number => 3 + (reference ? 1 : 0);
+export const trainingCalls = (reference: boolean): number => 3 + (reference ? 1 : 0);
 
 /** The arithmetic of one group. `reference`: whether the loss has a divergence from the reference policy. */
 export function groupCost(plan: GroupPlan, { network, decode }: AtomicCosts, reference: boolean): GroupCost {

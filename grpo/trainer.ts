@@ -3,6 +3,7 @@
 import { owning } from '../engine/owning.js';
 import type { TrainingState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
+import { trainingCalls } from './cost.js';
 import { groupAdvantages } from './learning/advantage.js';
 import { Learner, type TrainingRow } from './learning/learner.js';
 import { trainedSteps } from './learning/timesteps.js';
@@ -10,7 +11,7 @@ import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
 import type { GroupResult } from './rollout/group.js';
-import { Rollout, type RolloutProgress, type ScoredPicture } from './rollout/rollout.js';
+import { Rollout, type RolloutEvents, type RolloutProgress } from './rollout/rollout.js';
 import { Trajectories } from './rollout/trajectories.js';
 import { callSizeOf, slotsOf } from './rollout/turns.js';
 import { transitionsOf } from './sampling/transitions.js';
@@ -33,7 +34,7 @@ export interface UpdateOptions {
   /** Given one, every step is waited for, so that what it is told is true. */
   readonly onProgress?: (progress: Progress) => void;
   /** The previews of each selection and the final pictures of a group. */
-  readonly onPictures?: (group: number, step: number, pictures: readonly ScoredPicture[]) => void;
+  readonly onPictures?: RolloutEvents['onPictures'];
   /** Ends the update while it samples, by its reason. */
   readonly signal?: AbortSignal;
 }
@@ -108,7 +109,18 @@ export class Trainer {
     this.counters.updates++;
     const train = (performance.now() - start) / 1000;
     const trained = trajectories.reduce((sum, each) => sum + each.steps.length, 0);
-    return { update, groups, advantages, ...rewardReport(groups), steps, ...costReport(groups, trained, train) };
+    const cost = costReport(groups, trained, train);
+    return { update, groups, advantages, ...rewardReport(groups), steps, ...cost, flops: this.flopsOf(cost, steps) };
+  }
+
+  /** Arithmetic of an update in FLOP, counted as cost.ts does; rewards' own networks are not in it. */
+  private flopsOf(
+    { counts: { calls, decodes } }: Pick<UpdateReport, 'counts'>,
+    steps: readonly OptimizerReport[],
+  ): number {
+    const { network, decode } = this.rollout.costs;
+    const rows = steps.reduce((sum, step) => sum + step.rows, 0);
+    return network * (calls + rows * trainingCalls(this.config.grpo.kl > 0)) + decodes * decode;
   }
 
   private trajectoriesOf(groups: readonly GroupResult[], advantages: readonly (readonly number[])[]): Trajectory[] {

@@ -42,6 +42,8 @@ export interface UpdateReport extends RewardReport {
     readonly survivors: number;
     readonly trained: number;
   };
+  /** Arithmetic in FLOP: network calls, decodes and trained rows, without the rewards' own networks. */
+  readonly flops: number;
   readonly seconds: { readonly sample: number; readonly reward: number; readonly train: number };
 }
 

@@ -18,7 +18,8 @@ import type { Picture } from '../rollout/pictures.js';
 import { callSizeOf, samplesAtOnce } from '../rollout/turns.js';
 import { DivergedError } from '../trainer.js';
 
-import { withTotal } from './run/metrics.js';
+import { formatReward } from './report/numbers.js';
+import { totalName, withTotal } from './run/metrics.js';
 import { type Session, weightsOf } from './session.js';
 
 export interface DrawingOptions {
@@ -53,7 +54,7 @@ export async function evaluateHeldOut(session: Session, options: EvaluationOptio
 
 /** Draws the sample prompts with the configured seeds: a row for each prompt. */
 export async function drawSamples(session: Session, { signal, onProgress }: DrawingOptions = {}): Promise<GridRow[]> {
-  const { seeds } = session.config.sample;
+  const { seeds, labels: isLabelled } = session.config.sample;
   const rows = session.prompts.samples;
   const jobs = rows.flatMap((prompt) => seeds.map((seed): PictureJob => ({ prompt, seed })));
   const pictures = await withSampler(session, jobs.length, (sampler) =>
@@ -64,10 +65,17 @@ export async function drawSamples(session: Session, { signal, onProgress }: Draw
       },
     }),
   );
-  return rowsOf(
+  const captioned = rowsOf(
     rows.map(({ prompt }) => prompt),
     pictures,
   );
+  if (!isLabelled) return captioned;
+  const { [totalName]: rewards } = withTotal(
+    (await session.reported.score(pictures)).byReward,
+    weightsOf(session.config),
+  );
+  const labelOf = (row: number, i: number): string => `${seeds[i]}: ${formatReward(rewards![row * seeds.length + i]!)}`;
+  return captioned.map((row, r) => ({ ...row, labels: seeds.map((_, i) => labelOf(r, i)) }));
 }
 
 /** How evaluations, grids and `winnow sample` draw by a configuration. */

@@ -171,16 +171,22 @@ export class CombinedReward {
     );
     signal?.throwIfAborted();
     const byReward: Record<string, number[]> = {};
-    const total = Array<number>(images.length).fill(0);
     results.forEach((result, r) => {
       if (result.status === 'rejected') throw result.reason;
-      const { reward, weight } = this.rewards[r]!;
-      byReward[reward.name] = result.value;
-      this.comparable(result.value, groups).forEach((score, i) => {
+      byReward[this.rewards[r]!.reward.name] = result.value;
+    });
+    return { total: this.combine(byReward, groups), byReward };
+  }
+
+  /** What is trained on, of raw scores of each reward. `groups` as in score(). */
+  combine(byReward: Readonly<Record<string, readonly number[]>>, groups: readonly number[]): number[] {
+    const total = Array<number>(groups.reduce((sum, size) => sum + size, 0)).fill(0);
+    for (const { reward, weight } of this.rewards) {
+      this.comparable(byReward[reward.name]!, groups).forEach((score, i) => {
         total[i]! += weight * score;
       });
-    });
-    return { total, byReward };
+    }
+    return total;
   }
 
   dispose(): void {

@@ -1,4 +1,5 @@
 /** From latents to the pictures that rewards see. */
+import { forwardFlops } from '../../engine/device/flops.js';
 import { assignRows, capture, indexSelect, noGrad, type Step, type Tensor, zeros } from '../../engine/index.js';
 import { owning } from '../../engine/owning.js';
 import type { GenerativeModel, Prompt } from '../model.js';
@@ -43,6 +44,11 @@ export class PictureDecoder {
       );
       return new PictureDecoder(latents, chunks, chunk, decoded, step);
     });
+  }
+
+  /** Arithmetic of one picture in FLOP; sums and elementwise work are not counted. */
+  get flops(): number {
+    return forwardFlops(this.step.dispatches) / this.chunks.size;
   }
 
   /** The pictures of the latents, one for each of the prompts. */

@@ -9,6 +9,7 @@
 
 import { owning } from '../../engine/owning.js';
 import type { GrpoConfig, SamplerConfig } from '../config.js';
+import type { AtomicCosts } from '../cost.js';
 import type { GenerativeModel, Prompt } from '../model.js';
 import type { CombinedReward } from '../rewards/reward.js';
 import { Group, type GroupResult, type GroupScores, sampleKeys, sharedSample } from './group.js';
@@ -23,6 +24,8 @@ export interface RolloutOptions {
   readonly grpo: Pick<GrpoConfig, 'keep' | 'prune_at' | 'prune'>;
   /** What noise and random selections are functions of, besides update, group and sample. */
   readonly seed: number;
+  /** The stages of a group. Default: those that `grpo` stands for. */
+  readonly stages?: readonly Stage[];
 }
 
 /** How far groups that are drawn together are. */
@@ -46,8 +49,12 @@ export interface RolloutEvents {
 }
 
 export interface ScoredPicture extends Picture {
+  /** Its number in the group. */
   readonly sample: number;
+  /** What selections go by; NaN of a sample that is lost. */
   readonly reward: number;
+  /** Raw scores by the reward's name. */
+  readonly parts: Readonly<Record<string, number>>;
 }
 
 /** Draws the groups of updates from steps that are captured once. */
@@ -74,7 +81,7 @@ export class Rollout {
     options: RolloutOptions,
   ): Promise<Rollout> {
     return owning(async (own) => {
-      const stages = stagesOf({ sampler: { steps: store.transitions.length }, grpo: options.grpo });
+      const { grpo, stages = stagesOf({ sampler: { steps: store.transitions.length }, grpo }) } = options;
       const rollout = own(new Rollout(model, store, reward, options, stages));
       for (const together of rollout.turns(store.options.groups)) await rollout.batchesFor(together);
       return rollout;
@@ -188,13 +195,20 @@ export class Rollout {
     const rewards = total.map((value, i) => (pictures[i]!.finite && Number.isFinite(value) ? value : Number.NaN));
     return groups.map((group, g) => {
       const own = <T>(list: readonly T[]): T[] => list.slice(g * size, (g + 1) * size);
+      const raw = Object.fromEntries(Object.entries(byReward).map(([name, values]) => [name, own(values)]));
       const scored = own(pictures).map((picture, i): ScoredPicture => {
-        return { ...picture, sample: group.alive[i]!, reward: rewards[g * size + i]! };
+        const parts = Object.fromEntries(Object.entries(raw).map(([name, values]) => [name, values[i]!]));
+        return { ...picture, sample: group.alive[i]!, reward: rewards[g * size + i]!, parts };
       });
       onPictures?.(group.id.group, step, scored);
-      const raw = Object.entries(byReward).map(([name, values]) => [name, own(values)] as const);
-      return { rewards: own(rewards), byReward: Object.fromEntries(raw) };
+      return { rewards: own(rewards), byReward: raw };
     });
+  }
+
+  /** Arithmetic of one sample's network call and of one decode in FLOP, as the captured steps count it. */
+  get costs(): AtomicCosts {
+    const last = [...this.batches.values()][0]!.at(-1)!; // its pictures are decoded, whoever selects
+    return { network: last.flops, decode: last.decoder!.flops };
   }
 
   dispose(): void {

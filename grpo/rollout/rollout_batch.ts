@@ -3,6 +3,7 @@
  * serves every timestep: levels, coefficients and places in the store are small tensors that are written before it runs, a
  * row for each sample.
  */
+import { forwardFlops } from '../../engine/device/flops.js';
 import {
   add,
   assign,
@@ -172,6 +173,11 @@ export class RolloutBatch {
   /** Writes the latents after the last step into the decoder. */
   finish(): void {
     this.steps.show!.run();
+  }
+
+  /** Arithmetic of one sample's network call in FLOP, guidance included; sums and elementwise work are not counted. */
+  get flops(): number {
+    return forwardFlops(this.steps.network.dispatches) / this.chunks.size;
   }
 
   /** The same coefficients for every sample. */

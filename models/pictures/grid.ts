@@ -7,6 +7,14 @@ import { crop, enlarge, type Picture, paste } from './png.js';
 export interface GridRow {
   readonly caption: string;
   readonly pictures: readonly Picture[];
+  /** What stands below each picture, in one line that is cut to its width. Default nothing. */
+  readonly labels?: readonly string[] | undefined;
+}
+
+/** What a row takes of room. */
+export interface RowExtent extends Pick<GridRow, 'caption' | 'labels'> {
+  /** Pictures. */
+  readonly count: number;
 }
 
 /** Pictures in turn as rows under their captions, as many under each. */
@@ -22,6 +30,8 @@ export interface GridOptions {
   readonly headings?: readonly string[];
   /** Rows side by side. Default 1. */
   readonly across?: number;
+  /** Pixels that small pictures are enlarged to, as far as a whole factor goes. Default 128. */
+  readonly shown?: number;
 }
 
 /** A grid about as wide as high, of `rows` captions with `count` pictures each. */
@@ -53,20 +63,21 @@ interface PlacedText extends Place {
   readonly scale: number;
 }
 
-const shownSize = 128; // what small pictures are enlarged to, as far as a whole factor goes
+const letterSize = 128; // pixels of a picture for each dot of its letters
 const captionLines = 3;
 const headingLines = 2;
 
 /** The layout of rows with `count` pictures of one size. */
 export function layOutGrid(
-  rows: readonly { readonly caption: string; readonly count: number }[],
+  rows: readonly RowExtent[],
   size: Size,
-  { columns, headings = [], across = 1 }: GridOptions,
+  { columns, headings = [], across = 1, shown = 128 }: GridOptions,
 ): GridLayout {
-  const factor = Math.max(1, Math.floor(shownSize / Math.max(size.width, size.height)));
+  const factor = Math.max(1, Math.floor(shown / Math.max(size.width, size.height)));
   const [width, height] = [factor * size.width, factor * size.height];
-  const scale = Math.max(2, Math.floor(width / shownSize)); // letters grow with large pictures
+  const scale = Math.max(2, Math.floor(width / letterSize)); // letters grow with large pictures
   const [gap, space] = [2 * scale, 8 * scale]; // between pictures, and between all else
+  const below = rows.some(({ labels }) => labels) ? gap + lineHeight(scale) : 0; // room for labels
   const part = columns / Math.max(1, headings.length);
   check(Number.isInteger(part), `grid: ${columns} columns do not fall into ${headings.length} equal parts`);
   const columnAt = (column: number): number => column * (width + gap) + Math.floor(column / part) * (space - gap);
@@ -108,10 +119,17 @@ export function layOutGrid(
     top = placeTexts(top, scale, captions);
     const placeOf = (left: number, i: number): Place => ({
       left: left + columnAt(i % columns),
-      top: top + Math.floor(i / columns) * (height + gap),
+      top: top + Math.floor(i / columns) * (height + below + gap),
     });
-    for (const { left, count } of band) pictures.push(Array.from({ length: count }, (_, i) => placeOf(left, i)));
-    top += Math.max(...band.map(({ count }) => Math.ceil(count / columns))) * (height + gap) - gap + space;
+    for (const { left, count, labels = [] } of band) {
+      const places = Array.from({ length: count }, (_, i) => placeOf(left, i));
+      pictures.push(places);
+      for (const [i, place] of places.entries()) {
+        const [text] = wrapText(labels[i] ?? '', width, scale, 1);
+        if (text) texts.push({ text, left: place.left, top: place.top + height + gap, scale });
+      }
+    }
+    top += Math.max(...band.map(({ count }) => Math.ceil(count / columns))) * (height + below + gap) - gap + space;
   }
   return { width: rowAt(places), height: top, factor, pictures, texts };
 }
@@ -123,7 +141,7 @@ const ink = 32;
 export function captionedGrid(rows: readonly GridRow[], options: GridOptions): Picture {
   const [first] = rows.flatMap(({ pictures }) => pictures);
   check(first !== undefined, 'grid: expected at least one picture');
-  const counts = rows.map(({ caption, pictures }) => ({ caption, count: pictures.length }));
+  const counts = rows.map(({ caption, pictures, labels }) => ({ caption, labels, count: pictures.length }));
   const { width, height, factor, pictures, texts } = layOutGrid(counts, first, options);
   const grid = { width, height, rgb: new Uint8Array(3 * width * height).fill(paper) };
   for (const [r, row] of rows.entries()) {
@@ -139,7 +157,7 @@ export function captionedGrid(rows: readonly GridRow[], options: GridOptions): P
 /** The pictures of each row, out of a grid that captionedGrid() made; undefined where its size is not that of these rows. */
 export function picturesOfGrid(
   grid: Picture,
-  rows: readonly { readonly caption: string; readonly count: number }[],
+  rows: readonly RowExtent[],
   { width, height }: Size,
   options: GridOptions,
 ): Picture[][] | undefined {

@@ -41,11 +41,29 @@ export function enlarge({ width, height, rgb }: Picture, factor: number): Pictur
     const row = large.subarray(factor * y * stride, (factor * y + 1) * stride);
     for (let i = 0; i < stride; i += 3) {
       const from = 3 * (y * width + Math.floor(i / (3 * factor)));
-      row.set(rgb.subarray(from, from + 3), i);
+      for (let c = 0; c < 3; c++) row[i + c] = rgb[from + c]!;
     }
     for (let copy = 1; copy < factor; copy++) large.set(row, (factor * y + copy) * stride);
   }
   return { width: factor * width, height: factor * height, rgb: large };
+}
+
+/** A picture whose longer side has `most` pixels at most: means of squares of pixels, as whole a factor smaller as is needed. */
+export function thumbnail(picture: Picture, most: number): Picture {
+  const factor = Math.ceil(Math.max(picture.width, picture.height) / most);
+  if (factor <= 1) return picture;
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.floor(side / factor)));
+  const rgb = new Uint8Array(3 * width! * height!);
+  for (let i = 0; i < rgb.length; i++) {
+    const [x, y] = [Math.floor(i / 3) % width!, Math.floor(i / 3 / width!)];
+    let [sum, count] = [0, 0];
+    for (let row = factor * y; row < Math.min(picture.height, factor * (y + 1)); row++) {
+      for (let column = factor * x; column < Math.min(picture.width, factor * (x + 1)); column++, count++)
+        sum += picture.rgb[3 * (row * picture.width + column) + (i % 3)]!;
+    }
+    rgb[i] = Math.round(sum / count);
+  }
+  return { width: width!, height: height!, rgb };
 }
 
 /** A part of a picture, every `step`th pixel of each `step`th row: what enlarge() made large is as it was. */
@@ -106,8 +124,15 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The bytes of a PNG file. `text` goes into iTXt chunks, in UTF-8: keywords of 1 to 79 Latin letters. */
-export function encodePng({ width, height, rgb }: Picture, text: Readonly<Record<string, string>> = {}): Uint8Array {
+/**
+ * The bytes of a PNG file. `text` goes into iTXt chunks, in UTF-8: keywords of 1 to 79 Latin letters. `level`
+ * is zlib's, 1 (fast) to 9 (small).
+ */
+export function encodePng(
+  { width, height, rgb }: Picture,
+  text: Readonly<Record<string, string>> = {},
+  { level = 6 }: { readonly level?: number } = {},
+): Uint8Array {
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
@@ -117,11 +142,10 @@ export function encodePng({ width, height, rgb }: Picture, text: Readonly<Record
   const stride = 3 * width;
   const filtered = new Uint8Array(height * (stride + 1));
   for (let y = 0; y < height; y++) {
-    filtered[y * (stride + 1)] = 2;
-    for (let i = 0; i < stride; i++) {
-      const above = y > 0 ? rgb[(y - 1) * stride + i]! : 0;
-      filtered[y * (stride + 1) + 1 + i] = rgb[y * stride + i]! - above;
-    }
+    const [to, from, above] = [y * (stride + 1), y * stride, (y - 1) * stride];
+    filtered[to] = 2;
+    if (y === 0) filtered.set(rgb.subarray(0, stride), 1);
+    else for (let i = 0; i < stride; i++) filtered[to + 1 + i] = rgb[from + i]! - rgb[above + i]!;
   }
   const texts = Object.entries(text).map(([keyword, value]) => {
     check(/^[\x20-\x7e]{1,79}$/.test(keyword), `png: the keyword "${keyword}" is not 1 to 79 Latin letters`);
@@ -130,7 +154,7 @@ export function encodePng({ width, height, rgb }: Picture, text: Readonly<Record
   const chunks = [
     chunk('IHDR', header),
     ...texts,
-    chunk('IDAT', deflateSync(filtered)),
+    chunk('IDAT', deflateSync(filtered, { level })),
     chunk('IEND', new Uint8Array()),
   ];
   return new Uint8Array(Buffer.concat([signature, ...chunks]));

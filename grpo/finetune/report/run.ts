@@ -24,6 +24,8 @@ export function linesOf(event: RunEvent): Line[] {
     case 'started':
       return [...lines('fact', ...headLines(event)), ...warningsOf(event), ...lines('fact', tableHead())];
     case 'progress':
+    case 'probe':
+    case 'previews':
       return [];
     case 'update':
       return lines('fact', tableRow(event.record, event.of));

@@ -2,6 +2,8 @@
 import type { GridRow } from '../../../models/pictures/grid.js';
 import type { RunConfig } from '../../config.js';
 import type { Estimate, Evaluation } from '../../evaluate.js';
+import type { ProbeReport } from '../../probe.js';
+import type { ScoredPicture } from '../../rollout/rollout.js';
 import type { Progress } from '../../trainer.js';
 import type { UpdateReport } from '../../update_report.js';
 import type { RunInfo } from './info.js';
@@ -58,6 +60,8 @@ export interface UpdateEvent {
   readonly of: number;
   /** Mean and population deviation of the survivors' final rewards. */
   readonly reward: UpdateReport['reward'];
+  /** Of all groups: the rewards that their pictures got first (of their first previews, or final ones), and the survivors' final ones. */
+  readonly rewards: { readonly all: readonly number[]; readonly kept: readonly number[] };
   /** Its line of metrics.jsonl: flat, with TRL's names. */
   readonly record: UpdateRecord;
   /** Its lines of groups.jsonl. */
@@ -65,6 +69,32 @@ export interface UpdateEvent {
   readonly counts: UpdateReport['counts'];
   /** Seconds at work since the run began, over all resumptions. */
   readonly seconds: number;
+}
+
+/** The first group of the update to come was drawn to its end without pruning, beside the training. */
+export interface ProbeEvent {
+  readonly kind: 'probe';
+  /** Updates done when that update is. */
+  readonly update: number;
+  readonly probe: ProbeReport;
+}
+
+/** What a group of the last update looked like when it was thinned, and at its end. Told of one group an update. */
+export interface PreviewsEvent {
+  readonly kind: 'previews';
+  /** Updates done, that of the group among them. */
+  readonly update: number;
+  /** Number of the group in its update, from 0. */
+  readonly group: number;
+  readonly prompt: string;
+  /** The selections that went by pictures: all that were alive before the step, by their numbers, and who took it. */
+  readonly selections: readonly {
+    readonly step: number;
+    readonly pictures: readonly ScoredPicture[];
+    readonly kept: readonly number[];
+  }[];
+  /** All that were drawn to the end. */
+  readonly finals: readonly ScoredPicture[];
 }
 
 /** Sample pictures are drawn and written: a grid, or before and after side by side. */
@@ -139,6 +169,8 @@ export type RunEvent =
   | StartedEvent
   | ProgressEvent
   | UpdateEvent
+  | ProbeEvent
+  | PreviewsEvent
   | PicturesEvent
   | EvaluationEvent
   | CheckpointEvent

@@ -6,9 +6,11 @@
  *   metrics.jsonl       an object an update
  *   groups.jsonl        an object a group
  *   evaluations.jsonl   an object an evaluation on held-out prompts
+ *   probes.jsonl        an object a group that was drawn without pruning
  *   log.txt             what a terminal shows of it
  *   lock                who trains it (lock.ts), while somebody does
  *   samples/000000.png  grids of pictures, and before_after.png
+ *   previews/000001_0.json  what a group looked like at its selections, with its pictures beside it
  *   checkpoints/000020  what resuming needs
  */
 import { appendFileSync } from 'node:fs';
@@ -36,7 +38,8 @@ export interface FoundCheckpoint {
   readonly warnings: readonly string[];
 }
 
-type Records = 'metrics' | 'groups' | 'evaluations';
+const recordFiles = ['metrics', 'groups', 'evaluations', 'probes'] as const;
+type Records = (typeof recordFiles)[number];
 
 export class RunFolder {
   private constructor(
@@ -85,6 +88,11 @@ export class RunFolder {
   /** The pictures of the first grid beside those of the last. */
   get beforeAfter(): string {
     return join(this.path, 'samples', 'before_after.png');
+  }
+
+  /** Where groups' previews go. */
+  get previews(): string {
+    return join(this.path, 'previews');
   }
 
   /** The checkpoint after `step` updates, or the last. Throws a FileError where there is none. */
@@ -167,13 +175,14 @@ export class RunFolder {
 
   /** Drops the records of updates after the given one, which are about to be done again. */
   async rewind(update: number): Promise<void> {
-    for (const records of ['metrics', 'groups', 'evaluations'] as const) {
+    for (const records of recordFiles) {
       const kept = (await this.read(records)).filter((each) => each.update <= update);
       const path = join(this.path, `${records}.jsonl`);
       if (await exists(path)) await writeWhole(path, formatRecords(kept));
     }
-    for (const name of await readdir(join(this.path, 'samples')).catch(() => []))
-      if (Number.parseInt(name, 10) > update) await rm(join(this.path, 'samples', name));
+    for (const folder of [join(this.path, 'samples'), this.previews])
+      for (const name of await readdir(folder).catch(() => []))
+        if (Number.parseInt(name, 10) > update) await rm(join(folder, name));
   }
 }
 

@@ -28,20 +28,25 @@ export async function writeGrid(
   rows: readonly GridRow[],
   updates: number,
 ): Promise<void> {
-  await writeWhole(path, encodePng(captionedGrid(rows, optionsOf(session, updates)), textsOf(session, updates)));
+  const texts = textsOf(session, updates);
+  if (rows.some(({ labels }) => labels)) texts.labels = JSON.stringify(rows.map(({ labels }) => labels));
+  await writeWhole(path, encodePng(captionedGrid(rows, optionsOf(session, updates)), texts));
 }
 
 /** The rows of a file that writeGrid() wrote; undefined where there is none of the session's prompts, seeds and size. */
 export async function readGrid(session: Session, path: string, updates: number): Promise<GridRow[] | undefined> {
   const { config, model, prompts } = session;
-  const rows = prompts.samples.map(({ prompt }) => ({ caption: prompt, count: config.sample.seeds.length }));
   const [height, width] = model.pictureSize;
   try {
     const { picture, text } = decodePng(await readFile(path));
     const asked = textsOf(session, updates);
+    const labels: (readonly string[])[] = text.labels === undefined ? [] : JSON.parse(text.labels);
+    const rows = prompts.samples.map(({ prompt }, row) => {
+      return { caption: prompt, count: config.sample.seeds.length, labels: labels[row] };
+    });
     if (text.prompts !== asked.prompts || text.seeds !== asked.seeds) return undefined;
     const pictures = picturesOfGrid(picture, rows, { width, height }, optionsOf(session, updates));
-    return pictures && rows.map(({ caption }, row) => ({ caption, pictures: pictures[row]! }));
+    return pictures && rows.map(({ caption, labels }, row) => ({ caption, pictures: pictures[row]!, labels }));
   } catch {
     return undefined; // gone, or not a file of ours
   }
@@ -55,9 +60,13 @@ export async function writeBeforeAfter(
   after: readonly GridRow[],
   updates: number,
 ): Promise<void> {
-  const rows = before.map(({ caption, pictures }, row) => ({
+  const rows = before.map(({ caption, pictures, labels }, row) => ({
     caption,
     pictures: [...pictures, ...after[row]!.pictures],
+    labels: (labels ?? after[row]!.labels) && [
+      ...(labels ?? pictures.map(() => '')),
+      ...(after[row]!.labels ?? pictures.map(() => '')),
+    ],
   }));
   const columns = 2 * session.config.sample.seeds.length;
   const grid = captionedGrid(rows, { columns, headings: [headingOf(0), headingOf(updates)] });

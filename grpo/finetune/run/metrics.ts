@@ -1,5 +1,6 @@
 /** What a run writes of its updates and evaluations: flat objects, with TRL's names where it has one. */
 import { type Estimate, type Evaluation, estimateDifference, estimateMean } from '../../evaluate.js';
+import type { ProbeReport } from '../../probe.js';
 import type { OptimizerReport, UpdateReport } from '../../update_report.js';
 
 /** A reward on held-out prompts before and after, for lists of runs. */
@@ -22,10 +23,43 @@ export interface UpdateRecord extends RunRecord {
   readonly [name: string]: number;
 }
 
-/** One line of metrics.jsonl. `seconds` is the update's wall clock; averages over optimizer steps are by their rows. */
+/** What a run has cost so far: network calls of sampling, and FLOP where they are known from its first update on. */
+export interface RunTotals {
+  readonly calls: number;
+  readonly flops?: number;
+}
+
+/** The totals after an update; nothing is known of the FLOP where an update's are 0. */
+export const addTotals = ({ calls, flops }: RunTotals, { counts, flops: own }: UpdateReport): RunTotals => ({
+  calls: calls + counts.calls,
+  ...(flops !== undefined && own > 0 && { flops: flops + own }),
+});
+
+/** The totals that the last of a run's records has; a run whose records are older than totals has but its calls. */
+export function totalsOf(records: readonly UpdateRecord[]): RunTotals {
+  const last = records.at(-1);
+  if (!last) return { calls: 0, flops: 0 };
+  const [calls, flops] = [last['total/calls'], last['total/flops']];
+  return {
+    calls: calls ?? records.reduce((sum, record) => sum + (record.calls ?? 0), 0),
+    ...(flops !== undefined && { flops }),
+  };
+}
+
+export interface UpdateFacts {
+  /** The update's wall clock. */
+  readonly seconds: number;
+  readonly lr: number;
+  /** With the update. */
+  readonly totals: RunTotals;
+  /** Of the update's first group, where there was one. */
+  readonly probe?: ProbeReport | undefined;
+}
+
+/** One line of metrics.jsonl. Averages over optimizer steps are by their rows. */
 export function updateRecord(
   { update, reward, byReward, all, kept, zeroSpread, steps, counts, seconds: phases }: UpdateReport,
-  { seconds, lr }: { readonly seconds: number; readonly lr: number },
+  { seconds, lr, totals, probe }: UpdateFacts,
 ): UpdateRecord {
   const rows = steps.reduce((sum, step) => sum + step.rows, 0);
   const mean = (value: (step: OptimizerReport) => number): number =>
@@ -52,12 +86,33 @@ export function updateRecord(
     decodes: counts.decodes,
     survivors: counts.survivors,
     trained: counts.trained,
+    'total/calls': totals.calls,
+    ...(totals.flops !== undefined && { 'total/flops': totals.flops }),
+    ...(probe && probeValues(probe)),
     seconds,
     'seconds/sample': phases.sample,
     'seconds/reward': phases.reward,
     'seconds/train': phases.train,
   };
 }
+
+/** What a probe measured, where it is a number. */
+function probeValues({ steps, spearman, varianceKept }: ProbeReport): Record<string, number> {
+  const values = [...steps.map((step, i) => [`spearman/step_${step}`, spearman[i]!]), ['variance_kept', varianceKept]];
+  return Object.fromEntries(values.filter(([, value]) => Number.isFinite(value)));
+}
+
+/** One line of probes.jsonl; numbers that are not finite are null there. */
+export const probeRecord = (update: number, probe: ProbeReport) => ({
+  update,
+  prompt: probe.prompt.prompt,
+  steps: probe.steps,
+  previews: probe.previews,
+  finals: probe.finals,
+  kept: probe.kept,
+  spearman: probe.spearman,
+  variance_kept: probe.varianceKept,
+});
 
 /**
  * The lines of groups.jsonl: what each selection saw and kept, by the samples' numbers in the group, and final rewards. Lost

@@ -4,9 +4,9 @@ import { linesOf } from '../report/run.js';
 import type { RunEvent, Sink } from './events.js';
 import type { RunFolder } from './folder.js';
 import type { RunInfo } from './info.js';
-import { evaluationRecord } from './metrics.js';
+import { evaluationRecord, probeRecord } from './metrics.js';
 
-/** metrics.jsonl, groups.jsonl and evaluations.jsonl. */
+/** metrics.jsonl, groups.jsonl, evaluations.jsonl and probes.jsonl. */
 export const recordsSink =
   (run: RunFolder): Sink =>
   async (event) => {
@@ -14,6 +14,7 @@ export const recordsSink =
       await run.append('groups', event.groups);
       await run.append('metrics', [event.record]);
     }
+    if (event.kind === 'probe') await run.append('probes', [probeRecord(event.update, event.probe)]);
     if (event.kind === 'evaluation')
       await run.append('evaluations', [evaluationRecord(event.update, event.seed, event.scores)]);
   };

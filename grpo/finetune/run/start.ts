@@ -8,6 +8,7 @@ import { Trainer } from '../../trainer.js';
 import { initAdapter } from '../adapter.js';
 import { InterruptedError, preparing, UsageError } from '../errors.js';
 import type { Session } from '../session.js';
+import { trackersOf } from '../track/trackers.js';
 import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
 import { describeRun, hashConfig } from './info.js';
@@ -42,8 +43,9 @@ export async function* startRun(
     const warnings = typeof given === 'string' ? [] : await restore(given, trainer, session);
     options.signal?.throwIfAborted();
     const run = typeof given === 'string' ? await createRun(given, session, files) : given;
-    const own = [recordsSink(run), infoSink(run), logSink(run)];
-    const events = withWarnings(warnings, training(session, trainer, run, options));
+    const notices: string[] = [];
+    const own = [recordsSink(run), infoSink(run), logSink(run), ...trackersOf(run, config, trainer.updates, notices)];
+    const events = withWarnings(warnings, training(session, trainer, run, { ...options, notices }));
     yield* recorded(events, [...own, ...sinks], () => new InterruptedError('SIGINT'));
   } finally {
     trainer.dispose();

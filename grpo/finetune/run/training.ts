@@ -3,21 +3,30 @@ import { writing } from '../../../engine/files.js';
 import type { GridRow } from '../../../models/pictures/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
 import type { Evaluation } from '../../evaluate.js';
+import type { Prompt } from '../../model.js';
+import { drawProbe, type ProbeReport } from '../../probe.js';
 import { promptsOfUpdate } from '../../prompt_order.js';
 import { RewardError } from '../../rewards/reward.js';
+import type { RolloutProgress } from '../../rollout/rollout.js';
+import { pruneSteps, stagesOf } from '../../rollout/stages.js';
 import type { Trainer } from '../../trainer.js';
+import { finalRewards } from '../../update_report.js';
 import { drawSamples, evaluateHeldOut } from '../drawing.js';
 import { faultOfInput, InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
+import { GroupPictures } from '../track/previews.js';
 import type { ProgressEvent, RunEvent } from './events.js';
 import type { RunFolder } from './folder.js';
 import { readGrid, writeBeforeAfter, writeGrid } from './grids.js';
 import {
+  addTotals,
   compareEvaluations,
   type EvaluationRecord,
   evaluationRecord,
   groupRecords,
+  type RunTotals,
+  totalsOf,
   type UpdateRecord,
   updateRecord,
 } from './metrics.js';
@@ -34,6 +43,12 @@ export interface TrainingOptions {
   readonly asked?: Set<'save' | 'sample'> | undefined;
 }
 
+/** What those who start a training give besides. */
+export interface TrainingNotices {
+  /** Sentences for a person that arise beside the training; each is told once, as a warning, and taken out. */
+  readonly notices?: string[];
+}
+
 /** What happens while a part of the training runs; what it returns is for the next part. */
 type Events<R = void> = AsyncGenerator<RunEvent, R, undefined>;
 
@@ -42,8 +57,12 @@ type Events<R = void> = AsyncGenerator<RunEvent, R, undefined>;
  * other files are written by those who hear the events (sinks.ts). On an error or an interruption the weights are saved where
  * they are those of the last update, the last event says what is left, and the error is thrown.
  */
-export const training = (session: Session, trainer: Trainer, run: RunFolder, options: TrainingOptions = {}): Events =>
-  new Training(session, trainer, run, options).events();
+export const training = (
+  session: Session,
+  trainer: Trainer,
+  run: RunFolder,
+  options: TrainingOptions & TrainingNotices = {},
+): Events => new Training(session, trainer, run, options).events();
 
 class Training {
   private readonly started = performance.now();
@@ -53,6 +72,7 @@ class Training {
   private saved: number | undefined;
   private warned: number;
   private readonly pace: number[] = [];
+  private totals: RunTotals = { calls: 0 };
   /** The samples drawn before the first update and last. */
   private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
 
@@ -60,7 +80,7 @@ class Training {
     private readonly session: Session,
     private readonly trainer: Trainer,
     private readonly run: RunFolder,
-    private readonly options: TrainingOptions,
+    private readonly options: TrainingOptions & TrainingNotices,
   ) {
     this.secondsBefore = run.info.seconds;
     this.warned = session.warnings.length;
@@ -72,6 +92,7 @@ class Training {
     const { config } = this.session;
     try {
       yield* this.start();
+      this.totals = totalsOf(await this.run.read<UpdateRecord>('metrics'));
       if ((await this.evaluationAfter(0)) === undefined) yield* this.look({ evaluate: true, grid: true });
       while (this.trainer.updates < config.train.updates) {
         yield* this.update();
@@ -112,20 +133,25 @@ class Training {
   private async *update(): Events {
     const { config, prompts } = this.session;
     const { trainer, options, signal } = this;
-    const start = performance.now();
     const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
+    const probe = yield* this.probe(chosen[0]!);
+    const start = performance.now();
+    const pictures = config.save.previews > 0 ? new GroupPictures() : undefined;
     const report = yield* this.told((tell) =>
-      trainer.update(chosen, { signal, ...(options.progress && { onProgress: tell }) }),
+      trainer.update(chosen, { signal, onPictures: pictures?.take, ...(options.progress && { onProgress: tell }) }),
     );
     const seconds = (performance.now() - start) / 1000;
     this.pace.push(seconds);
-    const record = updateRecord(report, { seconds, lr: config.train.lr });
+    this.totals = addTotals(this.totals, report);
+    const record = updateRecord(report, { seconds, lr: config.train.lr, totals: this.totals, probe });
+    if (pictures) yield pictures.event(report); // first: a reader may leave after the update, which is then saved
     const { reward, counts } = report;
     yield {
       kind: 'update',
       update: trainer.updates,
       of: config.train.updates,
       reward,
+      rewards: { all: report.groups.flatMap(({ first }) => first), kept: finalRewards(report.groups).flat() },
       record,
       groups: groupRecords(report),
       counts,
@@ -138,9 +164,27 @@ class Training {
       yield* warning(`update ${record.update}: a gradient was not finite; its step was left out`);
   }
 
-  /** What the rewards warn of while they score. */
+  /** Draws the first group of the coming update without pruning, where that is asked for and something is pruned. */
+  private async *probe(prompt: Prompt): Events<ProbeReport | undefined> {
+    const { trainer, signal, options } = this;
+    const { config, model, rewards } = this.session;
+    const { probe_every: every } = config.eval;
+    const update = trainer.updates + 1;
+    if (every === 0 || update % every !== 0 || pruneSteps(stagesOf(config)).length === 0) return undefined;
+    const probe = yield* this.told((tell) => {
+      const onStep = (drawn: RolloutProgress): void => tell({ phase: 'sampling', groups: 1, ...drawn });
+      const given = { prompt, update: trainer.updates, signal, ...(options.progress && { onStep }) };
+      return drawProbe(model, rewards, config, given);
+    });
+    yield { kind: 'probe', update, probe };
+    return probe;
+  }
+
+  /** What rewards and trackers warn of while the run goes on. */
   private async *newWarnings(): Events {
     while (this.warned < this.session.warnings.length) yield* warning(this.session.warnings[this.warned++]!);
+    const { notices = [] } = this.options;
+    while (notices.length > 0) yield* warning(notices.shift()!);
   }
 
   /** Evaluates and draws what is asked for, with the averages in place of the weights where there are some. */

@@ -53,6 +53,25 @@ describe('a grid', () => {
     expect(picturesOfGrid(grid, counts.slice(1), { width: 32, height: 32 }, options)).toBeUndefined();
   });
 
+  test('has a label below each picture, and gives the pictures back all the same', () => {
+    const labels = [
+      ['1: 0.5', '2: 0.25', '', '4: a label that is much too long'],
+      ['a', 'b', 'c', 'd'],
+    ];
+    const labelled = rows.map((row, i) => ({ ...row, labels: labels[i]! }));
+    const extents = counts.map((row, i) => ({ ...row, labels: labels[i]! }));
+    const size = { width: 32, height: 32 };
+    const { pictures: places, texts } = layOutGrid(extents, size, options);
+    expect(places[1]![0]!.top - places[0]![0]!.top).toBe(128 + 4 + 22 + 16 + 22);
+    const { left, top } = places[0]![1]!;
+    expect(texts).toContainEqual({ text: '2: 0.25', left, top: top + 128 + 4, scale: 2 });
+    expect(texts.find(({ text }) => text.startsWith('4: '))!.text).toMatch(/\.\.\.$/);
+    expect(picturesOfGrid(captionedGrid(labelled, options), extents, size, options)).toEqual([
+      pictures.slice(0, 4),
+      pictures.slice(4),
+    ]);
+  });
+
   test('is white with dark letters around the pictures', () => {
     const grid = captionedGrid(rows, options);
     const levels = new Set(crop(grid, { left: 0, top: 0, width: grid.width, height: 64 }).rgb);

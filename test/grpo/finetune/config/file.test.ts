@@ -80,9 +80,10 @@ describe('a configuration', () => {
         ema: 0,
         checkpointing: false,
       },
-      save: { every: 20, keep: 5 },
-      sample: { every: 0, seeds: [1, 2, 3, 4] },
-      eval: { every: 0, n: 64, rewards: [] },
+      save: { every: 20, keep: 5, previews: 4 },
+      sample: { every: 0, seeds: [1, 2, 3, 4], labels: false },
+      eval: { every: 0, n: 64, rewards: [], probe_every: 0 },
+      track: { tensorboard: false },
       seed: 42,
     });
   });

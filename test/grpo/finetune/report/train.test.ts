@@ -51,12 +51,13 @@ const report: UpdateReport = {
   zeroSpread: 0,
   steps: [step({ kl: 1, clipFraction: 0.5, gradNorm: 2, rows: 6 }), step({ kl: 4, ratioDeviation: 0.1, rows: 2 })],
   counts: { calls: 8, decodes: 5, survivors: 2, trained: 8 },
+  flops: 500,
   seconds: { sample: 1, reward: 2, train: 1 },
 };
 
 describe('records', () => {
   test("an update has TRL's names; what its optimizer steps average goes by their rows", () => {
-    expect(updateRecord(report, { seconds: 5, lr: 1e-3 })).toMatchObject({
+    expect(updateRecord(report, { seconds: 5, lr: 1e-3, totals: { calls: 100, flops: 1500 } })).toMatchObject({
       update: 7,
       reward: 1.5,
       reward_std: 0.25,
@@ -71,7 +72,10 @@ describe('records', () => {
       learning_rate: 1e-3,
       seconds: 5,
     });
-    const idle = updateRecord({ ...report, steps: [step({ rows: 0, ratioMean: 1 })] }, { seconds: 5, lr: 1 });
+    const idle = updateRecord(
+      { ...report, steps: [step({ rows: 0, ratioMean: 1 })] },
+      { seconds: 5, lr: 1, totals: { calls: 100, flops: 1500 } },
+    );
     expect(idle['ratio/mean']).toBe(1);
   });
 
@@ -110,7 +114,7 @@ describe('records', () => {
 });
 
 describe('lines', () => {
-  const record = updateRecord(report, { seconds: 5, lr: 1e-3 });
+  const record = updateRecord(report, { seconds: 5, lr: 1e-3, totals: { calls: 100, flops: 1500 } });
 
   test('rows stand under the head of the table', () => {
     const [head, row] = [tableHead(), tableRow(record, 40)];
