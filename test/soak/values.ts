@@ -92,7 +92,7 @@ export function changed(tree: unknown, { place, kind, value }: Change): unknown 
     else if (kind === 'set') at[key] = value;
     else if (kind === 'add') at[`${key}_`] = value;
     else {
-      at[String(value).slice(0, 20)] = below;
+      if (!Array.isArray(at)) at[String(value).slice(0, 20)] = below; // an index of a billion would be a list as long
       delete at[key];
     }
     break;

@@ -80,8 +80,11 @@ eval: { n: 4 }
     expect(await shown(page, 'Norm of the gradient', 'gradient')).toBe(second.grad_norm);
     expect(await shown(page, 'Seconds by phase', 'training')).toBe(second['seconds/train']);
     const groups = (await readFile(join(path, 'groups.jsonl'), 'utf8')).trim().split('\n');
-    const { selections, survivors } = JSON.parse(groups.at(-1)!);
+    const shownFirst = groups.map((line) => JSON.parse(line)).filter(({ group }) => group === 0); // they have pictures
+    const { selections, survivors } = shownFirst.at(-1)!;
     await page.locator('.funnel .tile').first().waitFor();
+    const face = page.locator('.funnel .tile .face').first();
+    expect(await face.evaluate((each) => each.style.backgroundImage)).toMatch(/previews\/000002_0_\d\.png/);
     const rows = await page.locator('.funnel .row').all();
     const counts = await Promise.all(rows.map((row) => row.locator('.tile').count()));
     expect(counts).toEqual([4, 3, survivors.length]);

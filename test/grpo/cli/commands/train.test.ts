@@ -94,6 +94,7 @@ describe('a run', () => {
       'groups.jsonl',
       'log.txt',
       'metrics.jsonl',
+      'previews',
       'run.json',
       'samples',
     ]);
