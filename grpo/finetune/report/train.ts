@@ -39,7 +39,8 @@ export function headLines({ run, info, config, device, pictureSize, weights }: S
 
 const yes = (flag: boolean): string => (flag ? 'yes' : 'no');
 
-const columns = [9, 16, 17, 8, 6, 9, 10] as const;
+/** Of the table, so that a row of common numbers has no more than 80 characters. */
+const columns = [8, 13, 15, 6, 4, 6, 4] as const;
 
 const row = (cells: readonly string[]): string =>
   cells
@@ -48,9 +49,9 @@ const row = (cells: readonly string[]): string =>
     .trimEnd();
 
 export const tableHead = (): string =>
-  row(['update', 'reward', 'spread all/kept', 'kl', 'clip', '|grad|', 's/update', 'sample/preview/train']);
+  row(['update', 'reward', 'spread all/kept', 'kl', 'clip', '|grad|', 's', 'draw/score']);
 
-/** One update; `of` is how many there are to be. */
+/** One update; `of` is how many there are to be. Of its seconds the last column has the shares of drawing and of scoring. */
 export function tableRow(record: UpdateRecord, of: number): string {
   const value = (name: string): number => record[name] ?? Number.NaN;
   const phases = ['seconds/sample', 'seconds/reward', 'seconds/train'].map(value);
@@ -63,7 +64,10 @@ export function tableRow(record: UpdateRecord, of: number): string {
     `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
     value('grad_norm').toPrecision(2),
     value('seconds').toFixed(1),
-    `${phases.map((phase) => ((100 * phase) / sum).toFixed(0)).join(' / ')} %`,
+    `${phases
+      .slice(0, 2)
+      .map((phase) => ((100 * phase) / sum).toFixed(0))
+      .join(' / ')} %`,
   ]);
 }
 
@@ -85,12 +89,20 @@ export function statusLine(
   progress: Progress,
   { update, of, groupSize, steps, secondsLeft }: Omit<ProgressEvent, 'kind' | 'at'>,
 ): string {
-  const what =
-    progress.phase === 'training'
-      ? `training  ${progress.rows} steps of trajectories`
-      : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${groupSize}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
-  const eta = secondsLeft === undefined ? '' : `  eta ${formatSeconds(secondsLeft)}`;
-  return `${`${update + 1}/${of}`.padStart(columns[0])}  [${what}]${eta}`;
+  const place = `${update + 1}/${of}`.padStart(columns[0]);
+  const eta = secondsLeft === undefined ? [] : [`eta ${formatSeconds(secondsLeft)}`];
+  if (progress.phase === 'training')
+    return [place, `training ${progress.rows} steps of trajectories`, ...eta].join('  ');
+  const { group, together, groups, step, alive } = progress;
+  const share = (group + (together * step) / steps) / groups;
+  return [
+    place,
+    bar(share, 12),
+    groupText(progress),
+    `step ${step}/${steps}`,
+    `alive ${alive}/${groupSize}`,
+    ...eta,
+  ].join('  ');
 }
 
 /** `group 3/8`, or `groups 1-4/8` of those that are drawn together. */

@@ -48,7 +48,7 @@ export interface ProgressEvent {
   readonly groupSize: number;
   readonly steps: number;
   readonly at: Progress | { readonly phase: 'drawing' | 'evaluating'; readonly done: number; readonly of: number };
-  /** Seconds until the last update, by the pace of the last ones; undefined before the first. */
+  /** Seconds until the run's end, by the pace of its last updates; undefined before the first is done. */
   readonly secondsLeft: number | undefined;
 }
 

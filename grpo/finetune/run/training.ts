@@ -30,6 +30,7 @@ import {
   type UpdateRecord,
   updateRecord,
 } from './metrics.js';
+import { Pace } from './pace.js';
 import { told } from './told.js';
 
 const evaluationSeed = 0; // the noise of every run's evaluations: runs of other seeds are compared on the same
@@ -71,7 +72,7 @@ class Training {
   private readonly signal: AbortSignal;
   private saved: number | undefined;
   private warned: number;
-  private readonly pace: number[] = [];
+  private readonly pace = new Pace();
   private totals: RunTotals = { calls: 0 };
   /** The samples drawn before the first update and last. */
   private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
@@ -107,7 +108,7 @@ class Training {
       yield* this.finish();
     } catch (error) {
       // What a check refuses before anything was learned lies in the configuration; later everything has passed once.
-      throw yield* this.fail(this.pace.length === 0 ? faultOfInput(error) : error);
+      throw yield* this.fail(this.pace.count === 0 ? faultOfInput(error) : error);
     }
   }
 
@@ -135,13 +136,12 @@ class Training {
     const { trainer, options, signal } = this;
     const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
     const probe = yield* this.probe(chosen[0]!);
-    const start = performance.now();
+    this.pace.begin();
     const pictures = config.save.previews > 0 ? new GroupPictures() : undefined;
     const report = yield* this.told((tell) =>
       trainer.update(chosen, { signal, onPictures: pictures?.take, ...(options.progress && { onProgress: tell }) }),
     );
-    const seconds = (performance.now() - start) / 1000;
-    this.pace.push(seconds);
+    const seconds = this.pace.end();
     this.totals = addTotals(this.totals, report);
     const record = updateRecord(report, { seconds, lr: config.train.lr, totals: this.totals, probe });
     if (pictures) yield pictures.event(report); // first: a reader may leave after the update, which is then saved
@@ -206,9 +206,11 @@ class Training {
       yield { kind: 'pictures', update, path: run.sample(update), rows };
     }
     if (!what.evaluate) return undefined;
+    const start = performance.now();
     const scores = yield* this.told((tell) =>
       trainer.withAverages(() => evaluateHeldOut(session, { seed: evaluationSeed, ...progress('evaluating', tell) })),
     );
+    this.pace.evaluated((performance.now() - start) / 1000);
     yield* this.newWarnings();
     const { rewards } = evaluationRecord(update, evaluationSeed, scores);
     yield { kind: 'evaluation', update, of, seed: evaluationSeed, rewards, scores, weights: weightsOf(session.config) };
@@ -302,10 +304,9 @@ class Training {
       of: train.updates,
       groupSize: grpo.keep[0]!,
       steps: sampler.steps,
-      secondsLeft: this.secondsLeft(),
     };
     return yield* told<RunEvent, R>(
-      (tell) => body((at) => tell({ ...about, at })),
+      (tell) => body((at) => tell({ ...about, secondsLeft: this.secondsLeft(), at })),
       () => this.end.abort(new InterruptedError('SIGINT')),
     );
   }
@@ -314,12 +315,15 @@ class Training {
     return this.secondsBefore + (performance.now() - this.started) / 1000;
   }
 
-  /** Until the last update, by the pace of the last ones. */
+  /** Until the run's end. */
   private secondsLeft(): number | undefined {
-    const recent = this.pace.slice(-5);
-    if (recent.length === 0) return undefined;
-    const mean = recent.reduce((sum, value) => sum + value, 0) / recent.length;
-    return mean * (this.session.config.train.updates - this.trainer.updates);
+    const { train, eval: evaluation } = this.session.config;
+    const done = this.trainer.updates;
+    const periodic =
+      evaluation.every > 0
+        ? Math.floor((train.updates - 1) / evaluation.every) - Math.floor(done / evaluation.every)
+        : 0;
+    return this.pace.left({ updates: train.updates - done, evaluations: Math.max(0, periodic) + 1 });
   }
 }
 

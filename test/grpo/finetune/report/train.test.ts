@@ -126,10 +126,19 @@ describe('lines', () => {
       '38 %',
       '1.5',
       '5.0',
-      '25 / 50 / 25 %',
+      '25 / 50 %',
     ]);
-    for (const [name, cell] of Object.entries({ reward: '1.500', kl: '1.7500', clip: '38', 's/update': '5.0' }))
+    for (const [name, cell] of Object.entries({ reward: '1.500', kl: '1.7500', clip: '38', 'draw/score': '25 / 50' }))
       expect(row.indexOf(cell), name).toBe(head.indexOf(` ${name}`) + 1);
+    const widest = {
+      ...record,
+      update: 1234,
+      grad_norm: 0.0123,
+      reward: -12.345,
+      reward_std: 10.5,
+      'clip_ratio/region_mean': 1,
+    };
+    expect(Math.max(head.length, tableRow(widest, 1234).length)).toBeLessThanOrEqual(80);
     const evaluated = evaluationRow(0, 40, { reward: { mean: 0.4 }, a: { mean: 0.4 }, b: { mean: 2 } }, { a: 1 });
     expect(evaluated.trim()).toBe('0/40  held-out a 0.400   b 2.000');
   });
@@ -137,14 +146,12 @@ describe('lines', () => {
   test('the live line says where an update stands', () => {
     const view = { update: 20, of: 40, groupSize: 24, steps: 10, secondsLeft: 36 };
     const sampling = { phase: 'sampling', group: 2, together: 1, groups: 8, step: 7, alive: 12 } as const;
-    expect(statusLine(sampling, view).trim()).toBe(
-      '21/40  [sampling  group 3/8  step 7/10  alive 12/24  ######------------]  eta 36 s',
-    );
+    expect(statusLine(sampling, view).trim()).toBe('21/40  ####--------  group 3/8  step 7/10  alive 12/24  eta 36 s');
     expect(statusLine({ ...sampling, group: 4, together: 4, step: 5 }, view).trim()).toBe(
-      '21/40  [sampling  groups 5-8/8  step 5/10  alive 12/24  ##############----]  eta 36 s',
+      '21/40  #########---  groups 5-8/8  step 5/10  alive 12/24  eta 36 s',
     );
     const first = statusLine({ phase: 'training', rows: 96 }, { ...view, secondsLeft: undefined });
-    expect(first.trim()).toBe('21/40  [training  96 steps of trajectories]');
+    expect(first.trim()).toBe('21/40  training 96 steps of trajectories');
   });
 
   test('results are a table, the sum first, then each reward that is not the sum', () => {
