@@ -41,7 +41,9 @@ export async function writeReport(runs: readonly string[], path: string): Promis
 export async function reportHtml(runs: readonly ReportedRun[]): Promise<string> {
   const title = runs.map(({ name }) => name).join(' and ');
   const budget = { bytes: pictureBytes / runs.length };
-  const details = await Promise.all(runs.map((run) => runHtml(run, runs.length > 1, budget)));
+  const of = (run: ReportedRun): string => (runs.length > 1 ? `: ${run.name}` : '');
+  const pictures = await Promise.all(runs.map((run) => picturesHtml(run, of(run), budget)));
+  const configurations = await Promise.all(runs.map((run) => configurationHtml(run, of(run))));
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -58,9 +60,10 @@ export async function reportHtml(runs: readonly ReportedRun[]): Promise<string> 
 ${table(['run', ...runs.map(({ name }) => name)], factsOf(runs))}
 <h2>Held-out rewards</h2>
 ${resultsHtml(runs)}
+${pictures}
 <h2>Curves</h2>
 ${curvesHtml(runs)}
-${details}
+${configurations}
 </main>
 </body>
 </html>
@@ -146,23 +149,26 @@ function resultsHtml(runs: readonly ReportedRun[]): Html {
   return table(head, sorted);
 }
 
-/** Pictures, funnel and configuration of a run. */
-async function runHtml({ name, feed }: ReportedRun, isOneOfMany: boolean, { bytes }: { bytes: number }): Promise<Html> {
+/** Samples and funnel of a run; `of` ends their headings. */
+async function picturesHtml({ feed }: ReportedRun, of: string, { bytes }: { bytes: number }): Promise<Html> {
   const { folder, summary } = feed;
-  const of = isOneOfMany ? `: ${name}` : '';
   const group = await feed.group(summary.newestGroup);
   const { record, previews } = (group ?? {}) as {
     record?: Record<string, unknown>;
     previews?: Record<string, unknown>;
   };
   const funnel = record && (await funnelHtml(folder, { record, previews: previews ?? null }, { bytes: 0.3 * bytes }));
-  const config = (await readInside(folder, 'config.yaml')) ?? '';
-  const changes = summary.config?.changes ?? [];
   return html`<h2>Samples before and after${of}</h2>
 ${await samplesHtml(feed, 0.7 * bytes)}
 <h2>Funnel of the last group${of}</h2>
-${funnel ?? html`<p class="soft">Not recorded.</p>`}
-<h2>Configuration${of}</h2>
+${funnel ?? html`<p class="soft">Not recorded.</p>`}`;
+}
+
+/** What a run's configuration changes of its preset, and all of it. */
+async function configurationHtml({ feed: { folder, summary } }: ReportedRun, of: string): Promise<Html> {
+  const config = (await readInside(folder, 'config.yaml')) ?? '';
+  const changes = summary.config?.changes ?? [];
+  return html`<h2>Configuration${of}</h2>
 ${
   changes.length > 0
     ? table(
