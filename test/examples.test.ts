@@ -59,7 +59,8 @@ test('the package has what its exports name, presets, kernels and models, and no
     for (const path of [types, js]) if (path) expect(files).toContain(path.slice('./'.length));
   expect(files).toContain('kernels/matmul_tiled.wgsl');
   expect(files).toContain('grpo/finetune/presets/scenes-flow.yaml');
-  expect(files).toContain('grpo/dashboard/page/index.html');
+  for (const page of ['dashboard/page/index.html', 'rate/page/index.html', 'serve/page/style.css'])
+    expect(files).toContain(`grpo/${page}`);
   expect(files).toContain('models/embedded/scenes-flow/model_index.json');
   expect(files.filter((file) => /(^|\/)(test|bench)\//.test(file) || /(?<!\.d)\.ts$/.test(file))).toEqual([]);
 });

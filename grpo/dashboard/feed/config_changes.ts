@@ -1,7 +1,7 @@
 /** A run's configuration as the difference to the preset that it is nearest to. */
 import { parse } from 'yaml';
 import { loadConfig, presetNames } from '../../finetune/config/file.js';
-import { readInside } from './inside.js';
+import { readInside } from '../../serve/inside.js';
 
 /** A key whose value is not the preset's; undefined where one of the two has no such key. */
 export interface ConfigChange {

@@ -1,6 +1,7 @@
 /** groups.jsonl, which grows to hundreds of megabytes: where its lines are, and a group when it is asked for. */
+
+import { openInside } from '../../serve/inside.js';
 import { GrowingFile, parseLine } from './growing_file.js';
-import { openInside } from './inside.js';
 
 /** Which group a line tells of. */
 export interface GroupKey {

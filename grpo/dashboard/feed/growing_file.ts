@@ -1,6 +1,6 @@
 /** A file of lines that another process appends to: read from where the last reading ended, whole lines alone. */
 import type { FileHandle } from 'node:fs/promises';
-import { openInside } from './inside.js';
+import { openInside } from '../../serve/inside.js';
 
 const piece = 4 << 20;
 const longest = 64 << 20; // a line beyond this is none of ours: it is passed over

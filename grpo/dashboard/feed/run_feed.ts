@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { exists } from '../../../engine/files.js';
 import { livelyInfo, type RunInfo } from '../../finetune/run/info.js';
+import { namesInside, openInside, tailInside } from '../../serve/inside.js';
 import { ColumnStore } from './columns.js';
 import { type ConfigChanges, configChanges } from './config_changes.js';
 import { GroupIndex, type GroupKey } from './groups.js';
 import { GrowingFile, parseLine } from './growing_file.js';
-import { namesInside, openInside, tailInside } from './inside.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 

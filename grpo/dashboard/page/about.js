@@ -1,5 +1,5 @@
 /** The run itself: what it is, how its configuration differs from a preset, its log, and buttons where it lives. */
-import { absent, duration, el, number, replace } from './dom.js';
+import { absent, duration, el, number, replace } from '../../serve/page/dom.js';
 import { firstRun, get, onChange } from './store.js';
 
 const labels = { save: 'save now', sample: 'sample now', stop: 'stop' };

@@ -1,5 +1,5 @@
 /** Curves by uplot, under a legend of text that says the values at the cursor, or the last ones. */
-import { el, isNumber, number, replace, styleValue } from './dom.js';
+import { el, isNumber, number, replace, styleValue } from '../../serve/page/dom.js';
 import uPlot from './vendor/uplot.js';
 
 const height = 170;

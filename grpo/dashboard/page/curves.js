@@ -1,6 +1,7 @@
 /** The curves of a run, and of another beside it. */
+
+import { el, isNumber, replace } from '../../serve/page/dom.js';
 import { Chart, smooth } from './chart.js';
-import { el, isNumber, replace } from './dom.js';
 import { firstRun, onChange, secondRun } from './store.js';
 
 const colors = ['--c1', '--c2', '--c3', '--c4', '--c5', '--c6'];

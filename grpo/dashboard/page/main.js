@@ -1,7 +1,8 @@
 /** The page: which run is shown, and the panels that show it. */
+
+import { duration, el, replace } from '../../serve/page/dom.js';
 import { fetchRuns, mountAbout } from './about.js';
 import { mountCurves } from './curves.js';
-import { duration, el, replace } from './dom.js';
 import { mountFunnel } from './funnel.js';
 import { mountRewards } from './rewards.js';
 import { mountSamples } from './samples.js';

@@ -1,7 +1,8 @@
 /** What a group's rewards are: a histogram of all against kept; and the spreads and the previews' ranks over time. */
+
+import { absent, el, isNumber, number, replace, svg } from '../../serve/page/dom.js';
 import { Chart } from './chart.js';
 import { linesOf, recordLines } from './curves.js';
-import { absent, el, isNumber, number, replace, svg } from './dom.js';
 import { onGroup } from './funnel.js';
 import { firstRun, onChange, secondRun } from './store.js';
 

@@ -1,5 +1,5 @@
 /** Samples of the same prompts and noise: before, after some updates, and now. */
-import { absent, el, replace } from './dom.js';
+import { absent, el, replace } from '../../serve/page/dom.js';
 import { firstRun, onChange, pictureOf } from './store.js';
 
 const fileOf = (update) => `${String(update).padStart(6, '0')}.png`;

@@ -1,6 +1,6 @@
 /** Pictures inside a file, of few enough bytes. */
 import { decodePng, encodePng, type Picture } from '../../../models/pictures/png.js';
-import { openInside } from '../feed/inside.js';
+import { openInside } from '../../serve/inside.js';
 
 /** Bytes that a picture may have. */
 export interface Budget {

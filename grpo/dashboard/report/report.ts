@@ -9,7 +9,7 @@ import { rewardLabel, shownRewards, summaryFigures } from '../../finetune/report
 import { findRun } from '../../finetune/run/list.js';
 import { totalName } from '../../finetune/run/metrics.js';
 import { weightsOf } from '../../finetune/session.js';
-import { readInside } from '../feed/inside.js';
+import { readInside } from '../../serve/inside.js';
 import { RunFeed } from '../feed/run_feed.js';
 import { curvesHtml, type ReportedRun } from './curves.js';
 import { funnelHtml } from './funnel.js';

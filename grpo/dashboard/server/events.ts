@@ -1,6 +1,8 @@
 /** Server-sent events: what a run's folder has new, for every page that looks at it. */
+
+import type { Exchange } from '../../serve/responses.js';
+import { type EventStream, eventText as message, openStream } from '../../serve/stream.js';
 import type { FeedVersion, RunFeed } from '../feed/run_feed.js';
-import { type Exchange, sendHead } from './responses.js';
 
 /** A run that a page follows. */
 export interface Followed {
@@ -9,43 +11,36 @@ export interface Followed {
 }
 
 interface Listener {
-  readonly exchange: Exchange;
+  readonly stream: EventStream;
   readonly runs: readonly Followed[];
   /** What it was told last of each run. */
   readonly told: Map<RunFeed, FeedVersion>;
 }
 
 const interval = 500; // milliseconds between looks at the files
-const silence = 15_000; // after which a line says that the connection lives
 
-/**
- * Pages that listen. Each is greeted by `hello`, upon which it reads everything afresh: so it goes on after a lost connection
- * or a new server, whatever it has missed. Files are looked at only while somebody listens.
- */
+/** Pages that listen. Files are looked at only while somebody does. */
 export class EventStreams {
   private readonly listeners = new Set<Listener>();
   private timer: NodeJS.Timeout | undefined;
-  private lastSent = 0;
   private isLooking = false;
 
   /** Answers a request with a stream that lasts until either side ends it. */
   add(exchange: Exchange, runs: readonly Followed[]): void {
-    sendHead(exchange, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' });
-    exchange.response.write(`retry: 1000\n\n${message('hello', {})}`);
     const told = new Map(runs.map(({ feed }) => [feed, feed.version]));
-    const listener = { exchange, runs, told };
-    this.listeners.add(listener);
-    exchange.response.on('close', () => {
+    const stream = openStream(exchange, () => {
       this.listeners.delete(listener);
       if (this.listeners.size === 0) this.pause();
     });
+    const listener = { stream, runs, told };
+    this.listeners.add(listener);
     this.timer ??= setInterval(() => void this.look(), interval);
   }
 
   /** Ends every stream. */
   close(): void {
     this.pause();
-    for (const { exchange } of this.listeners) exchange.response.end();
+    for (const { stream } of this.listeners) stream.end();
     this.listeners.clear();
   }
 
@@ -61,10 +56,6 @@ export class EventStreams {
       const feeds = new Set([...this.listeners].flatMap(({ runs }) => runs.map(({ feed }) => feed)));
       for (const feed of feeds) await feed.refresh();
       for (const listener of this.listeners) this.tell(listener);
-      if (Date.now() - this.lastSent > silence) {
-        this.lastSent = Date.now();
-        for (const { exchange } of this.listeners) exchange.response.write(': still here\n\n');
-      }
     } catch (error) {
       console.error(`dashboard: ${(error as Error).message}`); // a file that can't be read now may be readable in a moment
     } finally {
@@ -72,18 +63,15 @@ export class EventStreams {
     }
   }
 
-  private tell({ exchange, runs, told }: Listener): void {
+  private tell({ stream, runs, told }: Listener): void {
     for (const run of runs) {
       const text = messagesOf(run, told.get(run.feed)!);
       if (text === '') continue;
       told.set(run.feed, run.feed.version);
-      exchange.response.write(text);
-      this.lastSent = Date.now();
+      stream.send(text);
     }
   }
 }
-
-const message = (event: string, data: unknown): string => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 
 /** Many new rows at once, as after a pause, are not sent but fetched. */
 const mostRows = 200;

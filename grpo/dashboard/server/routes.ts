@@ -1,9 +1,11 @@
 /** What is answered at which address. */
+
+import { type Guard, tokenHeader } from '../../serve/guard.js';
+import { type Exchange, sendJson, sendPicture, sendText } from '../../serve/responses.js';
+import type { Visit } from '../../serve/site.js';
 import type { RunFeed } from '../feed/run_feed.js';
 import type { Sources } from '../feed/sources.js';
 import type { EventStreams, Followed } from './events.js';
-import { type Guard, tokenHeader } from './guard.js';
-import { type Exchange, sendJson, sendPageFile, sendPicture, sendText } from './responses.js';
 
 /** What a button does. */
 export type Action = 'save' | 'sample' | 'stop';
@@ -17,11 +19,11 @@ export interface LiveRun {
   act(action: Action): void;
 }
 
-export interface Site {
+/** What the server shows. */
+export interface Room {
   readonly guard: Guard;
   readonly sources: Sources;
   readonly streams: EventStreams;
-  readonly files: ReadonlyMap<string, string>;
   /** The run with buttons; undefined where there is none, or they are hidden. */
   readonly live: LiveRun | undefined;
 }
@@ -29,44 +31,11 @@ export interface Site {
 /** Points of a curve that are sent: more than a screen has columns. */
 const mostPoints = 2000;
 
-/** Answers a request. */
-export async function answer(site: Site, exchange: Exchange): Promise<void> {
-  const { request } = exchange;
-  const { guard } = site;
-  if (!guard.isOwnHost(request)) return sendText(exchange, 421, 'this server does not go by that name');
-  const url = new URL(request.url?.replace(/^\/+/, '/') ?? '/', 'http://winnow');
-  if (!guard.mayRead(request, url))
-    return sendText(exchange, 401, 'open this page by the address that was printed, with ?token=');
-  const parts = partsOf(url.pathname);
-  if (!parts) return sendText(exchange, 400, 'not an address');
-  if (request.method === 'POST') return act(site, exchange, parts);
-  if (request.method !== 'GET' && request.method !== 'HEAD')
-    return sendText(exchange, 405, 'expected GET or POST', { Allow: 'GET, HEAD, POST' });
-  if (parts[0] === 'api') return answerData(site, exchange, url, parts.slice(1));
-  const cookie = guard.cookie();
-  if (cookie !== undefined && url.searchParams.has('token')) return dropToken(exchange, url, cookie);
-  const file = site.files.get(url.pathname);
-  return file === undefined ? sendText(exchange, 404, 'not found') : sendPageFile(exchange, file, {});
-}
-
-/** The decoded parts of a path; undefined where they are no text. */
-function partsOf(path: string): string[] | undefined {
-  try {
-    return path.split('/').slice(1).map(decodeURIComponent);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The token moves from the address, which is shown and kept in histories, to a cookie. */
-function dropToken(exchange: Exchange, url: URL, cookie: string): void {
-  url.searchParams.delete('token');
-  sendText(exchange, 303, 'go on', { 'Set-Cookie': cookie, Location: `${url.pathname}${url.search}` });
-}
-
-async function answerData(site: Site, exchange: Exchange, url: URL, parts: readonly string[]): Promise<void> {
-  const { sources, guard, live } = site;
-  const [what, id, of, name, ...more] = parts;
+/** Answers what is asked below /api. */
+export async function answerData(room: Room, exchange: Visit): Promise<void> {
+  const { sources, guard, live, streams } = room;
+  const { url, parts } = exchange;
+  const [, what, id, of, name, ...more] = parts;
   if (what === 'session' && id === undefined)
     return sendJson(exchange, live ? { token: guard.token, header: tokenHeader, actions } : { actions: [] });
   if (what === 'runs' && id === undefined) {
@@ -82,7 +51,7 @@ async function answerData(site: Site, exchange: Exchange, url: URL, parts: reado
       const feed = await sources.feed(each);
       if (feed) followed.push({ id: each, feed });
     }
-    return site.streams.add(exchange, followed);
+    return streams.add(exchange, followed);
   }
   const feed = what === 'runs' && id !== undefined ? await sources.feed(id) : undefined;
   if (!feed || more.length > 0) return sendText(exchange, 404, 'not found');
@@ -120,8 +89,8 @@ const shortInfo = (info: RunFeed['summary']['info']) =>
   info && { status: info.status, updates: info.updates, of: info.of, started: info.started, rewards: info.rewards };
 
 /** POST /api/runs/ID/save, sample and stop. */
-async function act({ guard, live, sources }: Site, exchange: Exchange, parts: readonly string[]): Promise<void> {
-  const [api, runs, id, name, ...more] = parts;
+export async function answerPost({ guard, live, sources }: Room, exchange: Visit): Promise<void> {
+  const [api, runs, id, name, ...more] = exchange.parts;
   const action = actions.find((each) => each === name);
   if (!live || api !== 'api' || runs !== 'runs' || id === undefined || !action || more.length > 0)
     return sendText(exchange, 404, 'not found');

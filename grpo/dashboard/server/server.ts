@@ -1,12 +1,11 @@
 /** The dashboard: a server of this machine that shows the folders of runs. */
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
+import { checkReach, type GuardOptions } from '../../serve/guard.js';
+import { pageFiles } from '../../serve/responses.js';
+import { serveSite } from '../../serve/site.js';
 import { Sources } from '../feed/sources.js';
 import { EventStreams } from './events.js';
-import { checkReach, createGuard, type GuardOptions, isLoopback } from './guard.js';
-import { pageFiles, sendText } from './responses.js';
-import { answer, type LiveRun, type Site } from './routes.js';
+import { answerData, answerPost, type LiveRun } from './routes.js';
 
 export const usualPort = 8674;
 
@@ -31,52 +30,27 @@ export interface Dashboard {
 
 /** Starts the dashboard. Throws a UsageError for a run that is none, or a host beyond loopback without a token. */
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
-  const { host = '127.0.0.1', token, live, readOnly = false } = options;
-  checkReach(options);
+  const { token, live, readOnly = false, port = usualPort } = options;
+  checkReach(options); // before any folder is read
   const sources = await Sources.open(options.runs);
   const streams = new EventStreams();
-  const files = pageFiles();
-  const server = createServer();
-  const port = await listen(server, options.port ?? usualPort, host);
-  const site: Site = {
-    guard: createGuard(options, port),
-    sources,
-    streams,
-    files,
-    live: live && !readOnly ? { ...live, folder: resolve(live.folder) } : undefined,
-  };
-  server.on('request', (request, response) => {
-    const exchange = { request, response };
-    answer(site, exchange).catch((error: unknown) => {
-      if (response.headersSent) response.destroy();
-      else sendText(exchange, 500, error instanceof Error ? error.message : String(error));
-    });
+  const files = pageFiles('dashboard', {
+    '/vendor/uplot.js': 'uplot/dist/uPlot.esm.js',
+    '/vendor/uplot.css': 'uplot/dist/uPlot.min.css',
   });
-  const shown = isLoopback(host) ? host : host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  const buttons = live && !readOnly ? { ...live, folder: resolve(live.folder) } : undefined;
+  const served = await serveSite({ ...options, port }, (guard) => {
+    const room = { guard, sources, streams, live: buttons };
+    return { files, get: (visit) => answerData(room, visit), post: (visit) => answerPost(room, visit) };
+  });
   const shownRuns = sources.given.slice(0, 2).map((id): [string, string] => ['run', id]);
   const query = new URLSearchParams(token === undefined ? shownRuns : [['token', token], ...shownRuns]).toString();
   return {
-    url: `http://${shown.includes(':') ? `[${shown}]` : shown}:${port}${query && `/?${query}`}`,
-    port,
-    close: () =>
-      new Promise((done) => {
-        streams.close();
-        server.close(() => done());
-        server.closeAllConnections();
-      }),
+    url: `${served.origin}${query && `/?${query}`}`,
+    port: served.port,
+    close: () => {
+      streams.close();
+      return served.close();
+    },
   };
-}
-
-/** Listens on a port, or on a free one where that is taken; returns which. */
-function listen(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((done, fail) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE' && port !== 0) listen(server, 0, host).then(done, fail);
-      else fail(error);
-    });
-    server.listen(port, host, () => {
-      server.removeAllListeners('error');
-      done((server.address() as AddressInfo).port);
-    });
-  });
 }

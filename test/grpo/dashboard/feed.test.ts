@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ColumnStore } from '../../../grpo/dashboard/feed/columns.js';
 import { GrowingFile } from '../../../grpo/dashboard/feed/growing_file.js';
-import { openInside, tailInside } from '../../../grpo/dashboard/feed/inside.js';
 import { RunFeed } from '../../../grpo/dashboard/feed/run_feed.js';
+import { openInside, tailInside } from '../../../grpo/serve/inside.js';
 import { temporaryFolder } from '../../temporary.js';
 import { groupLine, makeRun, metricsLine } from './run_folder.js';
 

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type Action, type Dashboard, type DashboardOptions, startDashboard } from '../../../grpo/dashboard/index.js';
-import { isSameText } from '../../../grpo/dashboard/server/guard.js';
+import { isSameText } from '../../../grpo/serve/guard.js';
 import { temporaryFolder } from '../../temporary.js';
 import { makeRun, metricsLine } from './run_folder.js';
 
@@ -56,7 +56,7 @@ test('the page and its parts are there, with headers that allow nothing inline a
     ['/', 'text/html; charset=utf-8'],
     ['/?run=first', 'text/html; charset=utf-8'],
     ['/main.js', 'text/javascript; charset=utf-8'],
-    ['/style.css', 'text/css; charset=utf-8'],
+    ['/serve/page/style.css', 'text/css; charset=utf-8'],
     ['/vendor/uplot.js', 'text/javascript; charset=utf-8'],
     ['/vendor/uplot.css', 'text/css; charset=utf-8'],
     ['/api/runs/first/samples/000000.png', 'image/png'],

@@ -3,7 +3,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { UsageError } from '../../finetune/errors.js';
+import { UsageError } from '../finetune/errors.js';
 
 export interface GuardOptions {
   /** What is listened on. Default 127.0.0.1. */

@@ -7,8 +7,8 @@ import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { packageRoot } from '../../../engine/version.js';
-import { openInside } from '../feed/inside.js';
+import { packageRoot } from '../../engine/version.js';
+import { openInside } from './inside.js';
 
 /** Nothing inline, nothing from elsewhere, in no other site's frame. */
 const security = {
@@ -81,17 +81,20 @@ export async function sendPicture(exchange: Exchange, folder: string, names: rea
   }
 }
 
-/** The page's own files and the charts' library by their addresses: what is not in this table is not there. */
-export function pageFiles(): ReadonlyMap<string, string> {
-  const folder = join(packageRoot(), 'grpo', 'dashboard', 'page');
+/**
+ * The files of a room's page, grpo/ROOM/page, by their addresses; those that pages share as /serve/page/NAME, where a relative
+ * import finds them in the folders too; and files of packages. What is not in this table is not there.
+ */
+export function pageFiles(room: string, packages: Readonly<Record<string, string>> = {}): ReadonlyMap<string, string> {
   const require = createRequire(import.meta.url);
-  const own = readdirSync(folder).filter((name) => /\.(html|css|js|svg)$/.test(name));
-  return new Map([
-    ['/', join(folder, 'index.html')],
-    ...own.map((name): [string, string] => [`/${name}`, join(folder, name)]),
-    ['/vendor/uplot.js', require.resolve('uplot/dist/uPlot.esm.js')],
-    ['/vendor/uplot.css', require.resolve('uplot/dist/uPlot.min.css')],
-  ]);
+  const filesOf = (of: string, prefix: string): [string, string][] => {
+    const folder = join(packageRoot(), 'grpo', of, 'page');
+    const names = readdirSync(folder).filter((name) => /\.(html|css|js|svg)$/.test(name));
+    return names.map((name) => [`${prefix}${name}`, join(folder, name)]);
+  };
+  const own = new Map([...filesOf(room, '/'), ...filesOf('serve', '/serve/page/')]);
+  for (const [address, name] of Object.entries(packages)) own.set(address, require.resolve(name));
+  return own.set('/', own.get('/index.html')!);
 }
 
 /** Sends a file of the page. */
