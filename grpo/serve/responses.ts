@@ -61,6 +61,13 @@ export async function sendJson(exchange: Exchange, value: unknown): Promise<void
   exchange.response.end(exchange.request.method === 'HEAD' ? undefined : sent);
 }
 
+/** Sends bytes that their address stands for: a browser need not ask for them again. */
+export function sendBytes(exchange: Exchange, type: string, bytes: Uint8Array): void {
+  const headers = { 'Content-Type': type, 'Content-Length': bytes.length };
+  sendHead(exchange, 200, { ...headers, 'Cache-Control': 'private, max-age=3600, immutable' });
+  exchange.response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
+}
+
 /** Sends a picture of a run's folder; 404 where there is none. One that the browser has is not sent again. */
 export async function sendPicture(exchange: Exchange, folder: string, names: readonly string[]): Promise<void> {
   const file = await openInside(folder, ...names);

@@ -1,6 +1,7 @@
 /** The run itself: what it is, how its configuration differs from a preset, its log, and buttons where it lives. */
 import { absent, duration, el, number, replace } from '../../serve/page/dom.js';
-import { firstRun, get, onChange } from './store.js';
+import { get, post } from '../../serve/page/server.js';
+import { firstRun, onChange } from './store.js';
 
 const labels = { save: 'save now', sample: 'sample now', stop: 'stop' };
 
@@ -9,12 +10,9 @@ export function mountAbout(panel, session, isLive) {
   const changes = el('div', {});
   const log = el('pre', { className: 'log', tabIndex: 0, role: 'log', 'aria-label': 'The end of the log' });
   const answer = el('p', { role: 'status', className: 'soft' });
-  const post = async (action) => {
+  const press = async (action) => {
     if (action === 'stop' && !confirm('End the run after the group at hand, with a checkpoint?')) return;
-    const address = `/api/runs/${encodeURIComponent(firstRun().id)}/${action}`;
-    const response = await fetch(address, { method: 'POST', headers: { [session.header]: session.token } }).catch(
-      () => undefined,
-    );
+    const response = await post(session, ['runs', firstRun().id, action]);
     const said = {
       save: 'A checkpoint is written after the update at hand.',
       sample: 'Samples are drawn after the update at hand.',
@@ -28,7 +26,7 @@ export function mountAbout(panel, session, isLive) {
     'div',
     { className: 'tools', hidden: true },
     ...session.actions.map((action) =>
-      el('button', { type: 'button', data: { action }, on: { click: () => post(action) } }, labels[action]),
+      el('button', { type: 'button', data: { action }, on: { click: () => press(action) } }, labels[action]),
     ),
     answer,
   );

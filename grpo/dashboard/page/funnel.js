@@ -1,6 +1,7 @@
 /** The funnel of a group: a row a selection with its previews by reward, and what was drawn to its end. */
 import { absent, el, isNumber, number, replace } from '../../serve/page/dom.js';
-import { firstRun, get, onChange, pictureOf } from './store.js';
+import { get } from '../../serve/page/server.js';
+import { firstRun, onChange, pictureOf } from './store.js';
 
 const view = { index: -1, follows: true, group: undefined, sample: undefined };
 const listeners = new Set();

@@ -1,12 +1,13 @@
 /** The page: which run is shown, and the panels that show it. */
 
 import { duration, el, replace } from '../../serve/page/dom.js';
+import { get } from '../../serve/page/server.js';
 import { fetchRuns, mountAbout } from './about.js';
 import { mountCurves } from './curves.js';
 import { mountFunnel } from './funnel.js';
 import { mountRewards } from './rewards.js';
 import { mountSamples } from './samples.js';
-import { firstRun, get, onChange, show, state } from './store.js';
+import { firstRun, onChange, show, state } from './store.js';
 
 const byId = (id) => document.getElementById(id);
 const [first, second] = [byId('run'), byId('second')];

@@ -1,4 +1,5 @@
 /** What is known of the runs that are shown, and the stream that keeps it fresh. */
+import { get, openEvents } from '../../serve/page/server.js';
 
 /** The run, and the one beside it, by their ids; `runs` has the data of both. */
 export const state = { runs: new Map(), first: '', second: '', connected: false };
@@ -17,19 +18,12 @@ const tell = (what) => {
 export const firstRun = () => state.runs.get(state.first);
 export const secondRun = () => state.runs.get(state.second);
 
-/** JSON of this server. Addresses are made of encoded parts. */
-export async function get(...parts) {
-  const response = await fetch(`/api/${parts.map(encodeURIComponent).join('/')}`);
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  return response.json();
-}
-
 /** The address of a picture of a run. */
 export const pictureOf = (run, folder, name) => `/api/runs/${[run, folder, name].map(encodeURIComponent).join('/')}`;
 
 const mostPoints = 4000; // beyond it the server's thinned curves are fetched again
 
-let stream;
+let closeStream = () => {};
 
 /** Shows a run, and another beside it or none. */
 export async function show(first, second) {
@@ -64,44 +58,39 @@ async function reload(...all) {
  * stream tells from then on follows it. `loaded` is called after the first time.
  */
 function listen(loaded) {
-  stream?.close();
+  closeStream();
   const query = new URLSearchParams(ids().map((id) => ['run', id]));
-  const own = new EventSource(`/api/events?${query}`);
-  stream = own;
-  const connected = (value) => {
-    if (state.connected === value) return;
-    state.connected = value;
-    tell('connection');
+  const ofRun = (take) => (data) => {
+    const { run: id, ...rest } = data;
+    const run = state.runs.get(id);
+    if (run) take(run, rest);
   };
-  stream.addEventListener('hello', async () => {
-    connected(true);
-    await reload(...ids());
-    loaded();
-  });
-  stream.addEventListener('error', () => {
-    connected(false);
-    // A browser gives up for good where the answer is an error, as of a server that starts or stops.
-    if (own.readyState === EventSource.CLOSED) setTimeout(() => own === stream && listen(loaded), 1500);
-  });
-  const on = (event, take) =>
-    stream.addEventListener(event, ({ data }) => {
-      const { run: id, ...rest } = JSON.parse(data);
-      const run = state.runs.get(id);
-      if (run) take(run, rest);
-    });
-  on('afresh', ({ id }) => void reload(id));
-  on('metrics', (run, { from, columns }) => appendRows(run, from, columns));
-  on('summary', (run, { summary }) => {
-    run.summary = summary;
-    tell('summary');
-  });
-  on('evaluations', (run, { evaluations }) => {
-    run.evaluations = evaluations;
-    tell('curves');
-  });
-  on('probes', (run, { probes }) => {
-    run.probes = probes;
-    tell('curves');
+  closeStream = openEvents(`/api/events?${query}`, {
+    connected: (value) => {
+      if (state.connected === value) return;
+      state.connected = value;
+      tell('connection');
+    },
+    on: {
+      hello: async () => {
+        await reload(...ids());
+        loaded();
+      },
+      afresh: ofRun(({ id }) => void reload(id)),
+      metrics: ofRun((run, { from, columns }) => appendRows(run, from, columns)),
+      summary: ofRun((run, { summary }) => {
+        run.summary = summary;
+        tell('summary');
+      }),
+      evaluations: ofRun((run, { evaluations }) => {
+        run.evaluations = evaluations;
+        tell('curves');
+      }),
+      probes: ofRun((run, { probes }) => {
+        run.probes = probes;
+        tell('curves');
+      }),
+    },
   });
 }
 

@@ -1,12 +1,12 @@
 /** What the dashboard's server gives to whom: nothing outside a run, nothing to foreign names, nothing done without the token. */
 import { appendFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { type IncomingHttpHeaders, request } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type Action, type Dashboard, type DashboardOptions, startDashboard } from '../../../grpo/dashboard/index.js';
 import { isSameText } from '../../../grpo/serve/guard.js';
 import { temporaryFolder } from '../../temporary.js';
+import { ask } from '../http.js';
 import { makeRun, metricsLine } from './run_folder.js';
 
 const folder = temporaryFolder();
@@ -19,30 +19,6 @@ beforeAll(async () => {
   await writeFile(join(run, 'secret.png'), 'secret');
   await symlink('../../../secret.png', join(run, 'samples', '000007.png'));
 });
-
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
-/** Asks by node:http, which sends a path as it is given. */
-const ask = (
-  { port }: Pick<Dashboard, 'port'>,
-  path: string,
-  { method = 'GET', ...headers }: Record<string, string> = {},
-): Promise<Answer> =>
-  new Promise((done, fail) => {
-    request({ host: '127.0.0.1', port, path, method, headers }, (response) => {
-      let text = '';
-      response.on('data', (data) => {
-        text += data;
-      });
-      response.on('end', () => done({ status: response.statusCode!, headers: response.headers, text }));
-    })
-      .on('error', fail)
-      .end();
-  });
 
 async function start(options: Partial<DashboardOptions> = {}): Promise<Dashboard> {
   const dashboard = await startDashboard({ runs: [join(folder, 'runs')], port: 0, ...options });

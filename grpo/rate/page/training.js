@@ -1,0 +1,91 @@
+/** «Train now», and the samples before and now, which change while it learns. */
+import { el, number, replace } from '../../serve/page/dom.js';
+import { onChange, stop, store, train } from './store.js';
+
+const said = {
+  none: '',
+  fitting: 'learning from the votes …',
+  loading: 'loading the model …',
+  training: 'training',
+  stopping: 'ending after the group at hand …',
+  done: 'done',
+  stopped: 'stopped',
+  failed: 'failed',
+};
+
+const fileOf = (update) => `${String(update).padStart(6, '0')}.png`;
+const nameOf = (update) => (update === 0 ? 'before' : `after ${update} ${update === 1 ? 'update' : 'updates'}`);
+
+export function mountTraining(panel) {
+  const press = el('button', { type: 'button', className: 'main', on: { click: () => train(false) } }, 'train now');
+  const anyway = el('button', { type: 'button', on: { click: () => train(true) } }, 'train anyway');
+  const end = el('button', { type: 'button', on: { click: stop } }, 'stop');
+  const status = el('p', { role: 'status', id: 'lesson' });
+  const refusal = el('p', { role: 'alert', className: 'refusal' });
+  const hint = el('p', { className: 'soft' });
+  const results = el('ul', { className: 'results' });
+  const link = el('p', {});
+  const progress = el('progress', { max: 1, value: 0, 'aria-label': 'updates' });
+  const grids = el('div', { className: 'grids' });
+  const tools = el('div', { className: 'tools' }, press, anyway, end, status);
+  replace(panel, panel.querySelector('h2'), tools, refusal, hint, progress, results, link, grids);
+  let drawn = '';
+
+  const column = (run, title, update) => {
+    const source = `/api/samples/${fileOf(update)}?run=${encodeURIComponent(run)}`;
+    const image = el('img', { src: source, alt: `Samples ${nameOf(update)}, each under its prompt` });
+    return el('figure', { data: { update: String(update) } }, el('figcaption', {}, title), image);
+  };
+
+  onChange(() => {
+    const { state, refusal: refused } = store;
+    if (!state) return;
+    const { lesson, taste, trains, counted, folder } = state;
+    const { status: now, update, of, message, dashboard, rewards = {}, run } = lesson;
+    const isOver = ['none', 'done', 'stopped', 'failed'].includes(now);
+    press.hidden = !isOver;
+    press.disabled = !trains || !taste?.agrees;
+    anyway.hidden = !isOver || !trains || !taste || taste.agrees;
+    end.hidden = isOver || now === 'fitting';
+    end.disabled = now === 'stopping';
+    const at = of > 0 ? `${said[now]}: update ${update} of ${of}` : said[now];
+    const text = message ? `${at}: ${message}` : at;
+    if (status.textContent !== text) status.textContent = text;
+    status.dataset.status = now;
+    refusal.textContent = refused;
+    hint.hidden = press.hidden || !press.disabled;
+    hint.textContent = !trains
+      ? `To train by these votes: winnow train CONFIG --taste ${folder}`
+      : taste
+        ? 'The votes do not agree with one another yet: rate more.'
+        : `${counted} votes so far: rate more before there is something to train by.`;
+    progress.hidden = isOver || of === 0;
+    progress.max = Math.max(1, of);
+    progress.value = update;
+    const shown = JSON.stringify([lesson.grids, run, dashboard, rewards]);
+    if (shown === drawn) return;
+    drawn = shown;
+    replace(
+      results,
+      ...Object.entries(rewards).map(([name, { before, after, low, high }]) =>
+        el(
+          'li',
+          {},
+          `${name}: ${number(before)} → ${number(after)} (change ${number(low)} to ${number(high)} with 95 % confidence)`,
+        ),
+      ),
+    );
+    replace(
+      link,
+      dashboard
+        ? el('a', { href: dashboard, target: '_blank', rel: 'noopener' }, 'the dashboard of this run')
+        : undefined,
+    );
+    const [first, last] = [lesson.grids[0], lesson.grids.at(-1)];
+    replace(
+      grids,
+      first === undefined ? undefined : column(run, nameOf(first), first),
+      first === last ? undefined : column(run, `now: ${nameOf(last)}`, last),
+    );
+  });
+}
