@@ -10,6 +10,7 @@ import type { Finish } from './commands/finish.js';
 import { addInspect } from './commands/inspect.js';
 import { addPlan } from './commands/plan.js';
 import { addPretrain } from './commands/pretrain.js';
+import { addRate } from './commands/rate.js';
 import { addReport } from './commands/report.js';
 import { addRuns } from './commands/runs.js';
 import { addSample } from './commands/sample.js';
@@ -26,6 +27,7 @@ const commands: readonly ((program: Command, finish: Finish) => void)[] = [
   addSample,
   addConfigurations,
   addPlan,
+  addRate,
   addTrain,
   addEval,
   addExport,

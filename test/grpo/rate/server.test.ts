@@ -1,0 +1,300 @@
+/** The server of `winnow rate`: what it takes and gives, to whom; votes count once, are kept at once, and are gone on with. */
+import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { packageRoot } from '../../../engine/version.js';
+import { pictureHash } from '../../../grpo/finetune/taste/votes.js';
+import {
+  type RatingServer,
+  type RatingServerOptions,
+  type RatingState,
+  startRating,
+} from '../../../grpo/rate/index.js';
+import { decodePng } from '../../../models/pictures/png.js';
+import { temporaryFolder } from '../../temporary.js';
+import { ask } from '../http.js';
+import { brightTaste } from './stand_in.js';
+
+const folder = temporaryFolder();
+const config = join(folder, 'tiny.yaml');
+
+beforeAll(async () => {
+  await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\na green tree\n');
+  await writeFile(
+    config,
+    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
+lora: { rank: 2, alpha: 4, targets: attention }
+prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+reward: { brightness: { weight: 1 } }
+sampler: { steps: 3, kind: ddim, noise: 1, eval_steps: 2 }
+grpo: { keep: [3, 2], prune_at: [1], groups_per_update: 1 }
+train: { updates: 2, micro_batch: 2 }
+sample: { seeds: [1] }
+eval: { n: 2 }
+`,
+  );
+});
+
+async function start(out: string, options: Partial<RatingServerOptions> = {}) {
+  const server = await startRating({ model: config, folder: join(folder, out), port: 0, ...options });
+  let isClosed = false;
+  const close = async (): Promise<void> => {
+    if (!isClosed) await server.close();
+    isClosed = true;
+  };
+  onTestFinished(close);
+  return { ...server, close };
+}
+
+const stateOf = async (server: Pick<RatingServer, 'port'>): Promise<RatingState> =>
+  JSON.parse((await ask(server, '/api/state')).text);
+
+/** The state once it is as it should be. */
+async function stateWhen(
+  server: Pick<RatingServer, 'port'>,
+  is: (state: RatingState) => boolean,
+): Promise<RatingState> {
+  let state = await stateOf(server);
+  await expect
+    .poll(
+      async () => {
+        state = await stateOf(server);
+        return is(state);
+      },
+      { timeout: 60_000 },
+    )
+    .toBe(true);
+  return state;
+}
+
+const withPairs = (server: Pick<RatingServer, 'port'>) => stateWhen(server, ({ pairs }) => pairs.length > 0);
+
+/** Presses a button as the page does. */
+async function post(server: Pick<RatingServer, 'port'>, what: string, body: object, headers = {}) {
+  const { token, header } = JSON.parse((await ask(server, '/api/session')).text);
+  return ask(server, `/api/${what}`, { method: 'POST', body: JSON.stringify(body), [header]: token, ...headers });
+}
+
+const voteOn = ({ id, pictures }: RatingState['pairs'][number], choice = 'left', seconds = 1.5) => ({
+  pair: id,
+  pictures: pictures.map(({ sha256 }) => sha256),
+  choice,
+  seconds,
+});
+
+/** Votes on the pair that is shown. */
+async function voteNext(server: Pick<RatingServer, 'port'>, choice = 'left'): Promise<void> {
+  const { pairs } = await withPairs(server);
+  expect((await post(server, 'vote', voteOn(pairs[0]!, choice))).status).toBe(200);
+}
+
+const linesOf = async (out: string): Promise<Record<string, unknown>[]> =>
+  (await readFile(join(folder, out, 'votes.jsonl'), 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+test('a vote is a line with its pictures beside it at once, counts once however often it is sent, and is taken back once', async () => {
+  const server = await start('once');
+  const { pairs } = await withPairs(server);
+  const [pair] = pairs;
+  const shown = await fetch(`${server.url}/api/pictures/${pair!.pictures[1]!.sha256}.png`);
+  expect(pictureHash(decodePng(new Uint8Array(await shown.arrayBuffer())).picture)).toBe(pair!.pictures[1]!.sha256);
+  const vote = voteOn(pair!, 'right', 2.25);
+  const answers = await Promise.all([1, 2, 3].map(() => post(server, 'vote', vote)));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+  const [line, ...more] = await linesOf('once');
+  expect(more).toEqual([]);
+  expect(line).toMatchObject({
+    version: 1,
+    id: pair!.id,
+    prompt: pair!.prompt,
+    choice: 'right',
+    seconds: 2.25,
+    model: join(packageRoot(), 'test/fixtures/pipelines/sd1'),
+  });
+  const hashes = pair!.pictures.map(({ sha256 }) => sha256);
+  expect(line!.pictures).toMatchObject(hashes.map((sha256) => ({ sha256, file: `pictures/${sha256}.png` })));
+  expect((await readdir(join(folder, 'once', 'pictures'))).sort()).toEqual(hashes.map((hash) => `${hash}.png`).sort());
+  const kept = await readFile(join(folder, 'once', 'pictures', `${hashes[0]}.png`));
+  expect(pictureHash(decodePng(kept).picture)).toBe(hashes[0]);
+
+  await voteNext(server, 'skip');
+  const { recent, counted, skipped } = await stateOf(server);
+  expect([counted, skipped, recent.length]).toEqual([1, 1, 2]);
+  expect((await post(server, 'undo', { vote: recent[0] })).status).toBe(409); // not the last one
+  const undone = await Promise.all([1, 2].map(() => post(server, 'undo', { vote: recent[1] })));
+  expect(undone.map(({ status }) => status).sort()).toEqual([200, 409]);
+  expect((await post(server, 'undo', { vote: recent[0] })).status).toBe(200);
+  const after = await stateOf(server);
+  expect([after.counted, after.skipped, after.recent]).toEqual([0, 0, []]);
+  expect(after.pairs[0]!.pictures.map(({ sha256 }) => sha256)).toEqual(hashes); // it is shown again
+  expect(after.pairs[0]!.id).not.toBe(pair!.id);
+  expect((await linesOf('once')).map(({ undo }) => undo)).toEqual([undefined, undefined, recent[1], recent[0]]);
+  expect((await post(server, 'undo', { vote: recent[0] })).status).toBe(409);
+});
+
+test('a rating that was ended goes on with the pair it was at; a vote of a page that outlived its server counts', async () => {
+  const first = await start('resumed');
+  for (const choice of ['left', 'equal', 'skip']) await voteNext(first, choice);
+  const before = await withPairs(first);
+  await first.close();
+  await appendFile(join(folder, 'resumed', 'votes.jsonl'), '{"version":1,"id":"ab'); // as a kill leaves it
+  const warnings: string[] = [];
+  const second = await start('resumed', { warn: (message) => warnings.push(message) });
+  expect(warnings).toEqual([expect.stringMatching(/votes\.jsonl: line 4 was cut/)]);
+  const after = await withPairs(second);
+  expect([after.counted, after.skipped]).toEqual([2, 1]);
+  const shown = ({ pairs }: RatingState) => [pairs[0]!.prompt, pairs[0]!.pictures.map(({ sha256 }) => sha256)];
+  expect(shown(after)).toEqual(shown(before));
+  expect(after.pairs[0]!.id).not.toBe(before.pairs[0]!.id);
+  const vote = voteOn(before.pairs[0]!);
+  for (const status of [200, 200]) expect((await post(second, 'vote', vote)).status).toBe(status);
+  expect((await stateOf(second)).counted).toBe(3);
+  expect((await linesOf('resumed')).map(({ choice }) => choice)).toEqual(['left', 'equal', 'skip', 'left']);
+});
+
+test('seeds decide which pictures are shown', async () => {
+  const pictures = async (out: string, seed: number) => {
+    const server = await start(out, { seed });
+    const { pairs } = await withPairs(server);
+    await server.close();
+    return pairs[0]!.pictures.map(({ sha256 }) => sha256);
+  };
+  const [one, again, other] = [await pictures('s1', 1), await pictures('s2', 1), await pictures('s3', 2)];
+  expect(again).toEqual(one);
+  expect(other).not.toEqual(one);
+});
+
+test('the queue is bounded, and what waits for a vote leaves no files', async () => {
+  const server = await start('bounded');
+  await stateWhen(server, ({ pairs }) => pairs.length === 3);
+  await new Promise((done) => setTimeout(done, 500));
+  expect((await stateOf(server)).pairs.length).toBe(3);
+  await expect(readdir(join(folder, 'bounded'))).rejects.toThrow(/ENOENT/);
+});
+
+test('without the token, by a foreign name, or with what is no vote, nothing is written', async () => {
+  const server = await start('guarded');
+  const { pairs } = await withPairs(server);
+  const vote = voteOn(pairs[0]!);
+  const status = async (body: object, headers = {}, what = 'vote') => (await post(server, what, body, headers)).status;
+  expect(await status(vote, { 'x-winnow-token': '' })).toBe(403);
+  expect(await status(vote, { 'x-winnow-token': 'guess' })).toBe(403);
+  expect(await status(vote, { host: 'evil.example' })).toBe(421);
+  for (const what of ['train', 'stop', 'undo']) expect(await status({}, { 'x-winnow-token': 'guess' }, what)).toBe(403);
+  for (const wrong of [
+    {},
+    [],
+    { ...vote, choice: 'both' },
+    { ...vote, choice: '__proto__' },
+    { ...vote, pair: '../x' },
+    { ...vote, pair: 7 },
+    { ...vote, pictures: 'x' },
+    { ...vote, seconds: -1 },
+    { ...vote, seconds: null },
+    { ...vote, more: 'x'.repeat(5000) },
+  ])
+    expect([wrong, await status(wrong)]).toEqual([wrong, 400]);
+  expect(await status({ ...vote, pair: 'abcdef', pictures: [] })).toBe(409);
+  expect(await status({ vote: 'abcdef' }, {}, 'undo')).toBe(409);
+  expect(await status({}, {}, 'constructor')).toBe(404);
+  expect(await status({}, {}, 'vote/x')).toBe(404);
+  await expect(readdir(join(folder, 'guarded'))).rejects.toThrow(/ENOENT/);
+  expect(await status(vote)).toBe(200);
+});
+
+test('the page has its parts, allows nothing inline and nothing from elsewhere, and no path leads out', async () => {
+  const server = await start('served');
+  for (const path of ['/', '/main.js', '/rate.css', '/serve/page/style.css', '/serve/page/dom.js', '/api/state']) {
+    const { status, headers } = await ask(server, path);
+    expect([path, status]).toEqual([path, 200]);
+    expect(headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self';/);
+  }
+  expect((await ask(server, '/')).text).not.toMatch(/<script(?![^>]*src=)|<style|\son\w+=|style=|https?:/);
+  for (const path of [
+    '/serve/page/../site.ts',
+    '/serve/page/%2e%2e/site.ts',
+    '/package.json',
+    '/api/pictures/..%2f..%2fvotes.jsonl',
+    `/api/pictures/${'0'.repeat(64)}.png`,
+    '/api/samples/000000.png', // there is no run
+    '/api/samples/..%2frun.json',
+    '/api/state/x',
+  ])
+    expect([path, (await ask(server, path)).status]).toEqual([path, 404]);
+  expect((await ask(server, '/api/state', { host: 'evil.example' })).status).toBe(421);
+});
+
+test('after twenty votes the fitted taste chooses the pairs, and it is fitted as votes come', async () => {
+  const taste = brightTaste();
+  const server = await start('chosen', { taste });
+  for (let i = 0; i < 9; i++) await voteNext(server, i % 2 === 0 ? 'left' : 'right');
+  expect((await stateOf(server)).taste).toBeUndefined();
+  await voteNext(server, 'skip'); // teaches nothing
+  expect(taste.asked.fits).toBe(0);
+  await voteNext(server);
+  await stateWhen(server, (state) => state.taste !== undefined && !state.fitting);
+  expect(taste.asked).toMatchObject({ fits: 1, written: 0, pairs: 0 });
+  for (let i = 0; i < 15; i++) await voteNext(server);
+  await expect.poll(() => taste.asked.pairs, { timeout: 60_000 }).toBeGreaterThan(0);
+  expect(taste.asked.candidates).toBe(6);
+  expect(taste.asked.fits).toBeGreaterThan(1);
+});
+
+test('a training is refused while votes do not agree, is done by what they teach when they do, and its samples can be seen', async () => {
+  const taste = brightTaste({ agreesAfter: 2 });
+  const server = await start('trained', { taste, runs: join(folder, 'runs') });
+  await voteNext(server);
+  const refused = await post(server, 'train', {});
+  expect([refused.status, refused.text]).toEqual([409, expect.stringMatching(/^Your votes do not agree/)]);
+  expect((await stateOf(server)).lesson.status).toBe('none');
+  await voteNext(server);
+  expect((await post(server, 'train', {})).status).toBe(200);
+  expect((await post(server, 'train', {})).status).toBe(409); // one goes on
+  const { lesson } = await stateWhen(server, ({ lesson: { status } }) => status === 'done' || status === 'failed');
+  expect(lesson).toMatchObject({ status: 'done', update: 2, of: 2, grids: [0, 2] });
+  expect(lesson.rewards).toHaveProperty('brightness');
+  expect(lesson.run).not.toContain('/');
+  for (const name of ['000000.png', '000002.png']) {
+    const { status, headers } = await ask(server, `/api/samples/${name}`);
+    expect([status, headers['content-type']]).toEqual([200, 'image/png']);
+  }
+  expect((await fetch(lesson.dashboard!)).status).toBe(200);
+  await voteNext(server); // pictures are drawn again
+  await server.close();
+  await expect(fetch(lesson.dashboard!)).rejects.toThrow();
+});
+
+test('a training that is stopped ends in good order, and so does one whose server ends', async () => {
+  const out = join(folder, 'stopped-runs');
+  const server = await start('stopped', {
+    taste: brightTaste({ agreesAfter: 0 }),
+    runs: out,
+    set: ['train.updates=5000'],
+  });
+  const train = async (): Promise<void> => {
+    expect((await post(server, 'train', {})).status).toBe(200);
+    await stateWhen(server, ({ lesson }) => lesson.update > 0);
+  };
+  await train();
+  expect((await post(server, 'stop', {})).status).toBe(200);
+  const { lesson } = await stateWhen(server, ({ lesson: { status } }) => status === 'stopped');
+  expect(lesson.message).toBeUndefined();
+  await train();
+  await server.close();
+  const runs = await Promise.all(
+    (await readdir(out)).map(async (run) => JSON.parse(await readFile(join(out, run, 'run.json'), 'utf8'))),
+  );
+  expect(runs.map(({ status }) => status)).toEqual(['interrupted', 'interrupted']);
+});
+
+test('votes of another model are refused, and so is a model folder without prompts', async () => {
+  const server = await start('other');
+  await voteNext(server);
+  await server.close();
+  const scenes = { model: 'scenes-flow', folder: join(folder, 'other') };
+  await expect(startRating(scenes)).rejects.toThrow(/has votes on pictures of .*sd1, expected those of scenes-flow/);
+  const plain = join(packageRoot(), 'test/fixtures/pipelines/sd1');
+  await expect(startRating({ model: plain, folder })).rejects.toThrow(/give --prompts FILE/);
+});
