@@ -19,7 +19,7 @@ function wordsFor({ kind, measure }: PlainName): readonly [more: string, less: s
 }
 
 /** A share of the strongest number's that is worth a word, and how many words there are. */
-const [audible, mostWords] = [0.4, 3];
+const [audible, mostWords] = [0.5, 3];
 
 /**
  * What a person likes, the strongest first, by how the utility goes with each plain number over the pictures that were voted on:
