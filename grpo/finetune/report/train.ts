@@ -87,7 +87,7 @@ export function statusLine(
 ): string {
   const what =
     progress.phase === 'training'
-      ? `training  ${progress.rows} steps of trajectories`
+      ? `training  ${progress.rows} rows`
       : `sampling  ${groupText(progress)}  step ${progress.step}/${steps}  alive ${progress.alive}/${groupSize}  ${bar((progress.group + (progress.together * progress.step) / steps) / progress.groups)}`;
   const eta = secondsLeft === undefined ? '' : `  eta ${formatSeconds(secondsLeft)}`;
   return `${`${update + 1}/${of}`.padStart(columns[0])}  [${what}]${eta}`;
