@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatTable4 } from '../../bench/cost.js';
 import type { Prune } from '../../grpo/config.js';
-import { fullGroup, type GroupPlan, groupCalls, groupCost, paperCosts, table4 } from '../../grpo/cost.js';
+import { fullGroup, type GroupPlan, groupCalls, groupCost, groupPlanOf, paperCosts, table4 } from '../../grpo/cost.js';
 import { stagesOf } from '../../grpo/rollout/stages.js';
+import { type TinyChanges, tinyConfig } from './tiny.js';
 
 const fixture = new URL('../fixtures/grpo/table4.json', import.meta.url);
 const { rows } = JSON.parse(readFileSync(fixture, 'utf8')) as {
@@ -95,5 +96,20 @@ describe('table 4', () => {
     const costs = { network: 2, decode: 10 };
     expect(groupCost(flash, costs, false)).toEqual({ sampling: 400, decoding: 520, training: 648, total: 1568 });
     expect(groupCost(flash, costs, true).training).toBe(864);
+  });
+
+  test('a forward row is half as dear where guidance doubles the calls of sampling, and a call dearer where predictions are kept', () => {
+    const costs = { network: 2, decode: 10 };
+    const rows = (changes: TinyChanges): number => {
+      const config = tinyConfig({ sampler: changes.sampler, grpo: { loss: 'nft', ...changes.grpo } });
+      return groupCost(groupPlanOf(config), costs, config.grpo.kl > 0).training;
+    };
+    expect(rows({})).toBe(3 * 3 * 3 * 2); // survivors, rows of each, calls, and their cost
+    expect(rows({ grpo: { forward_rows: 5 } })).toBe(3 * 5 * 3 * 2);
+    expect(rows({ sampler: { guidance: 4 } })).toBe(3 * 3 * 3);
+    expect(rows({ grpo: { kl: 0.1, kl_form: 'velocity' } })).toBe(3 * 3 * 4 * 2);
+    expect(rows({ sampler: { guidance: 0 }, grpo: { kl: 1, updates_per_rollout: 4 } })).toBe(3 * 3 * 5);
+    const full = groupCalls(fullGroup(groupPlanOf(tinyConfig({ grpo: { loss: 'awm' } }))));
+    expect(full).toEqual({ network: 30, previews: 0, finals: 6, survivors: 6, trained: 18 });
   });
 });

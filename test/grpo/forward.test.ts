@@ -170,7 +170,7 @@ describe('bits', () => {
     expect(await run(2, 4, bits)).toEqual(alone);
   });
 
-  test('of DiffusionNFT on policy do not depend on beta but in their rounding, and kept predictions change none', async () => {
+  test('of DiffusionNFT on policy do not depend on beta but in their rounding', async () => {
     const norms = [];
     for (const nft_beta of [1, 0.25]) {
       const { reports } = await trained(forwardConfig({ grpo: { nft_beta } }), 1, async () => {});
@@ -180,7 +180,7 @@ describe('bits', () => {
   });
 });
 
-test('deterministic steps draw the very pictures that an evaluation draws', async () => {
+test('a probe draws the very samples that an update draws by deterministic steps, each from noise of its own', async () => {
   const model = await loadTiny(device, 'sd3');
   const config = forwardConfig({ grpo: { keep: [2], prune_at: [], prune: 'none', groups_per_update: 1 } });
   const { finals, spearman } = await drawProbe(
