@@ -5,29 +5,21 @@
  * filled in later (finetune/config).
  */
 import { z } from 'zod';
-
-// Each schema's error is what was expected; finetune/config/file.ts says what was found, and where.
-const number = () => z.number({ error: 'a number' });
-const above = (least: number) => number().gt(least, { error: `a number above ${least}` });
-const atLeast = (least: number) => number().min(least, { error: `a number of at least ${least}` });
-const between = (low: number, high: number, error: string) => number().gt(low, { error }).max(high, { error });
-const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => {
-  const error = `a whole number of at least ${least}${most < Number.MAX_SAFE_INTEGER ? ` and at most ${most}` : ''}`;
-  return z.int({ error: 'a whole number' }).min(least, { error }).max(most, { error });
-};
-/** Counts of samples and pictures at most: lists are made of so many. */
-const most = 1_000_000;
-const decay = () => {
-  const error = 'a decay of at least 0 and below 1';
-  return number().min(0, { error }).lt(1, { error });
-};
-const seed = () => whole(0, 0xffffffff);
-const text = (error: string) => z.string({ error }).min(1, { error });
-const flag = () => z.boolean({ error: 'true or false' });
-const list = <T extends z.ZodType>(item: T, error: string) => z.array(item, { error });
-const oneOf = <const T extends readonly string[]>(names: T) => z.enum(names, { error: `one of ${names.join(', ')}` });
-const section = <T extends z.ZodRawShape>(shape: T) =>
-  z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? 'unknown key' : 'keys with values') });
+import {
+  above,
+  atLeast,
+  between,
+  decay,
+  flag,
+  list,
+  most,
+  number,
+  oneOf,
+  section,
+  seed,
+  text,
+  whole,
+} from './config_values.js';
 
 /**
  * How the group is thinned: while it is sampled, by the largest variance of its previews' rewards (`ovf`, Pro-GRPO) or at
@@ -40,6 +32,9 @@ export type Prune = (typeof prunings)[number];
 /** One step's distribution: Flow-GRPO's or DanceGRPO's flow SDE, coefficients-preserving sampling, or DDIM with eta. */
 export const stepKinds = ['flow-sde', 'dance', 'cps', 'ddim'] as const;
 export type StepKind = (typeof stepKinds)[number];
+
+/** Where the SDE window lies: at one place, at a random one each update, or at one that moves on. */
+export const windowPlaces = ['fixed', 'random', 'moving'] as const;
 
 /** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
 export const klForms = ['flow-grpo', 'gaussian', 'velocity'] as const;
@@ -109,6 +104,24 @@ const reward = section({
     .describe("The folder with the reward's own weights, where it reads some."),
 });
 
+const window = section({
+  size: whole(1, 1000).describe(
+    'Steps of the SDE window. grpo.timestep_fraction and grpo.shuffle_timesteps choose among them.',
+  ),
+  place: oneOf(windowPlaces)
+    .default('fixed')
+    .describe(
+      'fixed: at the start of its range. random: anywhere in it, anew each update (Flow-GRPO-Fast). moving: on by one step every so often, and from the end back to the start (MixGRPO).',
+    ),
+  range: z
+    .tuple([whole(0, 1000), whole(1, 1000)], { error: 'a first step and an end, such as [0, 5]' })
+    .optional()
+    .describe(
+      'The steps that the window lies in: the first, and the end, which is excluded. Default: the first half for random, else every step that can be trained.',
+    ),
+  every: whole(1, most).default(25).describe('Updates between two moves of a moving window.'),
+});
+
 const sampler = section({
   steps: whole(1, 1000).default(10).describe('Denoising steps of a rollout, T.'),
   guidance: atLeast(0).default(1).describe('Classifier-free guidance in rollout and training; 1 is none.'),
@@ -146,6 +159,12 @@ const sampler = section({
     .default(true)
     .describe('The unconditional half of the guidance gets no gradient, as in Flow-GRPO.'),
   same_latent: flag().default(false).describe('One initial latent for a whole group, as in DanceGRPO.'),
+  window: window
+    .nullable()
+    .default(null)
+    .describe(
+      'The SDE window: the only steps of a rollout that draw noise and are trained; the others are deterministic. null: noise in every step.',
+    ),
 });
 
 const grpo = section({

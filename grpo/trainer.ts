@@ -14,7 +14,7 @@ import type { GroupResult } from './rollout/group.js';
 import { Rollout, type RolloutEvents, type RolloutProgress } from './rollout/rollout.js';
 import { Trajectories } from './rollout/trajectories.js';
 import { callSizeOf, slotsOf } from './rollout/turns.js';
-import { transitionsOf } from './sampling/transitions.js';
+import { pathOf, windowOf } from './sampling/window.js';
 import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
 /** What of a run's configuration the trainer reads. */
@@ -66,9 +66,8 @@ export class Trainer {
   /** Captures every step of rollout and learning. Throws a CheckError for a configuration that makes no sense. */
   static create(model: GenerativeModel, reward: CombinedReward, config: TrainerConfig): Promise<Trainer> {
     return owning(async (own) => {
-      const { sampler, grpo } = config;
-      const groups = grpo.groups_per_update;
-      const transitions = transitionsOf(model.schedule(sampler.steps, sampler.kind), sampler, grpo);
+      const groups = config.grpo.groups_per_update;
+      const transitions = pathOf(model, config, 0);
       const size = callSizeOf(model.latentShape, config);
       const store = own(Trajectories.create(model, { slots: slotsOf(groups, size), groups, transitions }));
       const rollout = own(await Rollout.create(model, store, reward, config));
@@ -91,6 +90,7 @@ export class Trainer {
     const { onProgress, onPictures, signal } = options;
     const update = this.counters.updates;
     this.store.clear();
+    this.store.follow(pathOf(this.model, this.config, update));
     this.store.encode(prompts.map(({ prompt }) => prompt));
     const groups = await this.rollout.sample(prompts, update, {
       onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
@@ -126,9 +126,10 @@ export class Trainer {
   private trajectoriesOf(groups: readonly GroupResult[], advantages: readonly (readonly number[])[]): Trajectory[] {
     const { sampler, grpo, seed } = this.config;
     const { updates } = this.counters;
+    const { start } = windowOf(this.config, updates);
     return groups.flatMap(({ survivors }, group) =>
       survivors.map(({ slot, sample }, i) => {
-        const steps = trainedSteps(sampler, grpo, [seed, updates, group, sample]);
+        const steps = trainedSteps(sampler, grpo, [seed, updates, group, sample], start);
         return { slot, group, advantage: advantages[group]![i]!, steps };
       }),
     );

@@ -15,12 +15,13 @@ export interface TrajectoryOptions {
   readonly slots: number;
   /** Prompts whose conditions are kept. */
   readonly groups: number;
-  /** The steps that every trajectory takes: the rollout draws by them, and the learner learns by them. */
+  /** The steps that trajectories take until follow() names others: the rollout draws and the learner learns by them. */
   readonly transitions: readonly Transition[];
 }
 
 export class Trajectories {
   private free: number[] = [];
+  private path: readonly Transition[];
 
   private constructor(
     private readonly model: GenerativeModel,
@@ -32,6 +33,7 @@ export class Trajectories {
     /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
   ) {
+    this.path = options.transitions;
     this.clear();
   }
 
@@ -52,8 +54,22 @@ export class Trajectories {
     });
   }
 
+  /** The steps that every trajectory takes. */
   get transitions(): readonly Transition[] {
-    return this.options.transitions;
+    return this.path;
+  }
+
+  /**
+   * Has the trajectories of the next rollout take other steps, as many and clipped alike. Steps are data of what was captured:
+   * nothing is captured again.
+   */
+  follow(transitions: readonly Transition[]): void {
+    const isAlike = ({ clip }: Transition, i: number): boolean => clip?.range === this.path[i]?.clip?.range;
+    check(
+      transitions.length === this.path.length && transitions.every(isAlike),
+      `trajectories: expected ${this.path.length} steps that clip as before, found ${transitions.length}`,
+    );
+    this.path = transitions;
   }
 
   /** Row of the empty prompt's condition. */

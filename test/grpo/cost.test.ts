@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatTable4 } from '../../bench/cost.js';
 import type { Prune } from '../../grpo/config.js';
-import { fullGroup, type GroupPlan, groupCalls, groupCost, paperCosts, table4 } from '../../grpo/cost.js';
+import { fullGroup, type GroupPlan, groupCalls, groupCost, groupPlanOf, paperCosts, table4 } from '../../grpo/cost.js';
 import { stagesOf } from '../../grpo/rollout/stages.js';
+import { type TinyChanges, tinyConfig } from './tiny.js';
 
 const fixture = new URL('../fixtures/grpo/table4.json', import.meta.url);
 const { rows } = JSON.parse(readFileSync(fixture, 'utf8')) as {
@@ -62,6 +63,24 @@ describe('calls of a group', () => {
       expect(calls.trained).toBe(keys.keep.at(-1)! * keys.trainedSteps);
     });
   }
+
+  test('with an SDE window only its steps are trained, at whatever place; calls and decodes are those of the whole path', () => {
+    const [keep, prune_at] = [[...flashKeys.keep], [...flashKeys.prune_at]];
+    const countOf = (window: Partial<NonNullable<TinyChanges['sampler']>['window']>, fraction = 1) =>
+      groupCalls(
+        groupPlanOf(
+          tinyConfig({
+            sampler: { steps: 10, window: { size: 2, place: 'fixed', every: 25, ...window } },
+            grpo: { keep, prune_at, timestep_fraction: fraction },
+          }),
+        ),
+      );
+    const whole = groupCalls(flash);
+    for (const place of ['fixed', 'random', 'moving'] as const)
+      expect(countOf({ place })).toEqual({ ...whole, trained: 12 * 2 });
+    expect(countOf({ size: 4 }, 0.6).trained).toBe(12 * 2); // a fraction is one of the window
+    expect(countOf({ size: 9 })).toEqual(whole);
+  });
 
   test("the paper's three methods make 240, 360 and 200", () => {
     expect(table4().map(({ calls }) => calls.network)).toEqual(rows.map(({ calls }) => calls));

@@ -51,6 +51,7 @@ describe('a configuration', () => {
         eval_noise: 0,
         detach_unconditional: true,
         same_latent: false,
+        window: null,
       },
       grpo: {
         keep: [24, 16, 12],
@@ -230,6 +231,19 @@ describe('keys that are wrong together', () => {
       "train.weights with an adapter the network's own weights stay as they are; expected lora: null",
     ],
     [['sampler.kind=ddim', 'sampler.noise=1.5'], 'sampler.noise eta of ddim is at most 1, found 1.5'],
+    [
+      ['sampler.window.size=10'],
+      'sampler.window.size expected at most the 9 steps of sampler.window.range [0, 9], found 10',
+    ],
+    [
+      ['sampler.window={size: 2, range: [8, 10]}'],
+      'sampler.window.range expected a first step and an end above it of at most 9, without the last step of sampler.steps (grpo.train_last_step) 10, found [8, 10]',
+    ],
+    [['sampler.window={place: random}'], 'sampler.window.size missing; expected a whole number'],
+    [
+      ['sampler.window={size: 2, range: [5, 9]}', 'sampler.same_latent=true'],
+      'sampler.same_latent the samples of a group are equal up to the first step of sampler.window, 5 at the latest: expected grpo.prune_at above it, found [5, 7]',
+    ],
     [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
     [
       ['reward.mine={module: ./a.mjs, http: "http://x"}'],
@@ -254,6 +268,7 @@ describe('keys that are wrong together', () => {
       ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]', 'grpo.prune_at=[]'],
       ['grpo.prune=uniform'],
       ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+      ['sampler.window.size=2', 'sampler.window.place=random'],
     ])
       expect(problems(least, ...sets)).toEqual([]);
   });
@@ -321,7 +336,8 @@ describe('presets', () => {
     'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
   };
 
-  const methods = { flash: [24, 16, 12], 'best-of-n': [16, 8] }; // for a model of one's own
+  // For a model of one's own.
+  const methods = { flash: [24, 16, 12], 'best-of-n': [16, 8], 'flow-grpo-fast': [24], 'mix-grpo': [12] };
   test('are those that are expected', () =>
     expect(presetNames()).toEqual([...Object.keys(expected), ...Object.keys(methods)].sort()));
 
