@@ -5,6 +5,7 @@
  * filled in later (finetune/config).
  */
 import { z } from 'zod';
+import { evaluation, sample, save, track } from './config_records.js';
 import {
   above,
   atLeast,
@@ -39,6 +40,17 @@ export const windowPlaces = ['fixed', 'random', 'moving'] as const;
 /** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
 export const klForms = ['flow-grpo', 'gaussian', 'velocity'] as const;
 export type KLForm = (typeof klForms)[number];
+
+/**
+ * What survivors are trained by: the clipped ratio of their steps' log probabilities (`ppo`, GRPO), or rows of the forward process
+ * from their final latents, which need neither noise nor a stored path (`nft`, DiffusionNFT; `awm`, advantage weighted matching).
+ */
+export const losses = ['ppo', 'nft', 'awm'] as const;
+export type LossKind = (typeof losses)[number];
+
+/** The weight of AWM's matching loss, as learning/forward_loss.ts has it. */
+export const awmWeights = ['uniform', 't', 't2', 'huber', 'ghuber'] as const;
+export type AwmWeight = (typeof awmWeights)[number];
 
 /** The default of `sampler.noise`, by the kind of step. */
 export const defaultNoise: Readonly<Record<StepKind, number>> = { 'flow-sde': 0.7, cps: 0.8, dance: 0.3, ddim: 1 };
@@ -130,9 +142,11 @@ const sampler = section({
     .describe(
       "Distribution of a step: Flow-GRPO's or DanceGRPO's SDE or CPS for flows, ddim for diffusion. Default: flow-sde or ddim.",
     ),
-  noise: above(0)
+  noise: atLeast(0)
     .optional()
-    .describe('a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1.'),
+    .describe(
+      'a of flow-sde and cps, c of dance, eta of ddim. 0: deterministic steps, for grpo.loss nft and awm alone. Default by the kind: 0.7, 0.8, 0.3, 1.',
+    ),
   resolution: z
     .union([whole(8, 65_536), z.tuple([whole(8, 65_536), whole(8, 65_536)])], {
       error: 'a side in pixels, or [height, width]',
@@ -182,6 +196,24 @@ const grpo = section({
       'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards. best-of-n: the lowest and the highest final rewards.',
     ),
   groups_per_update: whole(1, most).default(8).describe('Prompts an update, each sampled as a group.'),
+  loss: oneOf(losses)
+    .default('ppo')
+    .describe(
+      "ppo: clipped ratio of the steps' log probabilities. nft (DiffusionNFT) and awm (advantage weighted matching), for flows: noise is added to the survivors' final latents again, and the prediction learns from that; any sampler, no stored path, no guidance in training.",
+    ),
+  forward_rows: whole(1, 1000)
+    .default(3)
+    .describe('nft and awm: rows of a survivor, each with noise and a level t of its own.'),
+  nft_beta: above(0)
+    .default(1)
+    .describe(
+      "nft: how far the implicit policies reach to either side of the old one, as a share of the policy's step.",
+    ),
+  awm_weight: oneOf(awmWeights)
+    .default('uniform')
+    .describe(
+      'awm: what the squared error l of the prediction counts as. uniform: l. t: t l. t2: t^2 l. huber: t sqrt(l). ghuber: 4 t l^(1/4).',
+    ),
   clip: between(0, 0.999, 'a number above 0 and below 1')
     .default(1e-4)
     .describe('Clip range of the ratio, to either side of 1; small, as the log probability is a mean over elements.'),
@@ -201,7 +233,9 @@ const grpo = section({
     .describe('Weighted sum of raw rewards, or each normalised in its group first.'),
   timestep_fraction: between(0, 1, 'a share above 0 and up to 1')
     .default(1)
-    .describe('Share of the trainable steps used in an update, the first ones unless shuffled.'),
+    .describe(
+      'Share of the path that is trained, counted from noise: of the trainable steps the first ones, unless shuffled; of nft and awm levels t in (1 - share, 1].',
+    ),
   shuffle_timesteps: flag()
     .default(false)
     .describe('Draw the trained steps at random for each trajectory instead of taking the first ones.'),
@@ -239,46 +273,6 @@ const train = section({
   checkpointing: flag()
     .default(false)
     .describe('Recompute blocks in the backward instead of keeping their activations.'),
-});
-
-const save = section({
-  every: whole(1).default(20).describe('Updates between checkpoints; the last is always written.'),
-  keep: whole(1).default(5).describe('How many checkpoints stay on disk.'),
-  previews: whole(0)
-    .default(4)
-    .describe(
-      'Groups whose previews stay on disk, the newest, one of an update: the pictures of every selection. 0: none.',
-    ),
-});
-
-const sample = section({
-  every: whole(0).default(0).describe('Updates between sample grids; 0 for before and after alone.'),
-  prompts: text('a file of prompts').optional().describe('A file of prompts. Default: the first test prompts.'),
-  seeds: list(seed(), 'seeds, such as [1, 2]')
-    .default([1, 2, 3, 4])
-    .describe('Seeds of the noise; each makes a picture of every prompt.'),
-  labels: flag().default(false).describe('Seed and reward below each picture; the pictures are scored for it.'),
-});
-
-const evaluation = section({
-  every: whole(0).default(0).describe('Updates between evaluations; 0 for before and after alone.'),
-  n: whole(1, most).default(64).describe('Held-out pictures.'),
-  rewards: list(text('the name of a reward'), 'names of rewards')
-    .default([])
-    .describe('Rewards reported besides those that are trained on.'),
-  probe_every: whole(0)
-    .default(0)
-    .describe(
-      'Updates between probes: a group that is drawn to its end without pruning, beside the training, to measure how well previews foretell final rewards and what pruning loses. 0: none.',
-    ),
-});
-
-const track = section({
-  tensorboard: flag().default(false).describe("Write TensorBoard's event files into tb/ of the run's folder."),
-  trackio: z
-    .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
-    .optional()
-    .describe('A Trackio server that is sent the metrics. One that is not reached is told of once and stops nothing.'),
 });
 
 /** The keys of a run as a file has them. */

@@ -1,6 +1,6 @@
 /**
- * What an update keeps of its rollouts, on the GPU: the latents before and after every step, the log probabilities of the
- * stored latents, and the prompts' conditions. Samples live in slots; a pruned sample's slot goes to one that is drawn
+ * What an update keeps of its rollouts, on the GPU: the latents before and after every step with the log probabilities of the
+ * stored latents, or the final latents alone, and the prompts' conditions. Samples live in slots; a pruned sample's slot goes to one that is drawn
  * later, so that nothing that survives is ever moved, and memory is that of the survivors and of what groups drawn together
  * have besides.
  */
@@ -17,6 +17,8 @@ export interface TrajectoryOptions {
   readonly groups: number;
   /** The steps that trajectories take until follow() names others: the rollout draws and the learner learns by them. */
   readonly transitions: readonly Transition[];
+  /** The whole path with its log probabilities, or where it ends. Default path. */
+  readonly keeps?: 'path' | 'ends';
 }
 
 export class Trajectories {
@@ -26,9 +28,15 @@ export class Trajectories {
   private constructor(
     private readonly model: GenerativeModel,
     readonly options: TrajectoryOptions,
-    /** f32 [(steps + 1) slots, ...latent]: row `row(step, slot)` holds a sample's latents before that step. */
+    /**
+     * f32 [(steps + 1) slots, ...latent]: row `row(step, slot)` holds a sample's latents before that step. Of ends f32
+     * [slots, ...latent], the latents that a sample has come to.
+     */
     readonly latents: Tensor,
-    /** f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. */
+    /**
+     * f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. Of ends
+     * [1], and nobody's.
+     */
     readonly logProbs: Tensor,
     /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
@@ -40,10 +48,11 @@ export class Trajectories {
   /** Makes room, and encodes the empty prompt. */
   static create(model: GenerativeModel, options: TrajectoryOptions): Trajectories {
     const { device, latentShape } = model;
-    const { slots, groups, transitions } = options;
+    const { slots, groups, transitions, keeps = 'path' } = options;
     return owning((own) => {
-      const latents = own(zeros(device, [(transitions.length + 1) * slots, ...latentShape]));
-      const logProbs = own(zeros(device, [transitions.length * slots]));
+      const steps = keeps === 'path' ? transitions.length : 0;
+      const latents = own(zeros(device, [(steps + 1) * slots, ...latentShape]));
+      const logProbs = own(zeros(device, [Math.max(1, steps * slots)]));
       const conditions = scope(device, () => {
         const empty = model.encode([model.negativePrompt ?? '']);
         const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
@@ -72,14 +81,22 @@ export class Trajectories {
     this.path = transitions;
   }
 
+  /** Whether every step's latents are kept, or the last ones alone. */
+  get keepsPath(): boolean {
+    return this.options.keeps !== 'ends';
+  }
+
   /** Row of the empty prompt's condition. */
   get unconditional(): number {
     return this.options.groups;
   }
 
-  /** The row of a sample's latents before a step, 0 to the number of steps; its row after the step is `slots` further. */
+  /**
+   * The row of a sample's latents before a step, 0 to the number of steps; its row after the step is `slots` further. Where ends
+   * alone are kept, a sample has one row.
+   */
   row(step: number, slot: number): number {
-    return step * this.options.slots + slot;
+    return this.keepsPath ? step * this.options.slots + slot : slot;
   }
 
   /** Frees every slot. */

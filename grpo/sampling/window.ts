@@ -10,7 +10,10 @@ import { type Transition, transitionsOf, type Window } from './transitions.js';
 
 /** The keys that a window follows from. */
 export interface WindowConfig {
-  readonly sampler: Pick<SamplerConfig, 'steps'> & Partial<Pick<SamplerConfig, 'window' | 'same_latent'>>;
+  readonly sampler: Pick<SamplerConfig, 'steps'> &
+    Partial<Pick<SamplerConfig, 'window' | 'same_latent'>> & {
+      readonly noise?: number | undefined;
+    };
   readonly grpo: Partial<Pick<GrpoConfig, 'train_last_step' | 'prune'>> & { readonly prune_at?: readonly number[] };
 }
 
@@ -35,7 +38,7 @@ function rangeOf(config: WindowConfig): readonly [from: number, to: number] {
 
 /** A key of the window that contradicts others, and what was expected and found. */
 export interface WindowProblem {
-  readonly key: 'sampler.window.size' | 'sampler.window.range' | 'sampler.same_latent';
+  readonly key: 'sampler.window' | 'sampler.window.size' | 'sampler.window.range' | 'sampler.same_latent';
   readonly message: string;
 }
 
@@ -43,6 +46,8 @@ export interface WindowProblem {
 export function windowProblems(config: WindowConfig): WindowProblem[] {
   const { window, steps } = config.sampler;
   if (!window) return [];
+  if (config.sampler.noise === 0)
+    return [{ key: 'sampler.window', message: 'steps without noise (sampler.noise: 0) have none; expected null' }];
   const [from, to] = rangeOf(config);
   const most = trainableSteps(config);
   const found = `[${from}, ${to}]`;

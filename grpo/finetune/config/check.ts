@@ -1,5 +1,6 @@
 /** What keys of a configuration that are right by themselves have wrong together, and the defaults that depend on other keys. */
 import { defaultNoise, type ParsedConfig, type RunConfig } from '../../config.js';
+import { lossProblems } from '../../learning/losses.js';
 import { stageProblems } from '../../rollout/stages.js';
 import { windowProblems } from '../../sampling/window.js';
 import { serverProblems } from '../rewards/server.js';
@@ -18,10 +19,10 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
   const expect = (condition: boolean, path: string, message: string): void => {
     if (!condition) problems.push({ path: path.split('.'), message });
   };
-  for (const { key, message } of [...stageProblems(config), ...windowProblems(config)]) expect(false, key, message);
-  const { steps, kind } = config.sampler;
-  const trained = config.grpo.train_last_step ? steps : steps - 1;
-  expect(trained >= 1, 'sampler.steps', 'expected 2 steps or more: the last is not trained (grpo.train_last_step)');
+  for (const { key, message } of stageProblems(config)) expect(false, key, message);
+  for (const { key, message } of lossProblems(config)) expect(false, key, message);
+  for (const { key, message } of windowProblems(config)) expect(false, key, message);
+  const { kind } = config.sampler;
   expect(
     kind !== undefined || config.sampler.noise !== undefined,
     'sampler.noise',

@@ -3,6 +3,7 @@ import type { Parameters } from '../../../models/blocks/parameters.js';
 import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import { measurePipeline } from '../../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../../config.js';
+import { isForward, keepsPredictions } from '../../learning/losses.js';
 import { callSizeOf, slotsOf } from '../../rollout/turns.js';
 import { latentShapeOf } from '../policy.js';
 
@@ -17,7 +18,7 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
 
 /**
  * What stays on the GPU for the whole run, part by part: weights of each component, what learns with AdamW's moments, the
- * gathered gradient and the moving average, and the trajectories of an update. The networks are declared by their configs as
+ * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions. The networks are declared by their configs as
  * loading does it; their weights are not read. Activations are not in it: they need the network at work (`plan --probe`).
  * `warn` is told what a person should know of the folder. Throws a ModelFileError for folders that can't be read.
  */
@@ -40,7 +41,10 @@ export async function keptMemory(
 
   const latentShape = latentShapeOf(pipeline, sampler.resolution);
   const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
-  parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * product(latentShape) });
+  const kept = isForward(grpo.loss) ? 1 : sampler.steps + 1; // latents of a slot
+  parts.push({ part: 'trajectories', bytes: 4 * slots * kept * product(latentShape) });
+  if (keepsPredictions(grpo))
+    parts.push({ part: 'predictions', bytes: 4 * slots * grpo.forward_rows * product(latentShape) });
   return parts;
 }
 

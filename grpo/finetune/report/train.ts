@@ -60,7 +60,7 @@ export function tableRow(record: UpdateRecord, of: number): string {
     `${formatReward(value('reward'))} ± ${formatReward(value('reward_std'))}`,
     `${formatReward(value('spread/all'))} / ${formatReward(value('spread/kept'))}`,
     value('kl').toFixed(4),
-    `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
+    Number.isNaN(value('clip_ratio/region_mean')) ? '–' : `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
     value('grad_norm').toPrecision(2),
     value('seconds').toFixed(1),
     `${phases.map((phase) => ((100 * phase) / sum).toFixed(0)).join(' / ')} %`,

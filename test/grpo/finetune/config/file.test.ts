@@ -239,6 +239,10 @@ describe('keys that are wrong together', () => {
       ['sampler.window={size: 2, range: [8, 10]}'],
       'sampler.window.range expected a first step and an end above it of at most 9, without the last step of sampler.steps (grpo.train_last_step) 10, found [8, 10]',
     ],
+    [
+      ['sampler.window.size=2', 'sampler.noise=0', 'grpo.loss=nft'],
+      'sampler.window steps without noise (sampler.noise: 0) have none; expected null',
+    ],
     [['sampler.window={place: random}'], 'sampler.window.size missing; expected a whole number'],
     [
       ['sampler.window={size: 2, range: [5, 9]}', 'sampler.same_latent=true'],
