@@ -37,9 +37,15 @@ export type StepKind = (typeof stepKinds)[number];
 /** Where the SDE window lies: at one place, at a random one each update, or at one that moves on. */
 export const windowPlaces = ['fixed', 'random', 'moving'] as const;
 
+/** What a trained row counts as by its step: as any other, or as TempFlow-GRPO or GRPO-Guard has it. */
+export const rowWeightings = ['none', 'tempflow', 'guard'] as const;
+
 /** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
 export const klForms = ['flow-grpo', 'gaussian', 'velocity'] as const;
 export type KLForm = (typeof klForms)[number];
+
+/** What the divergence is from: the network as it was loaded, or the adapter as the run began with it. */
+export const klReferences = ['base', 'initial'] as const;
 
 /**
  * What survivors are trained by: the clipped ratio of their steps' log probabilities (`ppo`, GRPO), or rows of the forward process
@@ -217,9 +223,19 @@ const grpo = section({
   clip: between(0, 0.999, 'a number above 0 and below 1')
     .default(1e-4)
     .describe('Clip range of the ratio, to either side of 1; small, as the log probability is a mean over elements.'),
+  row_weights: oneOf(rowWeightings)
+    .default('none')
+    .describe(
+      "Weight of a trained step beside its trajectory's others. tempflow: its deviation over the mean of theirs (TempFlow-GRPO). guard: GRPO-Guard, whose ratio is free of the deviation, divided by the step's length; with one update a rollout a weight, with several the rollout's predictions are kept.",
+    ),
   kl: atLeast(0)
     .default(0)
-    .describe('Weight of the divergence from the reference policy (the adapter off); 0 saves its forward.'),
+    .describe('Weight of the divergence from the reference policy (grpo.kl_reference); 0 saves its forward.'),
+  kl_reference: oneOf(klReferences)
+    .default('base')
+    .describe(
+      'The reference policy. base: the network without its adapter; where lora is null, a copy of the weights that learn as they began. initial: a copy of the adapter as the run began with it (--init-lora). Checkpoints keep a copy.',
+    ),
   kl_form: oneOf(klForms)
     .default('flow-grpo')
     .describe(
@@ -281,9 +297,7 @@ export const configSchema = section({
   lora: lora
     .nullable()
     .prefault({})
-    .describe(
-      "Low-rank adapter; null trains the network's own weights, all or those of train.weights (then grpo.kl must be 0).",
-    ),
+    .describe("Low-rank adapter; null trains the network's own weights, all or those of train.weights."),
   prompts: prompts.describe('What is drawn.'),
   reward: z
     .record(z.string(), reward.describe('The keys of one reward.'), {

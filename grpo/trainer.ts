@@ -8,6 +8,7 @@ import { groupAdvantages } from './learning/advantage.js';
 import { ForwardLearner, type ForwardRow } from './learning/forward_learner.js';
 import { Learner } from './learning/learner.js';
 import { checkLoss, isForward, learnsFromEveryRow, trainedRows } from './learning/losses.js';
+import { hasGuardedRatio, rowWeights } from './learning/row_weights.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
@@ -75,7 +76,9 @@ export class Trainer {
       const transitions = pathOf(model, config, 0);
       const size = callSizeOf(model.latentShape, config);
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
-      const store = own(Trajectories.create(model, { slots: slotsOf(groups, size), groups, transitions, keeps }));
+      const slots = slotsOf(groups, size);
+      const predictions = hasGuardedRatio(grpo);
+      const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
       const rollout = own(await Rollout.create(model, store, reward, config));
       const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, config);
       return new Trainer(model, config, store, rollout, learner);
@@ -144,7 +147,14 @@ export class Trainer {
 
   private rowsOf({ slot, group: condition, sample, advantage, steps }: Trajectory): ForwardRow[] {
     const { updates: update } = this.counters;
-    return steps.map((step) => ({ slot, step, condition, advantage, sample, update }));
+    const { grpo } = this.config;
+    const weights = isForward(grpo.loss)
+      ? steps.map(() => 1) // these are draws, not steps
+      : rowWeights(
+          grpo,
+          steps.map((step) => this.store.transitions[step]!),
+        );
+    return steps.map((step, i) => ({ slot, step, condition, advantage: advantage * weights[i]!, sample, update }));
   }
 
   /** The rows that teach something. */
@@ -212,13 +222,14 @@ export class Trainer {
 
   /** Everything that the next update depends on besides the configuration, for a checkpoint. */
   get state(): TrainingState {
-    const { optimizer, ema } = this.learner;
+    const { optimizer, ema, reference } = this.learner;
     const names = [...this.model.trainable.keys()];
     return {
       tensors: {
         adapter: this.model.trainable,
         optimizer: new Map(Object.entries(optimizer.stateTensors())),
         ...(ema && { ema: new Map(names.map((name, i) => [name, ema.averages[i]!])) }),
+        ...(reference?.copy && { reference: reference.copy }),
       },
       counters: this.counters,
     };

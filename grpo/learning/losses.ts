@@ -62,7 +62,7 @@ export function lossProblems({ sampler, grpo }: LossConfig): LossProblem[] {
   const expect = (condition: boolean, key: string, message: string): void => {
     if (!condition) problems.push({ key, message });
   };
-  const usual = (key: 'clip' | 'forward_rows' | 'nft_beta' | 'awm_weight', why: string): void =>
+  const usual = (key: 'clip' | 'row_weights' | 'forward_rows' | 'nft_beta' | 'awm_weight', why: string): void =>
     expect(grpo[key] === defaults.grpo[key], `grpo.${key}`, `${why}; expected ${defaults.grpo[key]}, its default`);
   if (isForward(loss)) {
     const { kind, noise, same_latent: shared, detach_unconditional: detached } = sampler;
@@ -74,6 +74,7 @@ export function lossProblems({ sampler, grpo }: LossConfig): LossProblem[] {
       'deterministic steps (sampler.noise: 0) from one latent make one picture; expected false',
     );
     expect(detached, 'sampler.detach_unconditional', `${says}, which trains without guidance; expected true`);
+    usual('row_weights', `${says}, which trains on no steps`);
     expect(!grpo.shuffle_timesteps, 'grpo.shuffle_timesteps', `${says}, which trains on no steps; expected false`);
     expect(!grpo.train_last_step, 'grpo.train_last_step', `${says}, which trains on no steps; expected false`);
     expect(

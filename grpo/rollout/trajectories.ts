@@ -19,6 +19,8 @@ export interface TrajectoryOptions {
   readonly transitions: readonly Transition[];
   /** The whole path with its log probabilities, or where it ends. Default path. */
   readonly keeps?: 'path' | 'ends';
+  /** Keep what every step of a path took for the prediction, too. Default false. */
+  readonly predictions?: boolean;
 }
 
 export class Trajectories {
@@ -38,6 +40,8 @@ export class Trajectories {
      * [1], and nobody's.
      */
     readonly logProbs: Tensor,
+    /** f32 [steps slots, ...latent], where they are kept: row `row(step, slot)` is what that step took for the prediction. */
+    readonly predictions: Tensor | undefined,
     /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
   ) {
@@ -53,13 +57,14 @@ export class Trajectories {
       const steps = keeps === 'path' ? transitions.length : 0;
       const latents = own(zeros(device, [(steps + 1) * slots, ...latentShape]));
       const logProbs = own(zeros(device, [Math.max(1, steps * slots)]));
+      const predictions = options.predictions ? own(zeros(device, [steps * slots, ...latentShape])) : undefined;
       const conditions = scope(device, () => {
         const empty = model.encode([model.negativePrompt ?? '']);
         const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
         place(rows, groups, empty);
         return rows;
       });
-      return new Trajectories(model, options, latents, logProbs, conditions);
+      return new Trajectories(model, options, latents, logProbs, predictions, conditions);
     });
   }
 
@@ -127,7 +132,7 @@ export class Trajectories {
   }
 
   dispose(): void {
-    for (const thing of [this.latents, this.logProbs, ...this.conditions]) thing.dispose();
+    for (const thing of [this.latents, this.logProbs, this.predictions, ...this.conditions]) thing?.dispose();
   }
 }
 

@@ -101,6 +101,14 @@ const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges, Sc
     { sampler: { noise: 1, window: windowed({ place: 'moving', every: 1 }) }, grpo: { kl: 0.1 } },
     { clip_sample: true, clip_sample_range: 0.5 },
   ],
+  'tempflow, in a window': ['sd3', { sampler: { window: windowed({}) }, grpo: { row_weights: 'tempflow' } }],
+  'grpo-guard': ['sd3', { grpo: { row_weights: 'guard' } }],
+  "grpo-guard's own ratio": ['sd3', { grpo: { row_weights: 'guard', updates_per_rollout: 2, train_last_step: true } }],
+  "grpo-guard's own ratio of clipped samples": [
+    'dit',
+    { sampler: { noise: 1 }, grpo: { row_weights: 'guard', updates_per_rollout: 2, kl: 0.1 } },
+    { clip_sample: true, clip_sample_range: 0.5 },
+  ],
   'a window with the last step, in part': [
     'sd3',
     {

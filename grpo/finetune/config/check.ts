@@ -47,9 +47,9 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
     for (const { key, message } of serverProblems(keys)) problems.push({ path: ['reward', name, ...key], message });
   if (config.lora === null) {
     expect(
-      config.grpo.kl === 0,
-      'grpo.kl',
-      'a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      config.grpo.kl_reference === 'base',
+      'grpo.kl_reference',
+      'initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     );
     expect(
       config.model.weights === 'f32' || Boolean(config.train.weights),

@@ -222,8 +222,8 @@ describe('keys that are wrong together', () => {
       'grpo.keep prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
     ],
     [
-      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
-      'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      'grpo.kl_reference initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     ],
     [['lora=null'], 'model.weights training every weight (lora: null) needs f32'],
     [
@@ -247,6 +247,10 @@ describe('keys that are wrong together', () => {
     [
       ['sampler.window={size: 2, range: [5, 9]}', 'sampler.same_latent=true'],
       'sampler.same_latent the samples of a group are equal up to the first step of sampler.window, 5 at the latest: expected grpo.prune_at above it, found [5, 7]',
+    ],
+    [
+      ['grpo.row_weights=tempflow', 'grpo.loss=awm'],
+      'grpo.row_weights grpo.loss is awm, which trains on no steps; expected none, its default',
     ],
     [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
     [
@@ -273,6 +277,9 @@ describe('keys that are wrong together', () => {
       ['grpo.prune=uniform'],
       ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
       ['sampler.window.size=2', 'sampler.window.place=random'],
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
+      ['grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      ['grpo.row_weights=guard', 'grpo.updates_per_rollout=2'],
     ])
       expect(problems(least, ...sets)).toEqual([]);
   });
@@ -341,7 +348,14 @@ describe('presets', () => {
   };
 
   // For a model of one's own.
-  const methods = { flash: [24, 16, 12], 'best-of-n': [16, 8], 'flow-grpo-fast': [24], 'mix-grpo': [12] };
+  const methods = {
+    flash: [24, 16, 12],
+    'best-of-n': [16, 8],
+    'flow-grpo-fast': [24],
+    'mix-grpo': [12],
+    tempflow: [24],
+    'grpo-guard': [24],
+  };
   test('are those that are expected', () =>
     expect(presetNames()).toEqual([...Object.keys(expected), ...Object.keys(methods)].sort()));
 
