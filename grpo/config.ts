@@ -173,7 +173,7 @@ const sampler = section({
   eval_noise: atLeast(0)
     .default(0)
     .describe(
-      "Noise of an evaluation's steps, of the rollout's kind. 0: deterministic steps, as Flow-GRPO evaluates; the rollout's own noise judges the very policy that is trained, as DDPO and DanceGRPO do.",
+      "Noise of an evaluation's steps, of the rollout's kind and in every step, whatever the window. 0: deterministic steps, as Flow-GRPO evaluates; the rollout's own noise judges the very policy that is trained, as DDPO and DanceGRPO do.",
     ),
   detach_unconditional: flag()
     .default(true)

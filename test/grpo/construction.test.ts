@@ -59,16 +59,22 @@ const config = tinyConfig({
 });
 const transitions = transitionsOf(model.schedule(3), config.sampler);
 const given = Trajectories.create(model, { slots: 3, groups: 1, transitions });
+const guarded = Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true });
 const condition = model.encode(['']);
 afterAll(() => {
-  for (const each of [given, ...condition]) each.dispose();
+  for (const each of [given, guarded, ...condition]) each.dispose();
 });
 
 const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>> = {
   'the trainer': () => Trainer.create(model, brightness(), config),
-  'the store of trajectories': async () => Trajectories.create(model, { slots: 3, groups: 1, transitions }),
+  'the store of trajectories': async () =>
+    Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true }),
   'the rollout': () => Rollout.create(model, given, brightness(), config),
   'the learner': () => Learner.create(model, given, config),
+  'the learner with a copy and kept predictions': () => {
+    const grpo = { ...config.grpo, kl_reference: 'initial' } as const;
+    return Learner.create(model, guarded, { ...config, grpo });
+  },
   'the decoder': () => PictureDecoder.create(model, 3, 2),
   'the sampler': () => Sampler.create(device, model.predict, [1, ...model.latentShape], condition),
   'the sampler of pictures': () => PictureSampler.create(model, { steps: 3, guidance: 2, batch: 2 }),
