@@ -8,6 +8,7 @@ import {
   gaussianLogProb,
   mean,
   mul,
+  noGrad,
   packGaussianCoefficients,
   scope,
   square,
@@ -87,7 +88,7 @@ for (const [name, { load, keys, lora }] of Object.entries(policies))
         tensor(device, latents.subarray((i * 4 + slot) * width, (i * 4 + slot + 1) * width), [1, ...model.latentShape]);
       const predict = (slot: number, step: number): Tensor =>
         model.predict(stored(slot, step), tensor(device, [transitions[step]!.timestep]), condition);
-      const references = rows.map(({ slot, step }) => scope(device, () => predict(slot, step).detach()));
+      const references = rows.map(({ slot, step }) => scope(device, () => noGrad(() => predict(slot, step))));
       for (const [i, each] of parameters.entries()) {
         const noise = random(each.shape, 50 + i, { low: -0.05, high: 0.05 }).data;
         each.write((await each.data()).map((value, k) => value + noise[k]!));

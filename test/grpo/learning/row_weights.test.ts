@@ -8,6 +8,7 @@ import {
   mean,
   minimum,
   mul,
+  noGrad,
   packGaussianCoefficients,
   scope,
   square,
@@ -247,7 +248,7 @@ test("the learner's gradient with GRPO-Guard's ratio is that of its definition b
       tensor(device, packGaussianCoefficients([transitions[at]!.step]), [1, 5]),
     );
   };
-  const before = rows.map((row) => scope(device, () => recomputed(row)[1]));
+  const before = rows.map((row) => scope(device, () => noGrad(() => recomputed(row)[1])));
   const config = tinyConfig({
     grpo: { clip },
     train: { micro_batch: 3, lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 }, // the first moment is half the gradient
