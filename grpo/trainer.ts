@@ -8,6 +8,7 @@ import { groupAdvantages } from './learning/advantage.js';
 import { ForwardLearner, type ForwardRow } from './learning/forward_learner.js';
 import { Learner } from './learning/learner.js';
 import { checkLoss, isForward, learnsFromEveryRow, trainedRows } from './learning/losses.js';
+import { hasGuardedRatio, rowWeights } from './learning/row_weights.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
@@ -15,7 +16,7 @@ import type { GroupResult } from './rollout/group.js';
 import { Rollout, type RolloutEvents, type RolloutProgress } from './rollout/rollout.js';
 import { Trajectories } from './rollout/trajectories.js';
 import { callSizeOf, slotsOf } from './rollout/turns.js';
-import { transitionsOf } from './sampling/transitions.js';
+import { pathOf, windowOf } from './sampling/window.js';
 import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
 /** What of a run's configuration the trainer reads. */
@@ -69,13 +70,15 @@ export class Trainer {
   /** Captures every step of rollout and learning. Throws a CheckError for a configuration that makes no sense. */
   static create(model: GenerativeModel, reward: CombinedReward, config: TrainerConfig): Promise<Trainer> {
     return owning(async (own) => {
-      const { sampler, grpo } = config;
+      const { grpo } = config;
       checkLoss(config, model.kind);
       const groups = grpo.groups_per_update;
-      const transitions = transitionsOf(model.schedule(sampler.steps, sampler.kind), sampler, grpo);
+      const transitions = pathOf(model, config, 0);
       const size = callSizeOf(model.latentShape, config);
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
-      const store = own(Trajectories.create(model, { slots: slotsOf(groups, size), groups, transitions, keeps }));
+      const slots = slotsOf(groups, size);
+      const predictions = hasGuardedRatio(grpo);
+      const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
       const rollout = own(await Rollout.create(model, store, reward, config));
       const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, config);
       return new Trainer(model, config, store, rollout, learner);
@@ -96,6 +99,7 @@ export class Trainer {
     const { onProgress, onPictures, signal } = options;
     const update = this.counters.updates;
     this.store.clear();
+    this.store.follow(pathOf(this.model, this.config, update));
     this.store.encode(prompts.map(({ prompt }) => prompt));
     const groups = await this.rollout.sample(prompts, update, {
       onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
@@ -132,9 +136,10 @@ export class Trainer {
   private trajectoriesOf(groups: readonly GroupResult[], advantages: readonly (readonly number[])[]): Trajectory[] {
     const { config } = this;
     const { updates } = this.counters;
+    const { start } = windowOf(config, updates);
     return groups.flatMap(({ survivors }, group) =>
       survivors.map(({ slot, sample }, i) => {
-        const steps = trainedRows(config, [config.seed, updates, group, sample]);
+        const steps = trainedRows(config, [config.seed, updates, group, sample], start);
         return { slot, group, sample, advantage: advantages[group]![i]!, steps };
       }),
     );
@@ -142,7 +147,14 @@ export class Trainer {
 
   private rowsOf({ slot, group: condition, sample, advantage, steps }: Trajectory): ForwardRow[] {
     const { updates: update } = this.counters;
-    return steps.map((step) => ({ slot, step, condition, advantage, sample, update }));
+    const { grpo } = this.config;
+    const weights = isForward(grpo.loss)
+      ? steps.map(() => 1) // these are draws, not steps
+      : rowWeights(
+          grpo,
+          steps.map((step) => this.store.transitions[step]!),
+        );
+    return steps.map((step, i) => ({ slot, step, condition, advantage: advantage * weights[i]!, sample, update }));
   }
 
   /** The rows that teach something. */
@@ -210,13 +222,14 @@ export class Trainer {
 
   /** Everything that the next update depends on besides the configuration, for a checkpoint. */
   get state(): TrainingState {
-    const { optimizer, ema } = this.learner;
+    const { optimizer, ema, reference } = this.learner;
     const names = [...this.model.trainable.keys()];
     return {
       tensors: {
         adapter: this.model.trainable,
         optimizer: new Map(Object.entries(optimizer.stateTensors())),
         ...(ema && { ema: new Map(names.map((name, i) => [name, ema.averages[i]!])) }),
+        ...(reference?.copy && { reference: reference.copy }),
       },
       counters: this.counters,
     };

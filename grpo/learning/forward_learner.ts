@@ -37,9 +37,10 @@ import {
   microBatches,
   type OptimizerOptions,
 } from './gradient_step.js';
-import { checkReference, type LearningReport, ratioAverages, type TrainingRow } from './learner.js';
+import { type LearningReport, ratioAverages, type TrainingRow } from './learner.js';
 import { policyLoss, referenceKL } from './loss.js';
 import { keepsPredictions } from './losses.js';
+import { type Reference, referenceOf } from './reference.js';
 
 type ForwardKeys =
   | 'loss'
@@ -48,6 +49,7 @@ type ForwardKeys =
   | 'awm_weight'
   | 'clip'
   | 'kl'
+  | 'kl_reference'
   | 'advantage_max'
   | 'timestep_fraction'
   | 'updates_per_rollout';
@@ -102,6 +104,8 @@ export class ForwardLearner {
     private readonly inputs: Inputs,
     private readonly kept: Kept | undefined,
     private readonly gradients: GradientStep<string>,
+    /** Where there is a divergence, what it is from. */
+    readonly reference: Reference | undefined,
   ) {}
 
   /** Captures the learning from the final latents in `store`. Throws a CheckError for a model that is no flow. */
@@ -110,7 +114,8 @@ export class ForwardLearner {
     const { sampler, grpo, train } = options;
     return owning(async (own) => {
       checkMicroBatch(train);
-      checkReference(model, grpo);
+      const reference = referenceOf(model, grpo);
+      if (reference) own(reference);
       const schedule = model.schedule(sampler.steps, sampler.kind);
       if (schedule.kind !== 'flow')
         throw new CheckError(`grpo.loss: ${grpo.loss} is for flows, found a ${schedule.kind} model`);
@@ -128,9 +133,9 @@ export class ForwardLearner {
       const gradients = await GradientStep.create<string>(model, {
         train,
         averages: grpo.loss === 'awm' ? ratioAverages : ['policyLoss', 'kl'],
-        loss: () => lossOf(model, store, grpo, inputs, kept?.predictions),
+        loss: () => lossOf(model, store, grpo, inputs, kept?.predictions, reference),
       });
-      return new ForwardLearner(store, options, trainTimesteps, inputs, kept, gradients);
+      return new ForwardLearner(store, options, trainTimesteps, inputs, kept, gradients, reference);
     });
   }
 
@@ -241,6 +246,7 @@ function lossOf(
   grpo: ForwardOptions['grpo'],
   inputs: Inputs,
   kept: Tensor | undefined,
+  policy: Reference | undefined,
 ): MicroBatchLoss<string> {
   const { device } = model;
   const { levels: level, advantages, shares } = inputs;
@@ -248,8 +254,8 @@ function lossOf(
   const prediction = predicted();
   const old = noGrad(() => (kept ? indexSelect(kept, inputs.places) : prediction.detach()));
   const learned = grpo.loss === 'awm' ? matching() : implicitPolicies();
-  if (grpo.kl === 0) return { ...learned, terms: { ...learned.terms, kl: zeros(device, []) } };
-  const reference = noGrad(() => model.reference!(predicted));
+  if (!policy) return { ...learned, terms: { ...learned.terms, kl: zeros(device, []) } };
+  const reference = noGrad(() => policy.run(predicted));
   const divergence = referenceKL(prediction, reference, ones(device, level.shape), shares);
   return {
     ...learned,

@@ -2,7 +2,6 @@
  * Learning from steps of trajectories by the clipped policy loss. A micro-batch is named by five short lists of numbers,
  * everything else is on the GPU already.
  */
-import { check } from '../../engine/errors.js';
 import {
   type AdamW,
   add,
@@ -11,10 +10,12 @@ import {
   full,
   gaussianColumns,
   gaussianLogProb,
+  gaussianMean,
   indexSelect,
   mul,
   noGrad,
   packGaussianCoefficients,
+  sub,
   type Tensor,
   zeros,
 } from '../../engine/index.js';
@@ -26,10 +27,12 @@ import { type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/
 import { guided } from '../sampling/sampler.js';
 import { checkMicroBatch, GradientStep, type MicroBatchLoss, type OptimizerOptions } from './gradient_step.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
+import { type Reference, referenceOf } from './reference.js';
+import { guardedLogRatio, guardFactor } from './row_weights.js';
 
 export interface LearnerOptions {
   readonly sampler: Pick<SamplerConfig, 'guidance' | 'detach_unconditional'>;
-  readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form'>;
+  readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form' | 'kl_reference'>;
   readonly train: OptimizerOptions;
 }
 
@@ -91,6 +94,8 @@ interface Inputs {
   readonly clip: ClipRows | undefined;
   /** The divergence's factors; 0 for a step without noise. */
   readonly klFactors: Tensor;
+  /** Those of GRPO-Guard's ratio, where the rollout's predictions are kept for it. */
+  readonly guardFactors: Tensor | undefined;
   readonly advantages: Tensor;
   readonly shares: Tensor;
 }
@@ -101,6 +106,8 @@ export class Learner {
     private readonly options: LearnerOptions,
     private readonly inputs: Inputs,
     private readonly gradients: GradientStep<Average>,
+    /** Where there is a divergence, what it is from. */
+    readonly reference: Reference | undefined,
   ) {}
 
   /** Captures the learning from the trajectories of `store`, by its transitions. */
@@ -109,11 +116,12 @@ export class Learner {
     const { grpo, train } = options;
     return owning(async (own) => {
       checkMicroBatch(train);
-      checkReference(model, grpo);
+      const reference = referenceOf(model, grpo);
+      if (reference) own(reference);
       const inputs = makeInputs(device, store, train.micro_batch, own);
-      const loss = (): MicroBatchLoss<Average> => lossOf(model, store, options, inputs);
+      const loss = (): MicroBatchLoss<Average> => lossOf(model, store, options, inputs, reference);
       const gradients = await GradientStep.create(model, { train, averages: ratioAverages, loss });
-      return new Learner(store, options, inputs, gradients);
+      return new Learner(store, options, inputs, gradients, reference);
     });
   }
 
@@ -145,6 +153,7 @@ export class Learner {
     inputs.klFactors.write(
       transitions.map(({ step, interval }) => (step.std > 0 ? klFactor(options.grpo.kl_form, step, interval) : 0)),
     );
+    inputs.guardFactors?.write(transitions.map(({ step }) => guardFactor(step)));
     inputs.advantages.write(rows.map(({ advantage }) => advantage));
   }
 
@@ -155,16 +164,12 @@ export class Learner {
 
   dispose(): void {
     const { clip, ...tensors } = this.inputs;
-    for (const each of [...Object.values(tensors), this.gradients]) each.dispose();
+    for (const each of [...Object.values(tensors), this.gradients, this.reference]) each?.dispose();
     clip?.rows.dispose();
   }
 }
 
-/** Throws a CheckError for a divergence without a reference. */
-export const checkReference = ({ reference }: GenerativeModel, { kl }: Pick<GrpoConfig, 'kl'>): void =>
-  check(kl === 0 || reference !== undefined, 'grpo.kl: a divergence needs a reference policy, so an adapter (lora)');
-
-function makeInputs(device: Device, { transitions }: Trajectories, rows: number, own: Own): Inputs {
+function makeInputs(device: Device, { transitions, predictions }: Trajectories, rows: number, own: Own): Inputs {
   const numbers = (dtype: 'u32' | 'f32', ...shape: readonly number[]): Tensor => own(zeros(device, shape, dtype));
   return {
     stored: numbers('u32', rows),
@@ -173,6 +178,7 @@ function makeInputs(device: Device, { transitions }: Trajectories, rows: number,
     coefficients: numbers('f32', rows, gaussianColumns),
     clip: clipRows(device, rows, transitions[0]?.clip, own),
     klFactors: numbers('f32', rows),
+    guardFactors: predictions && numbers('f32', rows),
     advantages: numbers('f32', rows),
     shares: numbers('f32', rows),
   };
@@ -184,6 +190,7 @@ function lossOf(
   store: Trajectories,
   { sampler, grpo }: LearnerOptions,
   inputs: Inputs,
+  policy: Reference | undefined,
 ): MicroBatchLoss<Average> {
   const { device, predict } = model;
   const { stored, conditions, timesteps, coefficients, clip, klFactors, advantages, shares } = inputs;
@@ -202,11 +209,10 @@ function lossOf(
     guided(predict, latents, timesteps, condition, { scale, unconditional, detached });
   const prediction = predicted(sampler.detach_unconditional);
   const taken = clipped(latents, prediction, clip);
-  const [logProb] = gaussianLogProb(taken, latents, next, coefficients);
-  const { loss, diagnostics } = policyLoss(logProb, oldLogProb, advantages, { clip: grpo.clip, shares });
+  const { loss, diagnostics } = policyLoss(...logProbs(), advantages, { clip: grpo.clip, shares });
   const { ratioDeviation: deviation, ...others } = diagnostics;
-  if (grpo.kl === 0) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, deviation };
-  const reference = noGrad(() => model.reference!(() => predicted(false)));
+  if (!policy) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, deviation };
+  const reference = noGrad(() => policy.run(() => predicted(false)));
   const divergence =
     grpo.kl_form === 'velocity'
       ? referenceKL(prediction, reference, klFactors, shares)
@@ -221,4 +227,14 @@ function lossOf(
     terms: { policyLoss: loss, kl: divergence, ...others },
     deviation,
   };
+
+  /** Log probabilities now and before; of GRPO-Guard their difference beside 0. */
+  function logProbs(): [now: Tensor, before: Tensor] {
+    if (!store.predictions || !inputs.guardFactors)
+      return [gaussianLogProb(taken, latents, next, coefficients)[0], oldLogProb];
+    const old = noGrad(() => indexSelect(store.predictions!, stored));
+    const noise = noGrad(() => sub(next, gaussianMean(latents, old, coefficients)));
+    const ratio = guardedLogRatio({ prediction: taken, old, noise }, inputs.guardFactors);
+    return [ratio, zeros(device, oldLogProb.shape)];
+  }
 }

@@ -1,12 +1,13 @@
 /** What the keys of a loss mean together: which rows of a survivor it trains on, and which keys say nothing to it. */
 import { CheckError } from '../../engine/errors.js';
 import { defaults, type GrpoConfig, type LossKind, type SamplerConfig } from '../config.js';
+import type { WindowConfig } from '../sampling/window.js';
 import { trainedStepCount, trainedSteps } from './timesteps.js';
 
 /** Whether a loss learns from rows of the forward process, which need the final latents alone, instead of from steps of the path. */
 export const isForward = (loss: LossKind): boolean => loss !== 'ppo';
 
-type Rows = { readonly sampler: Pick<SamplerConfig, 'steps'> } & {
+type Rows = Pick<WindowConfig, 'sampler'> & {
   readonly grpo: Pick<
     GrpoConfig,
     'loss' | 'forward_rows' | 'timestep_fraction' | 'shuffle_timesteps' | 'train_last_step'
@@ -17,9 +18,11 @@ type Rows = { readonly sampler: Pick<SamplerConfig, 'steps'> } & {
 export const trainedRowCount = ({ sampler, grpo }: Rows): number =>
   isForward(grpo.loss) ? grpo.forward_rows : trainedStepCount(sampler, grpo);
 
-/** The numbers of those rows, in training order: steps, which `seeds` may shuffle, or draws from 0 on. */
-export const trainedRows = ({ sampler, grpo }: Rows, seeds: readonly number[]): number[] =>
-  isForward(grpo.loss) ? Array.from({ length: grpo.forward_rows }, (_, i) => i) : trainedSteps(sampler, grpo, seeds);
+/** The numbers of those rows, in training order: steps from the window's `start` on, which `seeds` may shuffle, or draws from 0 on. */
+export const trainedRows = ({ sampler, grpo }: Rows, seeds: readonly number[], start: number): number[] =>
+  isForward(grpo.loss)
+    ? Array.from({ length: grpo.forward_rows }, (_, i) => i)
+    : trainedSteps(sampler, grpo, seeds, start);
 
 /** Whether the predictions before the first optimizer step of a rollout are kept, as later steps depart from them. */
 export const keepsPredictions = ({
@@ -59,7 +62,7 @@ export function lossProblems({ sampler, grpo }: LossConfig): LossProblem[] {
   const expect = (condition: boolean, key: string, message: string): void => {
     if (!condition) problems.push({ key, message });
   };
-  const usual = (key: 'clip' | 'forward_rows' | 'nft_beta' | 'awm_weight', why: string): void =>
+  const usual = (key: 'clip' | 'row_weights' | 'forward_rows' | 'nft_beta' | 'awm_weight', why: string): void =>
     expect(grpo[key] === defaults.grpo[key], `grpo.${key}`, `${why}; expected ${defaults.grpo[key]}, its default`);
   if (isForward(loss)) {
     const { kind, noise, same_latent: shared, detach_unconditional: detached } = sampler;
@@ -71,6 +74,7 @@ export function lossProblems({ sampler, grpo }: LossConfig): LossProblem[] {
       'deterministic steps (sampler.noise: 0) from one latent make one picture; expected false',
     );
     expect(detached, 'sampler.detach_unconditional', `${says}, which trains without guidance; expected true`);
+    usual('row_weights', `${says}, which trains on no steps`);
     expect(!grpo.shuffle_timesteps, 'grpo.shuffle_timesteps', `${says}, which trains on no steps; expected false`);
     expect(!grpo.train_last_step, 'grpo.train_last_step', `${says}, which trains on no steps; expected false`);
     expect(

@@ -245,6 +245,7 @@ function advance({ latents, prediction, keys, counter, stored, coefficients, cli
     const { next, logProb } = gaussianStep(latents, taken, noise, coefficients);
     assignRows(store.latents, add(stored, store.options.slots), next);
     assignRows(store.logProbs, stored, logProb);
+    if (store.predictions) assignRows(store.predictions, stored, taken);
     assign(latents, next);
   } else {
     // Written at every step, as one captured step serves them all; the last one stays.

@@ -15,14 +15,17 @@ export interface TrajectoryOptions {
   readonly slots: number;
   /** Prompts whose conditions are kept. */
   readonly groups: number;
-  /** The steps that every trajectory takes: the rollout draws by them, and the learner learns by them. */
+  /** The steps that trajectories take until follow() names others: the rollout draws and the learner learns by them. */
   readonly transitions: readonly Transition[];
   /** The whole path with its log probabilities, or where it ends. Default path. */
   readonly keeps?: 'path' | 'ends';
+  /** Keep what every step of a path took for the prediction, too. Default false. */
+  readonly predictions?: boolean;
 }
 
 export class Trajectories {
   private free: number[] = [];
+  private path: readonly Transition[];
 
   private constructor(
     private readonly model: GenerativeModel,
@@ -37,9 +40,12 @@ export class Trajectories {
      * [1], and nobody's.
      */
     readonly logProbs: Tensor,
+    /** f32 [steps slots, ...latent], where they are kept: row `row(step, slot)` is what that step took for the prediction. */
+    readonly predictions: Tensor | undefined,
     /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
   ) {
+    this.path = options.transitions;
     this.clear();
   }
 
@@ -51,18 +57,33 @@ export class Trajectories {
       const steps = keeps === 'path' ? transitions.length : 0;
       const latents = own(zeros(device, [(steps + 1) * slots, ...latentShape]));
       const logProbs = own(zeros(device, [Math.max(1, steps * slots)]));
+      const predictions = options.predictions ? own(zeros(device, [steps * slots, ...latentShape])) : undefined;
       const conditions = scope(device, () => {
         const empty = model.encode([model.negativePrompt ?? '']);
         const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
         place(rows, groups, empty);
         return rows;
       });
-      return new Trajectories(model, options, latents, logProbs, conditions);
+      return new Trajectories(model, options, latents, logProbs, predictions, conditions);
     });
   }
 
+  /** The steps that every trajectory takes. */
   get transitions(): readonly Transition[] {
-    return this.options.transitions;
+    return this.path;
+  }
+
+  /**
+   * Has the trajectories of the next rollout take other steps, as many and clipped alike. Steps are data of what was captured:
+   * nothing is captured again.
+   */
+  follow(transitions: readonly Transition[]): void {
+    const isAlike = ({ clip }: Transition, i: number): boolean => clip?.range === this.path[i]?.clip?.range;
+    check(
+      transitions.length === this.path.length && transitions.every(isAlike),
+      `trajectories: expected ${this.path.length} steps that clip as before, found ${transitions.length}`,
+    );
+    this.path = transitions;
   }
 
   /** Whether every step's latents are kept, or the last ones alone. */
@@ -111,7 +132,7 @@ export class Trajectories {
   }
 
   dispose(): void {
-    for (const thing of [this.latents, this.logProbs, ...this.conditions]) thing.dispose();
+    for (const thing of [this.latents, this.logProbs, this.predictions, ...this.conditions]) thing?.dispose();
   }
 }
 

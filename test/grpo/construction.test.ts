@@ -66,17 +66,23 @@ const forward = tinyConfig({
   grpo: { loss: 'nft', kl: 0.1, kl_form: 'velocity', updates_per_rollout: 2 },
   train: { ema: 0.9, micro_batch: 2 },
 });
+const guarded = Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true });
 const condition = model.encode(['']);
 afterAll(() => {
-  for (const each of [given, ends, ...condition]) each.dispose();
+  for (const each of [given, guarded, ends, ...condition]) each.dispose();
 });
 
 const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>> = {
   'the trainer': () => Trainer.create(model, brightness(), config),
-  'the store of trajectories': async () => Trajectories.create(model, { slots: 3, groups: 1, transitions }),
+  'the store of trajectories': async () =>
+    Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true }),
   'the rollout': () => Rollout.create(model, given, brightness(), config),
   'the learner': () => Learner.create(model, given, config),
   'the learner of forward rows': () => ForwardLearner.create(model, ends, forward),
+  'the learner with a copy and kept predictions': () => {
+    const grpo = { ...config.grpo, kl_reference: 'initial' } as const;
+    return Learner.create(model, guarded, { ...config, grpo });
+  },
   'the decoder': () => PictureDecoder.create(model, 3, 2),
   'the sampler': () => Sampler.create(device, model.predict, [1, ...model.latentShape], condition),
   'the sampler of pictures': () => PictureSampler.create(model, { steps: 3, guidance: 2, batch: 2 }),

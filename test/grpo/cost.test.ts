@@ -64,6 +64,24 @@ describe('calls of a group', () => {
     });
   }
 
+  test('with an SDE window only its steps are trained, at whatever place; calls and decodes are those of the whole path', () => {
+    const [keep, prune_at] = [[...flashKeys.keep], [...flashKeys.prune_at]];
+    const countOf = (window: Partial<NonNullable<TinyChanges['sampler']>['window']>, fraction = 1) =>
+      groupCalls(
+        groupPlanOf(
+          tinyConfig({
+            sampler: { steps: 10, window: { size: 2, place: 'fixed', every: 25, ...window } },
+            grpo: { keep, prune_at, timestep_fraction: fraction },
+          }),
+        ),
+      );
+    const whole = groupCalls(flash);
+    for (const place of ['fixed', 'random', 'moving'] as const)
+      expect(countOf({ place })).toEqual({ ...whole, trained: 12 * 2 });
+    expect(countOf({ size: 4 }, 0.6).trained).toBe(12 * 2); // a fraction is one of the window
+    expect(countOf({ size: 9 })).toEqual(whole);
+  });
+
   test("the paper's three methods make 240, 360 and 200", () => {
     expect(table4().map(({ calls }) => calls.network)).toEqual(rows.map(({ calls }) => calls));
     expect(groupCalls(flash).network).toBe(200);

@@ -2,6 +2,7 @@
 import { defaultNoise, type ParsedConfig, type RunConfig } from '../../config.js';
 import { lossProblems } from '../../learning/losses.js';
 import { stageProblems } from '../../rollout/stages.js';
+import { windowProblems } from '../../sampling/window.js';
 import { serverProblems } from '../rewards/server.js';
 
 /** Something wrong with a configuration: the path of its key, and what. */
@@ -20,6 +21,7 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
   };
   for (const { key, message } of stageProblems(config)) expect(false, key, message);
   for (const { key, message } of lossProblems(config)) expect(false, key, message);
+  for (const { key, message } of windowProblems(config)) expect(false, key, message);
   const { kind } = config.sampler;
   expect(
     kind !== undefined || config.sampler.noise !== undefined,
@@ -45,9 +47,9 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
     for (const { key, message } of serverProblems(keys)) problems.push({ path: ['reward', name, ...key], message });
   if (config.lora === null) {
     expect(
-      config.grpo.kl === 0,
-      'grpo.kl',
-      'a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      config.grpo.kl_reference === 'base',
+      'grpo.kl_reference',
+      'initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     );
     expect(
       config.model.weights === 'f32' || Boolean(config.train.weights),

@@ -4,6 +4,8 @@ import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import { measurePipeline } from '../../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../../config.js';
 import { isForward, keepsPredictions } from '../../learning/losses.js';
+import { copiesReference } from '../../learning/reference.js';
+import { hasGuardedRatio } from '../../learning/row_weights.js';
 import { callSizeOf, slotsOf } from '../../rollout/turns.js';
 import { latentShapeOf } from '../policy.js';
 
@@ -33,7 +35,8 @@ export async function keptMemory(
 
   const own = pipeline.parameters.all.filter(({ name }) => !train.weights || isTarget(name, train.weights));
   const learned = lora ? adapterSize(pipeline.parameters, lora) : sumOf(own, ({ shape }) => product(shape));
-  const moments = 2 + 1 + (train.ema > 0 ? 1 : 0); // AdamW's two, the gathered gradient, the average
+  // AdamW's two moments, the gathered gradient, the average, the copy that a divergence is from.
+  const moments = 2 + 1 + (train.ema > 0 ? 1 : 0) + (copiesReference(config) ? 1 : 0);
   parts.push({
     part: lora ? `adapter, rank ${lora.rank}` : 'learning',
     bytes: 4 * learned * (moments + (lora ? 1 : 0)),
@@ -43,8 +46,8 @@ export async function keptMemory(
   const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
   const kept = isForward(grpo.loss) ? 1 : sampler.steps + 1; // latents of a slot
   parts.push({ part: 'trajectories', bytes: 4 * slots * kept * product(latentShape) });
-  if (keepsPredictions(grpo))
-    parts.push({ part: 'predictions', bytes: 4 * slots * grpo.forward_rows * product(latentShape) });
+  const predictions = keepsPredictions(grpo) ? grpo.forward_rows : hasGuardedRatio(grpo) ? sampler.steps : 0; // of a slot
+  if (predictions > 0) parts.push({ part: 'predictions', bytes: 4 * slots * predictions * product(latentShape) });
   return parts;
 }
 

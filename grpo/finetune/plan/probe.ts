@@ -90,7 +90,8 @@ async function measureParts(model: GenerativeModel, config: RunConfig): Promise<
     const trained = (): Tensor =>
       isForward(grpo.loss) ? model.predict(micro.latents, micro.timestep, micro.condition) : predict(micro);
     const prediction = trained();
-    const reference = grpo.kl > 0 && model.reference?.(() => noGrad(trained));
+    // A copy of the weights costs what a network without its adapter does.
+    const reference = grpo.kl > 0 && (model.reference?.(() => noGrad(trained)) ?? noGrad(trained));
     const kept = keepsPredictions(grpo) && noGrad(trained);
     const gradients = backward(mean(square(prediction)), [...trainable.values()]);
     return { gradients, ...(reference && { reference }), ...(kept && { kept }) };

@@ -51,19 +51,22 @@ describe('a configuration', () => {
         eval_noise: 0,
         detach_unconditional: true,
         same_latent: false,
+        window: null,
       },
       grpo: {
         keep: [24, 16, 12],
         prune_at: [5, 7],
         prune: 'ovf',
         groups_per_update: 8,
-        clip: 1e-4,
-        kl: 0,
-        kl_form: 'flow-grpo',
         loss: 'ppo',
         forward_rows: 3,
         nft_beta: 1,
         awm_weight: 'uniform',
+        clip: 1e-4,
+        row_weights: 'none',
+        kl: 0,
+        kl_reference: 'base',
+        kl_form: 'flow-grpo',
         advantage_max: 5,
         advantage_eps: 1e-4,
         global_std: false,
@@ -225,8 +228,8 @@ describe('keys that are wrong together', () => {
       'grpo.keep prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
     ],
     [
-      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
-      'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      'grpo.kl_reference initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     ],
     [['lora=null'], 'model.weights training every weight (lora: null) needs f32'],
     [
@@ -270,6 +273,27 @@ describe('keys that are wrong together', () => {
       'sampler.same_latent deterministic steps (sampler.noise: 0) from one latent make one picture; expected false',
     ],
     [['grpo.loss=nft', 'sampler.kind=ddim'], "grpo.loss nft is for flows; steps of kind ddim are a diffusion model's"],
+    [
+      ['sampler.window.size=10'],
+      'sampler.window.size expected at most the 9 steps of sampler.window.range [0, 9], found 10',
+    ],
+    [
+      ['sampler.window={size: 2, range: [8, 10]}'],
+      'sampler.window.range expected a first step and an end above it of at most 9, without the last step of sampler.steps (grpo.train_last_step) 10, found [8, 10]',
+    ],
+    [
+      ['sampler.window.size=2', 'sampler.noise=0', 'grpo.loss=nft'],
+      'sampler.window steps without noise (sampler.noise: 0) have none; expected null',
+    ],
+    [['sampler.window={place: random}'], 'sampler.window.size missing; expected a whole number'],
+    [
+      ['sampler.window={size: 2, range: [5, 9]}', 'sampler.same_latent=true'],
+      'sampler.same_latent the samples of a group are equal up to the first step of sampler.window, 5 at the latest: expected grpo.prune_at above it, found [5, 7]',
+    ],
+    [
+      ['grpo.row_weights=tempflow', 'grpo.loss=awm'],
+      'grpo.row_weights grpo.loss is awm, which trains on no steps; expected none, its default',
+    ],
     [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
     [
       ['reward.mine={module: ./a.mjs, http: "http://x"}'],
@@ -298,6 +322,10 @@ describe('keys that are wrong together', () => {
       ['grpo.loss=nft', 'sampler.noise=0.7', 'sampler.same_latent=true', 'grpo.kl=1e-4', 'grpo.kl_form=velocity'],
       ['grpo.loss=awm', 'sampler.noise=0', 'sampler.guidance=4', 'grpo.clip=1e-5', 'grpo.awm_weight=ghuber'],
       ['grpo.loss=awm', 'sampler.steps=1', 'grpo.prune_at=[0]', 'grpo.keep=[24, 12]'],
+      ['sampler.window.size=2', 'sampler.window.place=random'],
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
+      ['grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      ['grpo.row_weights=guard', 'grpo.updates_per_rollout=2'],
     ])
       expect(problems(least, ...sets)).toEqual([]);
   });
@@ -372,6 +400,10 @@ describe('presets', () => {
     'diffusion-nft': [[24], 'nft'],
     'pro-nft': [[24, 16, 12], 'nft'],
     awm: [[16], 'awm'],
+    'flow-grpo-fast': [[24], 'ppo'],
+    'mix-grpo': [[12], 'ppo'],
+    tempflow: [[24], 'ppo'],
+    'grpo-guard': [[24], 'ppo'],
   };
   test('are those that are expected', () =>
     expect(presetNames()).toEqual([...Object.keys(expected), ...Object.keys(methods)].sort()));
