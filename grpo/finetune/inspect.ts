@@ -4,7 +4,7 @@ import { Rollout } from '../rollout/rollout.js';
 import { wholeGroup } from '../rollout/stages.js';
 import { Trajectories } from '../rollout/trajectories.js';
 import { optimalVarianceSubset, uniformSubset } from '../rollout/variance_filter.js';
-import { transitionsOf } from '../sampling/transitions.js';
+import { pathOf } from '../sampling/window.js';
 import { readRunWeights } from './adapter.js';
 import { loadConfig } from './config/file.js';
 import { preparing, UsageError } from './errors.js';
@@ -113,7 +113,7 @@ async function drawGroup(
 ): Promise<readonly number[]> {
   const { sampler, grpo } = config;
   const { steps } = sampler;
-  const transitions = transitionsOf(model.schedule(steps, sampler.kind), sampler, grpo);
+  const transitions = pathOf(model, { sampler, grpo, seed }, 0);
   const store = Trajectories.create(model, { slots: n, groups: 1, transitions });
   const rollout = await Rollout.create(model, store, rewards, { sampler, grpo: wholeGroup(n), seed });
   store.encode([prompt.prompt]);
