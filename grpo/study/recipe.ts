@@ -1,0 +1,53 @@
+/**
+ * The recipes of the study. They were fixed with the baseline alone, a plain group of 24 that nobody thins, on seeds from 100
+ * on, before any method was compared: `winnow study recipe` runs that search again. The rate is the largest of 5e-4, 1e-3, 2e-3
+ * and 4e-3 that a doubling to still helped.
+ *
+ * What an evaluation draws goes by the time that there is. Half of its captions are held out, half are those of the training;
+ * each is drawn with several noises, the same for every run.
+ */
+import type { ConfigChanges } from '../finetune/config/program.js';
+import { scenePrompts } from '../finetune/prompts.js';
+import type { Prompt } from '../model.js';
+import type { Method } from './experiment.js';
+
+/** Changes when results of runs can't be compared with earlier ones: prompts, recipes outside the configuration, what is read. */
+export const studyFormat = 1;
+
+/** Captions of each of the two sets, and pictures of each caption: an evaluation draws 2 x 40 x 2. */
+export const captionsOfSet = 40;
+export const picturesOfCaption = 2;
+
+/** Updates of a run; it is evaluated before the first, at quarters and at the end, as rewards saturate. */
+export const usualUpdates = 24;
+
+/** The reward that is trained on, those of other people's tastes, and what the checker reads, which no run is trained on. */
+export const trainedReward = 'scenes-pick';
+export const otherRewards = ['scenes-hps', 'scenes-aesthetic', 'scenes-clip', 'scene-checker'] as const;
+export const checkerParts = ['scene-checker-color', 'scene-checker-shape', 'scene-checker-ground'] as const;
+
+/** No moving average, whose lag would hide how fast a method learns; one picture a sample prompt, as nobody looks at each run. */
+const measured: ConfigChanges = {
+  train: { ema: 0, updates: usualUpdates },
+  save: { every: 6, keep: 1, previews: 0 },
+  sample: { seeds: [1] },
+  eval: { every: 6, n: 2 * captionsOfSet * picturesOfCaption, rewards: [...otherRewards, ...checkerParts] },
+};
+
+/** The preset of each model, and what the study changes of it. */
+export const recipes: Readonly<
+  Record<NonNullable<Method['model']>, { readonly preset: string; readonly changes: ConfigChanges }>
+> = {
+  flow: { preset: 'scenes-flow', changes: measured },
+  diffusion: { preset: 'scenes-diffusion', changes: measured },
+};
+
+/** The sets of captions that an evaluation draws. */
+export const promptSets = ['heldOut', 'training'] as const;
+export type PromptSet = (typeof promptSets)[number];
+
+/** The captions of an evaluation: in turn one that is held out and one that is trained on. Which set is a place's parity. */
+export function evaluationPrompts(): Prompt[] {
+  const [heldOut, training] = [scenePrompts('test'), scenePrompts('train')];
+  return Array.from({ length: captionsOfSet }, (_, i) => [heldOut[i]!, training[i]!]).flat();
+}
