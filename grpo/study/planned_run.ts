@@ -72,8 +72,8 @@ export async function planRuns(experiments: readonly Experiment[], choice: PlanC
   const methods = experiments.flatMap((each) => (each.kind === 'training' ? each.methods : []));
   const planned = new Map<string, PlannedRun>();
   const names = new Map<string, string>();
-  const last = Math.max(0, ...methods.flatMap((method) => seedsOf(method, choice.seeds)));
-  for (let seed = 0; seed <= last; seed++)
+  const seeds = [...new Set(methods.flatMap((method) => seedsOf(method, choice.seeds)))].sort((a, b) => a - b);
+  for (const seed of seeds)
     for (const method of methods.filter((each) => seedsOf(each, choice.seeds).includes(seed))) {
       const config = await configOf(method, seed, choice);
       const identity = identityOf(config);

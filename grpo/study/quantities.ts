@@ -142,3 +142,9 @@ export const rankAgreement: Quantity = {
     return values.length > 0 ? [values.reduce((sum, value) => sum + value, 0) / values.length] : undefined;
   },
 };
+
+/** A quantity of the model as it was before; undefined where that has none, as costs have not. */
+export function baseValues(quantity: Quantity, run: RunOutcome): readonly number[] | undefined {
+  const before = { ...run, updates: [], evaluations: run.evaluations.slice(0, 1) };
+  return quantity.of(before, before);
+}

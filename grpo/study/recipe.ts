@@ -21,6 +21,12 @@ export const picturesOfCaption = 2;
 /** Updates of a run; it is evaluated before the first, at quarters and at the end, as rewards saturate. */
 export const usualUpdates = 24;
 
+/** AdamW's rate. */
+export const rate = 1e-3;
+
+/** Of «as much as»: how much less of a reward still counts as equal. A twentieth of what the baseline gains in a quarter of its updates. */
+export const equalMargin = 0.03;
+
 /** The reward that is trained on, those of other people's tastes, and what the checker reads, which no run is trained on. */
 export const trainedReward = 'scenes-pick';
 export const otherRewards = ['scenes-hps', 'scenes-aesthetic', 'scenes-clip', 'scene-checker'] as const;
@@ -28,10 +34,15 @@ export const checkerParts = ['scene-checker-color', 'scene-checker-shape', 'scen
 
 /** No moving average, whose lag would hide how fast a method learns; one picture a sample prompt, as nobody looks at each run. */
 const measured: ConfigChanges = {
-  train: { ema: 0, updates: usualUpdates },
+  train: { lr: rate, ema: 0, updates: usualUpdates },
   save: { every: 6, keep: 1, previews: 0 },
   sample: { seeds: [1] },
-  eval: { every: 6, n: 2 * captionsOfSet * picturesOfCaption, rewards: [...otherRewards, ...checkerParts] },
+  eval: {
+    every: 6,
+    probe_every: 6,
+    n: 2 * captionsOfSet * picturesOfCaption,
+    rewards: [...otherRewards, ...checkerParts],
+  },
 };
 
 /** The preset of each model, and what the study changes of it. */

@@ -11,10 +11,13 @@ import { livelyInfo, type RunInfo } from '../finetune/run/info.js';
 import { holdRun, reserveNamed } from '../finetune/run/reserve.js';
 import { startRun } from '../finetune/run/start.js';
 import { sessionOn } from '../finetune/session.js';
+import { normalShares, storedClustering } from './clustering.js';
 import type { Experiment } from './experiment.js';
-import { experiments, quickExperiments } from './experiments/index.js';
+import { experiments, preliminary, quickExperiments } from './experiments/index.js';
 import { type PlannedRun, planRuns } from './planned_run.js';
 import { evaluationPrompts, usualUpdates } from './recipe.js';
+import type { ClusteringFindings } from './report/markdown.js';
+import { writeStudy } from './report/write.js';
 
 export interface StudyOptions {
   /** Names of experiments. Default: all but those that only recipes rest on; with `quick` tables 1 and 6. */
@@ -25,7 +28,7 @@ export interface StudyOptions {
   readonly quick?: boolean | undefined;
   /** Where runs go. Default `runs/study`. */
   readonly out?: string;
-  /** Where results and the report go. Default `bench/results/study`. */
+  /** Where results and the report go. Default `bench/results/study`; of a part of the study `report` below `out`. */
   readonly results?: string;
   /** Part of an adapter's name. */
   readonly device?: string | undefined;
@@ -62,68 +65,72 @@ type Events<R = void> = AsyncGenerator<StudyEvent, R, undefined>;
 
 /** Does the runs of some experiments that are not done, then measures and reports. Throws what a run ends by. */
 export async function* runStudy(options: StudyOptions = {}): Events {
-  const { out = 'runs/study', quick = false, signal } = options;
+  const { names = [], out = 'runs/study', quick = false, signal } = options;
+  const isWhole = names.length === 0 && !quick;
+  const { results = isWhole ? 'bench/results/study' : join(out, 'report') } = options;
   const chosen = chosenExperiments(options);
   const seeds = options.seeds ?? (quick ? 2 : 6);
   const prompts = join(out, 'captions.jsonl');
   const updates = quick ? usualUpdates / 2 : undefined;
   const planned = await planRuns(chosen, { seeds, prompts, updates });
+  const opened: { device?: Promise<Device> } = {};
+  const device = (): Promise<Device> => (opened.device ??= openDevice({ device: options.device }));
+  try {
+    await makeFolder(out);
+    const captions = evaluationPrompts().map(({ prompt }) => `${JSON.stringify({ prompt })}\n`);
+    await writeWhole(prompts, captions.join(''));
+    yield* runAll(device, planned, out, signal);
+    const clustering: ClusteringFindings[] = [];
+    for (const experiment of chosen)
+      if (experiment.kind === 'clustering') {
+        const measured = await storedClustering(device, experiment, out, signal);
+        clustering.push({ experiment, measured, normal: normalShares(experiment.size, experiment.keep) });
+      }
+    const trained = chosen.filter((each) => each.kind === 'training');
+    yield { kind: 'reported', ...(await writeStudy({ trained, clustering, planned, out, results })) };
+  } finally {
+    (await opened.device)?.close();
+  }
+}
+
+/** Does the runs that are not done. The device is opened where there is one. */
+async function* runAll(
+  device: () => Promise<Device>,
+  planned: readonly PlannedRun[],
+  out: string,
+  signal: AbortSignal | undefined,
+): Events {
   const left: PlannedRun[] = [];
   for (const run of planned) if (!(await isDone(join(out, run.folder)))) left.push(run);
   let secondsLeft = left.reduce((sum, { seconds }) => sum + seconds, 0);
   yield { kind: 'planned', runs: planned.length, left: left.length, seconds: secondsLeft };
-  if (left.length > 0) {
-    await makeFolder(out);
-    await writeWhole(
-      prompts,
-      evaluationPrompts()
-        .map((prompt) => `${JSON.stringify({ prompt: prompt.prompt })}\n`)
-        .join(''),
-    );
-    const device = await openDevice({ device: options.device });
-    try {
-      const pace = new Pace();
-      for (const [i, run] of left.entries()) {
-        signal?.throwIfAborted();
-        const start = performance.now();
-        const index = planned.length - left.length + i;
-        const others = secondsLeft - run.seconds;
-        yield* runOne(device, run, out, {
-          signal,
-          at: (update) => ({
-            kind: 'progress',
-            run: run.folder,
-            index,
-            of: planned.length,
-            update,
-            updates: run.config.train.updates,
-            secondsLeft: pace.factor * (others + run.seconds * (1 - update / run.config.train.updates)),
-          }),
-        });
-        const seconds = (performance.now() - start) / 1000;
-        pace.took(run.seconds, seconds);
-        secondsLeft = others;
-        yield {
-          kind: 'ran',
-          run: run.folder,
-          index: index + 1,
-          of: planned.length,
-          seconds,
-          secondsLeft: pace.factor * secondsLeft,
-        };
-      }
-    } finally {
-      device.close();
-    }
+  const pace = new Pace();
+  for (const [i, run] of left.entries()) {
+    signal?.throwIfAborted();
+    const start = performance.now();
+    const index = planned.length - left.length + i;
+    const others = secondsLeft - run.seconds;
+    const about = { run: run.folder, of: planned.length, updates: run.config.train.updates };
+    const at = (update: number): StudyEvent => {
+      const own = run.seconds * (1 - update / about.updates);
+      return { kind: 'progress', ...about, index, update, secondsLeft: pace.factor * (others + own) };
+    };
+    yield* runOne(await device(), run, out, { signal, at });
+    const seconds = (performance.now() - start) / 1000;
+    pace.took(run.seconds, seconds);
+    secondsLeft = others;
+    const { run: name, of } = about;
+    yield { kind: 'ran', run: name, index: index + 1, of, seconds, secondsLeft: pace.factor * secondsLeft };
   }
 }
 
 function chosenExperiments({ names = [], quick = false }: StudyOptions): readonly Experiment[] {
   if (names.length === 0) return quick ? quickExperiments : experiments;
   return names.map((name) => {
-    const found = experiments.find((each) => each.name === name);
+    const all = [...experiments, ...preliminary];
+    const found = all.find((each) => each.name === name);
     if (found) return found;
-    throw new UsageError(`no experiment ${name}; there are ${experiments.map((each) => each.name).join(', ')}`);
+    throw new UsageError(`no experiment ${name}; there are ${all.map((each) => each.name).join(', ')}`);
   });
 }
 

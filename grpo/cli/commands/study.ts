@@ -15,7 +15,10 @@ export function addStudy(program: Command): void {
     .option('--quick', 'tables 1 and 6 alone, 2 seeds, half the updates')
     .option('--seeds <number>', 'seeds of each method, from 0 on (default: 6)', wholeNumber(1))
     .option('--out <folder>', 'where runs go', 'runs/study')
-    .option('--results <folder>', 'where results and the report go', 'bench/results/study')
+    .option(
+      '--results <folder>',
+      'where results and the report go (default: bench/results/study; of a part, report below --out)',
+    )
     .option(...shared.device)
     .option(...shared.json)
     .action(study);

@@ -2,7 +2,7 @@
 import type { TrainingExperiment } from '../experiment.js';
 import { flash, flowGrpo, standard } from '../methods.js';
 import { flopRatio, rewardAfter, rewardAtCost, secondsRatio } from '../quantities.js';
-import { otherRewards, trainedReward } from '../recipe.js';
+import { equalMargin, otherRewards, trainedReward } from '../recipe.js';
 
 export const table1: TrainingExperiment = {
   kind: 'training',
@@ -47,7 +47,7 @@ export const table1: TrainingExperiment = {
       of: flash.name,
       over: flowGrpo.name,
       quantity: rewardAfter(),
-      margin: 0.05,
+      margin: equalMargin,
     },
     {
       says: 'Flash learns more than the full group for the same FLOPs.',
