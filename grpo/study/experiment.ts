@@ -1,6 +1,7 @@
 /** What an experiment of the study declares: a table or a figure of the paper as runs, measured columns, curves and claims. */
 import type { ConfigChanges } from '../finetune/config/program.js';
 import type { RunOutcome } from './outcome.js';
+import type { StudyModel } from './recipe.js';
 
 /** What is trained, seed by seed: a recipe (recipe.ts) with some keys changed. */
 export interface Method {
@@ -9,7 +10,7 @@ export interface Method {
   /** As tables and legends call it. */
   readonly label: string;
   /** Which recipe. Default flow. */
-  readonly model?: 'flow' | 'diffusion';
+  readonly model?: StudyModel;
   readonly changes: ConfigChanges;
   /** The first of its seeds. Default 0. */
   readonly firstSeed?: number;

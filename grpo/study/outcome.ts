@@ -2,7 +2,8 @@
 
 import { RunFolder } from '../finetune/run/folder.js';
 import { type EvaluationRecord, totalName, type UpdateRecord } from '../finetune/run/metrics.js';
-import { type PromptSet, picturesOfCaption, promptSets } from './recipe.js';
+import { captionsOfSet, type PromptSet, promptSets } from './recipe.js';
+import { meanOf } from './statistics.js';
 
 /** An evaluation, and what the run had cost by then. */
 export interface EvaluationPoint {
@@ -46,13 +47,9 @@ function pointOf({ update, scores }: EvaluationRecord, updates: readonly UpdateR
 
 /** The mean of each caption's pictures. Pictures pass through the captions in turn, held-out ones at even places. */
 export function captionMeans(values: readonly number[]): Record<PromptSet, number[]> {
-  const captions = values.length / picturesOfCaption;
-  const mean = (caption: number): number => {
-    let sum = 0;
-    for (let i = 0; i < picturesOfCaption; i++) sum += values[caption + i * captions]!;
-    return sum / picturesOfCaption;
-  };
-  const means = Array.from({ length: captions }, (_, caption) => mean(caption));
-  const [heldOut, training] = promptSets.map((_, place) => means.filter((_, i) => i % promptSets.length === place));
+  const captions = promptSets.length * captionsOfSet;
+  const places = Array.from({ length: Math.min(captions, values.length) }, (_, i) => i);
+  const means = places.map((place) => meanOf(values.filter((_, i) => i % captions === place)));
+  const [heldOut, training] = promptSets.map((_, set) => means.filter((_, i) => i % promptSets.length === set));
   return { heldOut: heldOut!, training: training! };
 }

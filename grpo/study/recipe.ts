@@ -9,7 +9,6 @@
 import type { ConfigChanges } from '../finetune/config/program.js';
 import { scenePrompts } from '../finetune/prompts.js';
 import type { Prompt } from '../model.js';
-import type { Method } from './experiment.js';
 
 /** Changes when results of runs can't be compared with earlier ones: prompts, recipes outside the configuration, what is read. */
 export const studyFormat = 1;
@@ -45,10 +44,11 @@ const measured: ConfigChanges = {
   },
 };
 
+/** The models that ship: rectified flow, and diffusion. */
+export type StudyModel = 'flow' | 'diffusion';
+
 /** The preset of each model, and what the study changes of it. */
-export const recipes: Readonly<
-  Record<NonNullable<Method['model']>, { readonly preset: string; readonly changes: ConfigChanges }>
-> = {
+export const recipes: Readonly<Record<StudyModel, { readonly preset: string; readonly changes: ConfigChanges }>> = {
   flow: { preset: 'scenes-flow', changes: measured },
   diffusion: { preset: 'scenes-diffusion', changes: measured },
 };

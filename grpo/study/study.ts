@@ -22,6 +22,8 @@ import { writeStudy } from './report/write.js';
 export interface StudyOptions {
   /** Names of experiments. Default: all but those that only recipes rest on; with `quick` tables 1 and 6. */
   readonly names?: readonly string[];
+  /** Experiments of a program's own, instead of names. */
+  readonly experiments?: readonly Experiment[];
   /** Seeds from 0 on. Default 6; with `quick` 2. */
   readonly seeds?: number | undefined;
   /** Half the updates and 2 seeds. */
@@ -65,8 +67,8 @@ type Events<R = void> = AsyncGenerator<StudyEvent, R, undefined>;
 
 /** Does the runs of some experiments that are not done, then measures and reports. Throws what a run ends by. */
 export async function* runStudy(options: StudyOptions = {}): Events {
-  const { names = [], out = 'runs/study', quick = false, signal } = options;
-  const isWhole = names.length === 0 && !quick;
+  const { out = 'runs/study', quick = false, signal } = options;
+  const isWhole = chosenExperiments({}) === chosenExperiments(options);
   const { results = isWhole ? 'bench/results/study' : join(out, 'report') } = options;
   const chosen = chosenExperiments(options);
   const seeds = options.seeds ?? (quick ? 2 : 6);
@@ -124,7 +126,8 @@ async function* runAll(
   }
 }
 
-function chosenExperiments({ names = [], quick = false }: StudyOptions): readonly Experiment[] {
+function chosenExperiments({ names = [], quick = false, ...given }: StudyOptions): readonly Experiment[] {
+  if (given.experiments) return given.experiments;
   if (names.length === 0) return quick ? quickExperiments : experiments;
   return names.map((name) => {
     const all = [...experiments, ...preliminary];

@@ -40,8 +40,10 @@ ${trained.map(experimentHtml)}
 }
 
 /** A sentence of which a part in ** is bold. */
-const paragraph = (text: string): Html =>
-  html`<p>${text.split('**').map((part, i) => (i % 2 === 1 ? html`<b>${part}</b>` : html`${part}`))}</p>`;
+function paragraph(text: string): Html {
+  const parts = text.split('**').map((part, i) => (i % 2 === 1 ? html`<b>${part}</b>` : html`${part}`));
+  return html`<p>${new Html(parts.join(''))}</p>`;
+}
 
 function experimentHtml(found: Findings): Html {
   const { experiment, claims, figures } = found;
