@@ -20,6 +20,8 @@ export interface RunOutcome {
   /** The method's name. */
   readonly name: string;
   readonly seed: number;
+  /** Updates that were to be done; a run that diverged has done fewer. */
+  readonly of: number;
   readonly updates: readonly UpdateRecord[];
   readonly evaluations: readonly EvaluationPoint[];
 }
@@ -29,7 +31,7 @@ export async function readOutcome(folder: string, name: string, seed: number): P
   const run = await RunFolder.open(folder);
   const updates = await run.read<UpdateRecord>('metrics');
   const evaluations = await run.read<EvaluationRecord>('evaluations');
-  return { name, seed, updates, evaluations: evaluations.map((record) => pointOf(record, updates)) };
+  return { name, seed, of: run.info.of, updates, evaluations: evaluations.map((record) => pointOf(record, updates)) };
 }
 
 function pointOf({ update, scores }: EvaluationRecord, updates: readonly UpdateRecord[]): EvaluationPoint {

@@ -24,10 +24,8 @@ export function rewardAfter(
   return {
     name: title ?? `${reward}${where}${when}`,
     digits: 3,
-    of: ({ evaluations }) => {
-      const last = evaluations.at(-1)?.update ?? 0;
-      return evaluations.find(({ update }) => update === Math.round(share * last))?.scores[reward]?.[set];
-    },
+    of: ({ evaluations, of }) =>
+      evaluations.find(({ update }) => update === Math.round(share * of))?.scores[reward]?.[set],
   };
 }
 
@@ -145,6 +143,6 @@ export const rankAgreement: Quantity = {
 
 /** A quantity of the model as it was before; undefined where that has none, as costs have not. */
 export function baseValues(quantity: Quantity, run: RunOutcome): readonly number[] | undefined {
-  const before = { ...run, updates: [], evaluations: run.evaluations.slice(0, 1) };
+  const before = { ...run, of: 0, updates: [], evaluations: run.evaluations.slice(0, 1) };
   return quantity.of(before, before);
 }

@@ -6,11 +6,13 @@ import type { Device } from '../../engine/index.js';
 import { listCheckpoints } from '../checkpoint.js';
 import { openDevice } from '../finetune/device.js';
 import { UsageError } from '../finetune/errors.js';
+import { exitCodes } from '../finetune/exit_codes.js';
 import { RunFolder } from '../finetune/run/folder.js';
 import { livelyInfo, type RunInfo } from '../finetune/run/info.js';
 import { holdRun, reserveNamed } from '../finetune/run/reserve.js';
 import { startRun } from '../finetune/run/start.js';
 import { sessionOn } from '../finetune/session.js';
+import { DivergedError } from '../trainer.js';
 import { normalShares, storedClustering } from './clustering.js';
 import type { Experiment } from './experiment.js';
 import { experiments, preliminary, quickExperiments } from './experiments/index.js';
@@ -117,7 +119,12 @@ async function* runAll(
       const own = run.seconds * (1 - update / about.updates);
       return { kind: 'progress', ...about, index, update, secondsLeft: pace.factor * (others + own) };
     };
-    yield* runOne(await device(), run, out, { signal, at });
+    try {
+      yield* runOne(await device(), run, out, { signal, at });
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error;
+      yield { kind: 'warning', message: `${run.folder}: ${error.message}; it is reported as far as it came` };
+    }
     const seconds = (performance.now() - start) / 1000;
     pace.took(run.seconds, seconds);
     secondsLeft = others;
@@ -152,7 +159,11 @@ class Pace {
   }
 }
 
-const isDone = async (folder: string): Promise<boolean> => (await infoOf(folder))?.status === 'done';
+/** Whether a run has ended: at its last update, or because it diverged, which would come again. */
+async function isDone(folder: string): Promise<boolean> {
+  const info = await infoOf(folder);
+  return info?.status === 'done' || info?.exit?.code === exitCodes.diverged;
+}
 
 const infoOf = async (folder: string): Promise<RunInfo | undefined> =>
   (await exists(join(folder, 'run.json'))) ? livelyInfo(folder) : undefined;

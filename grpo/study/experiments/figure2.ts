@@ -2,7 +2,7 @@
 import type { TrainingExperiment } from '../experiment.js';
 import { flowGrpo, staticOvf, uniformHalf } from '../methods.js';
 import { flopRatio, meanOfColumn, rewardAfter, rewardAtCost } from '../quantities.js';
-import { equalMargin, trainedReward } from '../recipe.js';
+import { comparedShares, costShares, equalMargin, spanOf, trainedReward } from '../recipe.js';
 
 export const figure2: TrainingExperiment = {
   kind: 'training',
@@ -15,9 +15,7 @@ export const figure2: TrainingExperiment = {
   columns: [
     meanOfColumn('spread/kept', 'spread of the kept rewards'),
     meanOfColumn('spread/all', 'spread of all'),
-    ...[0.25, 0.5, 1].map((share) =>
-      rewardAfter(trainedReward, { share, title: `pick after ${24 * share} of 24 updates` }),
-    ),
+    ...comparedShares.map((share) => rewardAfter(trainedReward, { share, title: `pick after ${spanOf(share)}` })),
     flopRatio,
   ],
   figures: [
@@ -66,11 +64,11 @@ export const figure2: TrainingExperiment = {
       quantity: rewardAfter(),
       margin: equalMargin,
     },
-    {
-      says: 'Static OVF learns more than the full group for the same FLOPs.',
+    ...costShares.map((share) => ({
+      says: `Static OVF learns more than the full group for ${share} of its FLOPs.`,
       of: staticOvf.name,
       over: flowGrpo.name,
-      quantity: rewardAtCost('flops', 0.5),
-    },
+      quantity: rewardAtCost('flops', share),
+    })),
   ],
 };

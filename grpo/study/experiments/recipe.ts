@@ -19,7 +19,7 @@ export const recipeSearch: TrainingExperiment = {
   name: 'recipe',
   paper: 'the recipe',
   title: 'Rates of the baseline',
-  about: `Seeds 100 and 101. The recipe has the largest rate that a doubling to still helped.`,
+  about: `Seeds 100 and 101. The recipe has the rate beyond which a doubling no longer helps.`,
   baseline: `search_${rates[0]}`,
   methods: rates.map(atRate),
   columns: [

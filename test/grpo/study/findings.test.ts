@@ -26,7 +26,7 @@ function runOf(name: string, seed: number, slope: number, cost: number): RunOutc
     'total/calls': 10 * cost * update,
     'spread/kept': seed,
   }));
-  return { name, seed, updates, evaluations: [0, 2, 4].map(point) };
+  return { name, seed, of: 4, updates, evaluations: [0, 2, 4].map(point) };
 }
 
 const claim = (of: string, over: string, quantity = rewardAfter(reward), margin?: number) => ({
