@@ -6,8 +6,8 @@
  *
  *   5e-4   3.641 3.914 4.471   3.667 3.957 4.469
  *   1e-3   3.895 4.436 4.961   3.955 4.432 4.914
- *   2e-3   4.360 4.917 5.031   SEED101
- *   4e-3   4.827 4.877 4.938   SEED101B   the checker falls from 0.78 to CHECK
+ *   2e-3   4.360 4.917 5.031   4.425 4.869 5.023
+ *   4e-3   4.827 4.877 4.938   4.715 4.879 4.897
  *
  * What an evaluation draws goes by the time that there is. Half of its captions are held out, half are those of the training;
  * each is drawn with several noises, the same for every run.

@@ -45,6 +45,7 @@ export function lineChart(
 <ul class="legend">${labels}</ul>
 <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} over ${over}">
 ${plotOf(drawn)}
+${over === 'updates' ? undefined : axisName(over)}
 </svg>
 </figure>`;
 }
@@ -70,12 +71,15 @@ svg { background: var(--back); }</style>
 <text x="${inner.left}" y="16" font-weight="600">${title}</text>
 <g transform="translate(0 ${above})">
 ${plotOf(drawn)}
-<text x="${width - inner.right}" y="${height - inner.bottom - 6}" text-anchor="end">${over}</text>
+${axisName(over)}
 </g>
 ${legend}
 </svg>
 `.text;
 }
+
+const axisName = (over: string): Html =>
+  html`<text x="${width - inner.right}" y="${height - inner.bottom - 6}" text-anchor="end">${over}</text>`;
 
 /** Grid, bands and curves. */
 function plotOf(drawn: readonly Line[]): Html[] {

@@ -84,7 +84,10 @@ export function markdownOf(findings: StudyFindings): string {
     ...method,
     table(['', ''], facts),
     '## What held, and what did not',
-    ...summaryOf(trained.flatMap(({ claims }) => claims)),
+    ...summaryOf(trained.flatMap(({ claims }) => claims)).flatMap(({ head, sentences }) => [
+      `**${head}**`,
+      sentences.map((sentence) => `- ${sentence}`).join('\n'),
+    ]),
     ...clustering.flatMap((found) => [
       `## ${found.experiment.title} (${found.experiment.paper})`,
       found.experiment.about,

@@ -26,7 +26,10 @@ ${table(
   facts.map((fact) => [...fact]),
 )}
 <h2>What held, and what did not</h2>
-${summaryOf(trained.flatMap(({ claims }) => claims)).map(paragraph)}
+${summaryOf(trained.flatMap(({ claims }) => claims)).map(
+  ({ head, sentences }) => html`<h3>${head}</h3>
+<ul>${sentences.map((sentence) => html`<li>${sentence}</li>`)}</ul>`,
+)}
 ${clustering.map(
   (found) => html`<h2>${found.experiment.title} (${found.experiment.paper})</h2>
 <p>${found.experiment.about}</p>
@@ -37,12 +40,6 @@ ${trained.map(experimentHtml)}
 </body>
 </html>
 `.text;
-}
-
-/** A sentence of which a part in ** is bold. */
-function paragraph(text: string): Html {
-  const parts = text.split('**').map((part, i) => (i % 2 === 1 ? html`<b>${part}</b>` : html`${part}`));
-  return html`<p>${new Html(parts.join(''))}</p>`;
 }
 
 function experimentHtml(found: Findings): Html {

@@ -30,21 +30,33 @@ export function claimCells({ claim, difference, verdict }: TestedClaim): string[
 
 export const claimHead = ['claim', 'in', 'difference (95 % interval)', 'seeds', 'verdict'] as const;
 
-/** What a reader should take away, with what did not hold as plainly as what did. */
-export function summaryOf(claims: readonly TestedClaim[]): string[] {
-  const saying = (verdict: TestedClaim['verdict'], head: string): string[] => {
-    const found = claims.filter((each) => each.verdict === verdict);
-    if (found.length === 0) return [];
-    return [`${head} ${found.map(({ claim }) => claim.says).join(' ')}`];
-  };
-  return [
-    ...saying('holds', '**Held, in miniature:**'),
-    ...saying('open', '**Open, as the interval includes what decides:**'),
-    ...saying('fails', '**Failed:**'),
-    ...saying('not measured', '**Not measured:**'),
-  ];
+/** Claims of one verdict, as sentences with the difference. */
+export interface Summary {
+  readonly head: string;
+  readonly sentences: readonly string[];
 }
 
+const heads = {
+  holds: 'Held, in miniature',
+  open: 'Open: the interval includes what decides',
+  fails: 'Failed',
+  'not measured': 'Not measured',
+} as const satisfies Record<TestedClaim['verdict'], string>;
+
+/** What a reader should take away, with what did not hold as plainly as what did. */
+export function summaryOf(claims: readonly TestedClaim[]): Summary[] {
+  const verdicts = Object.keys(heads) as TestedClaim['verdict'][];
+  return verdicts.flatMap((verdict) => {
+    const sentences = claims
+      .filter((each) => each.verdict === verdict)
+      .map(({ claim, difference }) =>
+        difference ? `${claim.says} ${formatDifference(difference, claim.quantity.digits)}` : claim.says,
+      );
+    return sentences.length > 0 ? [{ head: heads[verdict], sentences }] : [];
+  });
+}
+
+/** What stands in front of every report. */
 export const method = [
   'This is a miniature: a flow model of half a million parameters that draws 32 x 32 pictures of coloured shapes, rewarded by small learned preferences. It shows how the methods differ here; it does not show how they differ on Stable Diffusion.',
   'Recipes were fixed beforehand on the baseline alone, on other seeds (grpo/study/recipe.ts); all runs are reported, and seeds are consecutive from 0. Runs of one seed see the same prompts in the same order, and all are evaluated on the same captions and noises.',

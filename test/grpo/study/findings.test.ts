@@ -110,15 +110,17 @@ test('curves are means in the range of the seeds', () => {
 test('a report shows every row and claim, and what did not hold as plainly as what did', () => {
   const found = { trained: [findings], clustering: [], facts: [['winnow', '1|2']] as const };
   const text = markdownOf(found);
-  expect(text).toContain('**Held, in miniature:** better > base. same > base. cheap > base.');
-  expect(text).toContain('**Open, as the interval includes what decides:** same > base.');
-  expect(text).toContain('**Failed:** base > better. cheap > base.');
-  expect(text).toContain('**Not measured:** absent > base.');
+  expect(text).toContain(
+    '**Held, in miniature**\n\n- better > base. +2.000 (+1.901 to +2.099)\n- same > base. +0.000 (-0.099 to +0.099)\n- cheap > base. +1.600',
+  );
+  expect(text).toContain('**Open: the interval includes what decides**\n\n- same > base. +0.000');
+  expect(text).toContain('**Failed**\n\n- base > better. -2.000');
+  expect(text).toContain('**Not measured**\n\n- absent > base.\n');
   expect(text).toContain('| winnow | 1\\|2 |');
   expect(text).toContain('| <better> | 3 | 16.000 ± 0.099 |');
   expect(text).toContain('![A & B](made_flops.svg)');
   const page = pageOf(found);
-  expect(page).toContain('<b>Failed:</b> base &gt; better.');
+  expect(page).toContain('<h3>Failed</h3>\n<ul><li>base &gt; better. -2.000');
   expect(page).toContain('About &lt;it&gt;.');
   expect(page.match(/<svg/g)).toHaveLength(2);
   expect(page).not.toMatch(/<script|\son\w+="|(?:src|href)=/);
