@@ -52,7 +52,7 @@ const measured: ConfigChanges = {
   sample: { seeds: [1] },
   eval: {
     every: 6,
-    probe_every: 6,
+    probe_every: 8,
     n: 2 * captionsOfSet * picturesOfCaption,
     rewards: [...otherRewards, ...checkerParts],
   },

@@ -21,7 +21,7 @@ export const table6: TrainingExperiment = {
   paper: 'table 6',
   title: 'When a group is thinned',
   about:
-    "Standard's sizes at earlier steps of 10; Standard itself thins late, at steps 5 and 7. Rank agreement is Spearman's coefficient of previews with final rewards, of groups that are drawn to their end beside the training every sixth update.",
+    "Standard's sizes at earlier steps of 10; Standard itself thins late, at steps 5 and 7. Rank agreement is Spearman's coefficient of previews with final rewards, of groups that are drawn to their end beside the training every eighth update.",
   baseline: standard.name,
   methods: [early, middle, standard],
   columns: [
