@@ -91,8 +91,7 @@ export function statusLine(
 ): string {
   const place = `${update + 1}/${of}`.padStart(columns[0]);
   const eta = secondsLeft === undefined ? [] : [`eta ${formatSeconds(secondsLeft)}`];
-  if (progress.phase === 'training')
-    return [place, `training ${progress.rows} rows`, ...eta].join('  ');
+  if (progress.phase === 'training') return [place, `training ${progress.rows} rows`, ...eta].join('  ');
   const { group, together, groups, step, alive } = progress;
   const share = (group + (together * step) / steps) / groups;
   return [

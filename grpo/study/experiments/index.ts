@@ -1,5 +1,6 @@
 /** The experiments, in the order of the report. */
 import type { Experiment } from '../experiment.js';
+import { beyond } from './beyond.js';
 import { controls } from './controls.js';
 import { figure1 } from './figure1.js';
 import { figure2 } from './figure2.js';
@@ -24,6 +25,7 @@ export const experiments: readonly Experiment[] = [
   figure5,
   regime,
   controls,
+  beyond,
 ];
 
 /** Those of `--quick`. */
