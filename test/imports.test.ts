@@ -29,7 +29,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'grpo/': ['engine/'],
   'grpo/finetune/': ['grpo/', 'models/', 'engine/'],
   'grpo/dashboard/': ['grpo/finetune/', 'grpo/', 'models/', 'engine/'],
-  'grpo/cli/': ['grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/study/': ['grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/cli/': ['grpo/study/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
 };
 
 const roomOf = (path: string): string | undefined =>
@@ -75,7 +76,7 @@ function circleIn(edges: readonly Pick<Import, 'from' | 'to'>[]): string[] | und
   return undefined;
 }
 
-test('imports point one way: kernels <- engine <- models and the method <- finetune <- dashboard <- cli', () => {
+test('imports point one way: kernels <- engine <- models and the method <- finetune <- dashboard <- study <- cli', () => {
   expect(imports.length).toBeGreaterThan(sources.length);
   const wrong = imports.filter((edge) => !allowed(edge)).map(({ from, to }) => `${from} -> ${to}`);
   expect(wrong).toEqual([]);
@@ -92,6 +93,8 @@ test('an import against the direction is found', () => {
     ['grpo/finetune/index.ts', "import { print } from '../cli/reporter.js';"],
     ['grpo/finetune/train.ts', "import { startDashboard } from '../dashboard/index.js';"],
     ['grpo/dashboard/index.ts', "import { print } from '../cli/reporter.js';"],
+    ['grpo/dashboard/index.ts', "import { runStudy } from '../study/index.js';"],
+    ['grpo/study/index.ts', "import { print } from '../cli/reporter.js';"],
     ['engine/device/device.ts', "const ops = await import('../ops/reduce.js');"],
     ['engine/tensor/tape.ts', "import { linearGrid } from '../../kernels/kernel.js';"],
     ['engine/tensor/tensor.ts', "import '../../bench/main.js';"],

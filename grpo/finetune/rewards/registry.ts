@@ -46,7 +46,10 @@ const ofEmbedded =
     load(device, name, path);
 
 const builtIn: Readonly<Record<string, Loader>> = {
-  'scene-checker': plain(sceneChecker),
+  'scene-checker': plain((name) => sceneChecker(name)),
+  'scene-checker-color': plain((name) => sceneChecker(name, ['color'])),
+  'scene-checker-shape': plain((name) => sceneChecker(name, ['shape'])),
+  'scene-checker-ground': plain((name) => sceneChecker(name, ['ground'])),
   'scenes-pick': ofEmbedded(pickScore, 'scenes-pick'),
   'scenes-hps': ofEmbedded(hpsv2, 'scenes-hps'),
   'scenes-aesthetic': ofEmbedded(aesthetic, 'scenes-aesthetic'),
