@@ -12,9 +12,10 @@ import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/sa
 import { formatShape, sameShape } from '../engine/tensor/shape.js';
 import type { RunConfig } from './config.js';
 import { defaultOf } from './config_entries.js';
+import { copiesReference } from './learning/reference.js';
 
-/** A checkpoint's files of tensors, by their names: what learns, the optimizer's moments, the moving averages. */
-export type CheckpointPart = 'adapter' | 'optimizer' | 'ema';
+/** A checkpoint's files of tensors, by their names: what learns, the optimizer's moments, the moving averages, the reference's copy. */
+export type CheckpointPart = 'adapter' | 'optimizer' | 'ema' | 'reference';
 
 /** What the next update depends on. */
 export interface TrainingState {
@@ -151,6 +152,7 @@ export async function damageOf(folder: string, parts?: readonly CheckpointPart[]
       'adapter',
       'optimizer',
       ...(config.train.ema > 0 ? (['ema'] as const) : []),
+      ...(config.grpo && copiesReference(config) ? (['reference'] as const) : []),
     ];
     for (const part of parts ?? all) {
       const path = join(folder, fileOf(part));

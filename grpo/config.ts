@@ -5,29 +5,22 @@
  * filled in later (finetune/config).
  */
 import { z } from 'zod';
-
-// Each schema's error is what was expected; finetune/config/file.ts says what was found, and where.
-const number = () => z.number({ error: 'a number' });
-const above = (least: number) => number().gt(least, { error: `a number above ${least}` });
-const atLeast = (least: number) => number().min(least, { error: `a number of at least ${least}` });
-const between = (low: number, high: number, error: string) => number().gt(low, { error }).max(high, { error });
-const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => {
-  const error = `a whole number of at least ${least}${most < Number.MAX_SAFE_INTEGER ? ` and at most ${most}` : ''}`;
-  return z.int({ error: 'a whole number' }).min(least, { error }).max(most, { error });
-};
-/** Counts of samples and pictures at most: lists are made of so many. */
-const most = 1_000_000;
-const decay = () => {
-  const error = 'a decay of at least 0 and below 1';
-  return number().min(0, { error }).lt(1, { error });
-};
-const seed = () => whole(0, 0xffffffff);
-const text = (error: string) => z.string({ error }).min(1, { error });
-const flag = () => z.boolean({ error: 'true or false' });
-const list = <T extends z.ZodType>(item: T, error: string) => z.array(item, { error });
-const oneOf = <const T extends readonly string[]>(names: T) => z.enum(names, { error: `one of ${names.join(', ')}` });
-const section = <T extends z.ZodRawShape>(shape: T) =>
-  z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? 'unknown key' : 'keys with values') });
+import { evaluation, sample, save, track } from './config_records.js';
+import {
+  above,
+  atLeast,
+  between,
+  decay,
+  flag,
+  list,
+  most,
+  number,
+  oneOf,
+  section,
+  seed,
+  text,
+  whole,
+} from './config_values.js';
 
 /**
  * How the group is thinned: while it is sampled, by the largest variance of its previews' rewards (`ovf`, Pro-GRPO) or at
@@ -41,9 +34,29 @@ export type Prune = (typeof prunings)[number];
 export const stepKinds = ['flow-sde', 'dance', 'cps', 'ddim'] as const;
 export type StepKind = (typeof stepKinds)[number];
 
+/** Where the SDE window lies: at one place, at a random one each update, or at one that moves on. */
+export const windowPlaces = ['fixed', 'random', 'moving'] as const;
+
+/** What a trained row counts as by its step: as any other, or as TempFlow-GRPO or GRPO-Guard has it. */
+export const rowWeightings = ['none', 'tempflow', 'guard'] as const;
+
 /** The divergence from the reference policy: Flow-GRPO's form, the true Gaussian one, or squared difference of predictions. */
 export const klForms = ['flow-grpo', 'gaussian', 'velocity'] as const;
 export type KLForm = (typeof klForms)[number];
+
+/** What the divergence is from: the network as it was loaded, or the adapter as the run began with it. */
+export const klReferences = ['base', 'initial'] as const;
+
+/**
+ * What survivors are trained by: the clipped ratio of their steps' log probabilities (`ppo`, GRPO), or rows of the forward process
+ * from their final latents, which need neither noise nor a stored path (`nft`, DiffusionNFT; `awm`, advantage weighted matching).
+ */
+export const losses = ['ppo', 'nft', 'awm'] as const;
+export type LossKind = (typeof losses)[number];
+
+/** The weight of AWM's matching loss, as learning/forward_loss.ts has it. */
+export const awmWeights = ['uniform', 't', 't2', 'huber', 'ghuber'] as const;
+export type AwmWeight = (typeof awmWeights)[number];
 
 /** The default of `sampler.noise`, by the kind of step. */
 export const defaultNoise: Readonly<Record<StepKind, number>> = { 'flow-sde': 0.7, cps: 0.8, dance: 0.3, ddim: 1 };
@@ -109,6 +122,24 @@ const reward = section({
     .describe("The folder with the reward's own weights, where it reads some."),
 });
 
+const window = section({
+  size: whole(1, 1000).describe(
+    'Steps of the SDE window. grpo.timestep_fraction and grpo.shuffle_timesteps choose among them.',
+  ),
+  place: oneOf(windowPlaces)
+    .default('fixed')
+    .describe(
+      'fixed: at the start of its range. random: anywhere in it, anew each update (Flow-GRPO-Fast). moving: on by one step every so often, and from the end back to the start (MixGRPO).',
+    ),
+  range: z
+    .tuple([whole(0, 1000), whole(1, 1000)], { error: 'a first step and an end, such as [0, 5]' })
+    .optional()
+    .describe(
+      'The steps that the window lies in: the first, and the end, which is excluded. Default: the first half for random, else every step that can be trained.',
+    ),
+  every: whole(1, most).default(25).describe('Updates between two moves of a moving window.'),
+});
+
 const sampler = section({
   steps: whole(1, 1000).default(10).describe('Denoising steps of a rollout, T.'),
   guidance: atLeast(0).default(1).describe('Classifier-free guidance in rollout and training; 1 is none.'),
@@ -117,9 +148,11 @@ const sampler = section({
     .describe(
       "Distribution of a step: Flow-GRPO's or DanceGRPO's SDE or CPS for flows, ddim for diffusion. Default: flow-sde or ddim.",
     ),
-  noise: above(0)
+  noise: atLeast(0)
     .optional()
-    .describe('a of flow-sde and cps, c of dance, eta of ddim. Default by the kind: 0.7, 0.8, 0.3, 1.'),
+    .describe(
+      'a of flow-sde and cps, c of dance, eta of ddim. 0: deterministic steps, for grpo.loss nft and awm alone. Default by the kind: 0.7, 0.8, 0.3, 1.',
+    ),
   resolution: z
     .union([whole(8, 65_536), z.tuple([whole(8, 65_536), whole(8, 65_536)])], {
       error: 'a side in pixels, or [height, width]',
@@ -140,12 +173,18 @@ const sampler = section({
   eval_noise: atLeast(0)
     .default(0)
     .describe(
-      "Noise of an evaluation's steps, of the rollout's kind. 0: deterministic steps, as Flow-GRPO evaluates; the rollout's own noise judges the very policy that is trained, as DDPO and DanceGRPO do.",
+      "Noise of an evaluation's steps, of the rollout's kind and in every step, whatever the window. 0: deterministic steps, as Flow-GRPO evaluates; the rollout's own noise judges the very policy that is trained, as DDPO and DanceGRPO do.",
     ),
   detach_unconditional: flag()
     .default(true)
     .describe('The unconditional half of the guidance gets no gradient, as in Flow-GRPO.'),
   same_latent: flag().default(false).describe('One initial latent for a whole group, as in DanceGRPO.'),
+  window: window
+    .nullable()
+    .default(null)
+    .describe(
+      'The SDE window: the only steps of a rollout that draw noise and are trained; the others are deterministic. null: noise in every step.',
+    ),
 });
 
 const grpo = section({
@@ -163,12 +202,40 @@ const grpo = section({
       'ovf: largest variance of previews. uniform: at random. none. ovf-after: largest variance of final rewards. best-of-n: the lowest and the highest final rewards.',
     ),
   groups_per_update: whole(1, most).default(8).describe('Prompts an update, each sampled as a group.'),
+  loss: oneOf(losses)
+    .default('ppo')
+    .describe(
+      "ppo: clipped ratio of the steps' log probabilities. nft (DiffusionNFT) and awm (advantage weighted matching), for flows: noise is added to the survivors' final latents again, and the prediction learns from that; any sampler, no stored path, no guidance in training.",
+    ),
+  forward_rows: whole(1, 1000)
+    .default(3)
+    .describe('nft and awm: rows of a survivor, each with noise and a level t of its own.'),
+  nft_beta: above(0)
+    .default(1)
+    .describe(
+      "nft: how far the implicit policies reach to either side of the old one, as a share of the policy's step.",
+    ),
+  awm_weight: oneOf(awmWeights)
+    .default('uniform')
+    .describe(
+      'awm: what the squared error l of the prediction counts as. uniform: l. t: t l. t2: t^2 l. huber: t sqrt(l). ghuber: 4 t l^(1/4).',
+    ),
   clip: between(0, 0.999, 'a number above 0 and below 1')
     .default(1e-4)
     .describe('Clip range of the ratio, to either side of 1; small, as the log probability is a mean over elements.'),
+  row_weights: oneOf(rowWeightings)
+    .default('none')
+    .describe(
+      "Weight of a trained step beside its trajectory's others. tempflow: its deviation over the mean of theirs (TempFlow-GRPO). guard: GRPO-Guard, whose ratio is free of the deviation, divided by the step's length; with one update a rollout a weight, with several the rollout's predictions are kept.",
+    ),
   kl: atLeast(0)
     .default(0)
-    .describe('Weight of the divergence from the reference policy (the adapter off); 0 saves its forward.'),
+    .describe('Weight of the divergence from the reference policy (grpo.kl_reference); 0 saves its forward.'),
+  kl_reference: oneOf(klReferences)
+    .default('base')
+    .describe(
+      'The reference policy. base: the network without its adapter; where lora is null, a copy of the weights that learn as they began. initial: a copy of the adapter as the run began with it (--init-lora). Checkpoints keep a copy.',
+    ),
   kl_form: oneOf(klForms)
     .default('flow-grpo')
     .describe(
@@ -182,7 +249,9 @@ const grpo = section({
     .describe('Weighted sum of raw rewards, or each normalised in its group first.'),
   timestep_fraction: between(0, 1, 'a share above 0 and up to 1')
     .default(1)
-    .describe('Share of the trainable steps used in an update, the first ones unless shuffled.'),
+    .describe(
+      'Share of the path that is trained, counted from noise: of the trainable steps the first ones, unless shuffled; of nft and awm levels t in (1 - share, 1].',
+    ),
   shuffle_timesteps: flag()
     .default(false)
     .describe('Draw the trained steps at random for each trajectory instead of taking the first ones.'),
@@ -222,55 +291,13 @@ const train = section({
     .describe('Recompute blocks in the backward instead of keeping their activations.'),
 });
 
-const save = section({
-  every: whole(1).default(20).describe('Updates between checkpoints; the last is always written.'),
-  keep: whole(1).default(5).describe('How many checkpoints stay on disk.'),
-  previews: whole(0)
-    .default(4)
-    .describe(
-      'Groups whose previews stay on disk, the newest, one of an update: the pictures of every selection. 0: none.',
-    ),
-});
-
-const sample = section({
-  every: whole(0).default(0).describe('Updates between sample grids; 0 for before and after alone.'),
-  prompts: text('a file of prompts').optional().describe('A file of prompts. Default: the first test prompts.'),
-  seeds: list(seed(), 'seeds, such as [1, 2]')
-    .default([1, 2, 3, 4])
-    .describe('Seeds of the noise; each makes a picture of every prompt.'),
-  labels: flag().default(false).describe('Seed and reward below each picture; the pictures are scored for it.'),
-});
-
-const evaluation = section({
-  every: whole(0).default(0).describe('Updates between evaluations; 0 for before and after alone.'),
-  n: whole(1, most).default(64).describe('Held-out pictures.'),
-  rewards: list(text('the name of a reward'), 'names of rewards')
-    .default([])
-    .describe('Rewards reported besides those that are trained on.'),
-  probe_every: whole(0)
-    .default(0)
-    .describe(
-      'Updates between probes: a group that is drawn to its end without pruning, beside the training, to measure how well previews foretell final rewards and what pruning loses. 0: none.',
-    ),
-});
-
-const track = section({
-  tensorboard: flag().default(false).describe("Write TensorBoard's event files into tb/ of the run's folder."),
-  trackio: z
-    .url({ protocol: /^https?$/, error: 'an address, http:// or https://' })
-    .optional()
-    .describe('A Trackio server that is sent the metrics. One that is not reached is told of once and stops nothing.'),
-});
-
 /** The keys of a run as a file has them. */
 export const configSchema = section({
   model: model.describe('The model that learns.'),
   lora: lora
     .nullable()
     .prefault({})
-    .describe(
-      "Low-rank adapter; null trains the network's own weights, all or those of train.weights (then grpo.kl must be 0).",
-    ),
+    .describe("Low-rank adapter; null trains the network's own weights, all or those of train.weights."),
   prompts: prompts.describe('What is drawn.'),
   reward: z
     .record(z.string(), reward.describe('The keys of one reward.'), {

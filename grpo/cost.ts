@@ -1,6 +1,6 @@
 /** What a run costs, counted before it runs: network calls, decodes, trained steps, and their arithmetic (Pro-GRPO, table 4). */
 import type { GrpoConfig, SamplerConfig } from './config.js';
-import { trainedStepCount } from './learning/timesteps.js';
+import { isForward, keepsPredictions, trainedRowCount } from './learning/losses.js';
 import { type Stage, type StageConfig, stagesOf, survivorsOf, wholeGroup } from './rollout/stages.js';
 
 /** How one group is sampled and trained, as far as that costs anything. */
@@ -8,16 +8,32 @@ export interface GroupPlan {
   /** Denoising steps of a trajectory, T. */
   readonly steps: number;
   readonly stages: readonly Stage[];
-  /** Steps of each survivor that are trained. */
+  /** Steps of each survivor that are trained, or draws of the forward process. */
   readonly trainedSteps: number;
+  /** Where rows of the forward process are trained, what they cost. */
+  readonly forward?: ForwardCost;
+}
+
+/** What makes a row of the forward process cheaper, or dearer, than a step of a path. */
+export interface ForwardCost {
+  /** Its network call in those of sampling: half where guidance asks twice there, as training has no guidance. */
+  readonly call: number;
+  /** The prediction before the rollout's first optimizer step is kept, which is a forward of its own. */
+  readonly kept: boolean;
 }
 
 /** The plan that a run's configuration stands for. Throws a CheckError for keys that contradict each other. */
 export const groupPlanOf = (config: { readonly sampler: SamplerConfig; readonly grpo: GrpoConfig }): GroupPlan => ({
   steps: config.sampler.steps,
   stages: stagesOf(config),
-  trainedSteps: trainedStepCount(config.sampler, config.grpo),
+  trainedSteps: trainedRowCount(config),
+  ...forwardOf(config),
 });
+
+function forwardOf({ sampler, grpo }: CostKeys): Pick<RowCost, 'forward'> {
+  if (!isForward(grpo.loss)) return {};
+  return { forward: { call: sampler.guidance === 1 ? 1 : 1 / 2, kept: keepsPredictions(grpo) } };
+}
 
 /** The same group without selection: every trajectory runs to its end and is trained. */
 export const fullGroup = (plan: GroupPlan): GroupPlan => ({
@@ -34,7 +50,7 @@ export interface GroupCalls {
   readonly finals: number;
   /** Trajectories that are trained. */
   readonly survivors: number;
-  /** Steps of trajectories that are trained: survivors x steps of each. */
+  /** Steps of trajectories, or draws, that are trained: survivors x those of each. */
   readonly trained: number;
 }
 
@@ -70,15 +86,34 @@ export interface GroupCost {
   readonly total: number;
 }
 
-/** A trained step in network calls: the forward, a backward of twice its arithmetic, and the reference's forward. */
-export const trainingCalls = (reference: boolean): number => 3 + (reference ? 1 : 0);
+/** The keys that the arithmetic of a trained row depends on. */
+interface CostKeys {
+  readonly sampler: Pick<SamplerConfig, 'guidance'>;
+  readonly grpo: Pick<GrpoConfig, 'loss' | 'kl' | 'updates_per_rollout'>;
+}
+
+/** What the arithmetic of a trained row consists of, besides its forward and backward. */
+export interface RowCost {
+  /** The loss has a divergence from the reference policy. */
+  readonly reference: boolean;
+  readonly forward?: ForwardCost;
+}
+
+export const rowCostOf = (config: CostKeys): RowCost => ({ reference: config.grpo.kl > 0, ...forwardOf(config) });
+
+/**
+ * A trained row in network calls of sampling: the forward, a backward of twice its arithmetic, the reference's forward, and that of
+ * the kept prediction.
+ */
+export const trainingCalls = ({ reference, forward: { call, kept } = { call: 1, kept: false } }: RowCost): number =>
+  (3 + (reference ? 1 : 0) + (kept ? 1 : 0)) * call;
 
 /** The arithmetic of one group. `reference`: whether the loss has a divergence from the reference policy. */
 export function groupCost(plan: GroupPlan, { network, decode }: AtomicCosts, reference: boolean): GroupCost {
   const calls = groupCalls(plan);
   const sampling = calls.network * network;
   const decoding = (calls.previews + calls.finals) * decode;
-  const training = calls.trained * trainingCalls(reference) * network;
+  const training = calls.trained * trainingCalls({ ...plan, reference }) * network;
   return { sampling, decoding, training, total: sampling + decoding + training };
 }
 

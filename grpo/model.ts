@@ -31,6 +31,6 @@ export interface GenerativeModel {
   decode(latents: Tensor): Tensor;
   /** What learns, by name: f32 leaves that need a gradient. */
   readonly trainable: ReadonlyMap<string, Tensor>;
-  /** Runs `body` under the reference policy, the network without its adapter. Absent where every weight learns. */
+  /** Runs `body` on the network without its adapter. Absent where it has none. */
   reference?<R>(body: () => R): R;
 }

@@ -11,7 +11,7 @@ import { Rollout, type RolloutEvents, type ScoredPicture } from './rollout/rollo
 import { type Stage, stagesOf } from './rollout/stages.js';
 import { Trajectories } from './rollout/trajectories.js';
 import { optimalVarianceSubset } from './rollout/variance_filter.js';
-import { transitionsOf } from './sampling/transitions.js';
+import { pathOf } from './sampling/window.js';
 import type { TrainerConfig } from './trainer.js';
 
 export interface ProbeReport {
@@ -55,7 +55,7 @@ export async function drawProbe(
 ): Promise<ProbeReport> {
   const stages = stagesOf({ sampler, grpo });
   const slots = stages[0]!.size;
-  const transitions = transitionsOf(model.schedule(sampler.steps, sampler.kind), sampler, grpo);
+  const transitions = pathOf(model, { sampler, grpo, seed }, update);
   const store = Trajectories.create(model, { slots, groups: 1, transitions });
   let rollout: Rollout | undefined;
   const pictures = new Map<number, readonly ScoredPicture[]>();

@@ -3,10 +3,12 @@
 import { owning } from '../engine/owning.js';
 import type { TrainingState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
-import { trainingCalls } from './cost.js';
+import { rowCostOf, trainingCalls } from './cost.js';
 import { groupAdvantages } from './learning/advantage.js';
-import { Learner, type TrainingRow } from './learning/learner.js';
-import { trainedSteps } from './learning/timesteps.js';
+import { ForwardLearner, type ForwardRow } from './learning/forward_learner.js';
+import { Learner } from './learning/learner.js';
+import { checkLoss, isForward, learnsFromEveryRow, trainedRows } from './learning/losses.js';
+import { hasGuardedRatio, rowWeights } from './learning/row_weights.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
@@ -14,7 +16,7 @@ import type { GroupResult } from './rollout/group.js';
 import { Rollout, type RolloutEvents, type RolloutProgress } from './rollout/rollout.js';
 import { Trajectories } from './rollout/trajectories.js';
 import { callSizeOf, slotsOf } from './rollout/turns.js';
-import { transitionsOf } from './sampling/transitions.js';
+import { pathOf, windowOf } from './sampling/window.js';
 import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
 /** What of a run's configuration the trainer reads. */
@@ -43,7 +45,9 @@ export interface UpdateOptions {
 interface Trajectory {
   readonly slot: number;
   readonly group: number;
+  readonly sample: number;
   readonly advantage: number;
+  /** Steps of its path that are trained, or numbers of the draws that are made for it. */
   readonly steps: readonly number[];
 }
 
@@ -60,19 +64,23 @@ export class Trainer {
     private readonly config: TrainerConfig,
     private readonly store: Trajectories,
     private readonly rollout: Rollout,
-    private readonly learner: Learner,
+    private readonly learner: Learner | ForwardLearner,
   ) {}
 
   /** Captures every step of rollout and learning. Throws a CheckError for a configuration that makes no sense. */
   static create(model: GenerativeModel, reward: CombinedReward, config: TrainerConfig): Promise<Trainer> {
     return owning(async (own) => {
-      const { sampler, grpo } = config;
+      const { grpo } = config;
+      checkLoss(config, model.kind);
       const groups = grpo.groups_per_update;
-      const transitions = transitionsOf(model.schedule(sampler.steps, sampler.kind), sampler, grpo);
+      const transitions = pathOf(model, config, 0);
       const size = callSizeOf(model.latentShape, config);
-      const store = own(Trajectories.create(model, { slots: slotsOf(groups, size), groups, transitions }));
+      const keeps = isForward(grpo.loss) ? 'ends' : 'path';
+      const slots = slotsOf(groups, size);
+      const predictions = hasGuardedRatio(grpo);
+      const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
       const rollout = own(await Rollout.create(model, store, reward, config));
-      const learner = await Learner.create(model, store, config);
+      const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, config);
       return new Trainer(model, config, store, rollout, learner);
     });
   }
@@ -91,6 +99,7 @@ export class Trainer {
     const { onProgress, onPictures, signal } = options;
     const update = this.counters.updates;
     this.store.clear();
+    this.store.follow(pathOf(this.model, this.config, update));
     this.store.encode(prompts.map(({ prompt }) => prompt));
     const groups = await this.rollout.sample(prompts, update, {
       onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
@@ -104,8 +113,9 @@ export class Trainer {
     const trajectories = this.trajectoriesOf(groups, advantages);
     if (trajectories.length === 0) throw new DivergedError(`update ${update}: no picture of its groups is finite`);
     const steps: OptimizerReport[] = [];
-    for (const [i, minibatch] of this.minibatchesOf(trajectories).entries())
-      steps.push(await this.learn(minibatch, i === 0, onProgress));
+    const minibatches = this.minibatchesOf(trajectories).map((own) => own.flatMap((each) => this.rowsOf(each)));
+    if (this.learner instanceof ForwardLearner) this.learner.remember(minibatches.flatMap((rows) => this.taught(rows)));
+    for (const [i, minibatch] of minibatches.entries()) steps.push(await this.learn(minibatch, i === 0, onProgress));
     this.counters.updates++;
     const train = (performance.now() - start) / 1000;
     const trained = trajectories.reduce((sum, each) => sum + each.steps.length, 0);
@@ -120,18 +130,36 @@ export class Trainer {
   ): number {
     const { network, decode } = this.rollout.costs;
     const rows = steps.reduce((sum, step) => sum + step.rows, 0);
-    return network * (calls + rows * trainingCalls(this.config.grpo.kl > 0)) + decodes * decode;
+    return network * (calls + rows * trainingCalls(rowCostOf(this.config))) + decodes * decode;
   }
 
   private trajectoriesOf(groups: readonly GroupResult[], advantages: readonly (readonly number[])[]): Trajectory[] {
-    const { sampler, grpo, seed } = this.config;
+    const { config } = this;
     const { updates } = this.counters;
+    const { start } = windowOf(config, updates);
     return groups.flatMap(({ survivors }, group) =>
       survivors.map(({ slot, sample }, i) => {
-        const steps = trainedSteps(sampler, grpo, [seed, updates, group, sample]);
-        return { slot, group, advantage: advantages[group]![i]!, steps };
+        const steps = trainedRows(config, [config.seed, updates, group, sample], start);
+        return { slot, group, sample, advantage: advantages[group]![i]!, steps };
       }),
     );
+  }
+
+  private rowsOf({ slot, group: condition, sample, advantage, steps }: Trajectory): ForwardRow[] {
+    const { updates: update } = this.counters;
+    const { grpo } = this.config;
+    const weights = isForward(grpo.loss)
+      ? steps.map(() => 1) // these are draws, not steps
+      : rowWeights(
+          grpo,
+          steps.map((step) => this.store.transitions[step]!),
+        );
+    return steps.map((step, i) => ({ slot, step, condition, advantage: advantage * weights[i]!, sample, update }));
+  }
+
+  /** The rows that teach something. */
+  private taught(rows: readonly ForwardRow[]): readonly ForwardRow[] {
+    return learnsFromEveryRow(this.config.grpo) ? rows : rows.filter(({ advantage }) => advantage !== 0);
   }
 
   /** The trajectories of each optimizer step: all, or equal shares of a random order. */
@@ -144,23 +172,30 @@ export class Trainer {
     return Array.from({ length: count }, (_, m) => order.slice(end(m), end(m + 1)).map((i) => trajectories[i]!));
   }
 
-  /** One optimizer step. Before the first one of a rollout the policy is the one that drew it: every ratio must be 1. */
+  /**
+   * One optimizer step. Before the first one of a rollout the policy is the one that drew it: every ratio must be 1, and every
+   * prediction the one that was kept.
+   */
   private async learn(
-    trajectories: readonly Trajectory[],
+    all: readonly ForwardRow[],
     isFirst: boolean,
     onProgress?: UpdateOptions['onProgress'],
   ): Promise<OptimizerReport> {
-    const all = trajectories.flatMap(({ slot, group: condition, advantage, steps }) =>
-      steps.map((step): TrainingRow => ({ slot, step, condition, advantage })),
-    );
-    const rows = this.config.grpo.kl > 0 ? all : all.filter(({ advantage }) => advantage !== 0);
+    const rows = this.taught(all);
     onProgress?.({ phase: 'training', rows: rows.length });
     const report = await this.learner.accumulate(rows, all.length);
     const finite = Number.isFinite(report.policyLoss) && Number.isFinite(report.kl);
-    if (isFirst && finite && report.ratioDeviation !== 0) {
+    const { ratioDeviation = 0, predictionDeviation = 0 } = report;
+    if (isFirst && finite && ratioDeviation !== 0) {
       throw new Error(
-        `ratio: before the first step of a rollout every ratio must be 1, found one off by ${report.ratioDeviation}; ` +
+        `ratio: before the first step of a rollout every ratio must be 1, found one off by ${ratioDeviation}; ` +
           'sampling and training do not compute the same bits on this device',
+      );
+    }
+    if (isFirst && finite && predictionDeviation !== 0) {
+      throw new Error(
+        `prediction: before the first step of a rollout every prediction must be the one that was kept, found one off by ${predictionDeviation}; ` +
+          'the same network does not compute the same bits twice on this device',
       );
     }
     if (rows.length === 0) return { ...report, gradNorm: 0, rows: 0 };
@@ -187,13 +222,14 @@ export class Trainer {
 
   /** Everything that the next update depends on besides the configuration, for a checkpoint. */
   get state(): TrainingState {
-    const { optimizer, ema } = this.learner;
+    const { optimizer, ema, reference } = this.learner;
     const names = [...this.model.trainable.keys()];
     return {
       tensors: {
         adapter: this.model.trainable,
         optimizer: new Map(Object.entries(optimizer.stateTensors())),
         ...(ema && { ema: new Map(names.map((name, i) => [name, ema.averages[i]!])) }),
+        ...(reference?.copy && { reference: reference.copy }),
       },
       counters: this.counters,
     };

@@ -7,7 +7,7 @@ import type { GroupResult } from './rollout/group.js';
 export interface OptimizerReport extends LearningReport {
   /** Norm of the gradient before clipping; 0 where no row had an advantage. Not finite: the step was left out. */
   readonly gradNorm: number;
-  /** Steps of trajectories that were computed; rows without advantage are left out where there is no divergence. */
+  /** Steps of trajectories, or forward rows, that were computed; those that teach nothing for want of an advantage are left out. */
   readonly rows: number;
 }
 
@@ -34,7 +34,7 @@ export interface UpdateReport extends RewardReport {
   readonly steps: readonly OptimizerReport[];
   /**
    * Network calls of sampling, pictures decoded, survivors with those that were lost at the end, and steps of trajectories
-   * trained (those of advantage 0 included).
+   * or forward rows trained (those of advantage 0 included).
    */
   readonly counts: {
     readonly calls: number;

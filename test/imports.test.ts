@@ -31,7 +31,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'grpo/serve/': ['grpo/finetune/', 'engine/'],
   'grpo/dashboard/': ['grpo/serve/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
   'grpo/rate/': ['grpo/serve/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
-  'grpo/cli/': ['grpo/rate/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/study/': ['grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/cli/': ['grpo/study/', 'grpo/rate/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
 };
 
 const roomOf = (path: string): string | undefined =>
@@ -77,7 +78,7 @@ function circleIn(edges: readonly Pick<Import, 'from' | 'to'>[]): string[] | und
   return undefined;
 }
 
-test('imports point one way: kernels <- engine <- models and the method <- finetune <- serve <- dashboard <- rate <- cli', () => {
+test('imports point one way: kernels <- engine <- models and the method <- finetune <- serve <- dashboard <- {rate, study} <- cli', () => {
   expect(imports.length).toBeGreaterThan(sources.length);
   const wrong = imports.filter((edge) => !allowed(edge)).map(({ from, to }) => `${from} -> ${to}`);
   expect(wrong).toEqual([]);
@@ -95,7 +96,9 @@ test('an import against the direction is found', () => {
     ['grpo/finetune/train.ts', "import { startDashboard } from '../dashboard/index.js';"],
     ['grpo/dashboard/index.ts', "import { print } from '../cli/reporter.js';"],
     ['grpo/dashboard/index.ts', "import { startRating } from '../rate/index.js';"],
+    ['grpo/dashboard/index.ts', "import { runStudy } from '../study/index.js';"],
     ['grpo/serve/site.ts', "import { startDashboard } from '../dashboard/index.js';"],
+    ['grpo/study/index.ts', "import { print } from '../cli/reporter.js';"],
     ['engine/device/device.ts', "const ops = await import('../ops/reduce.js');"],
     ['engine/tensor/tape.ts', "import { linearGrid } from '../../kernels/kernel.js';"],
     ['engine/tensor/tensor.ts', "import '../../bench/main.js';"],

@@ -14,6 +14,7 @@ import { addRate } from './commands/rate.js';
 import { addReport } from './commands/report.js';
 import { addRuns } from './commands/runs.js';
 import { addSample } from './commands/sample.js';
+import { addStudy } from './commands/study.js';
 import { addTrain } from './commands/train.js';
 import { addTune } from './commands/tune.js';
 import { addWatch } from './commands/watch.js';
@@ -35,6 +36,7 @@ const commands: readonly ((program: Command, finish: Finish) => void)[] = [
   addRuns,
   addWatch,
   addReport,
+  addStudy,
   addPretrain,
 ];
 

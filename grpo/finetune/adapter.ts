@@ -39,7 +39,7 @@ export async function initAdapter({ pipeline, lora }: LoadedModel, path: string)
 }
 
 /** Which weights of a checkpoint: those that learn, or their moving averages. */
-export type Weights = Exclude<CheckpointPart, 'optimizer'>;
+export type Weights = Exclude<CheckpointPart, 'optimizer' | 'reference'>;
 
 /** Puts the weights of a checkpoint into a model that its configuration made. */
 export async function readWeights(model: LoadedModel, checkpoint: string, weights: Weights): Promise<void> {

@@ -1,10 +1,11 @@
 /** How rewards spread in one full group, in a uniform half of it, and in the half of largest variance (the paper's figure 1). */
 import { momentsOf } from '../learning/advantage.js';
+import type { CombinedReward } from '../rewards/reward.js';
 import { Rollout } from '../rollout/rollout.js';
 import { wholeGroup } from '../rollout/stages.js';
 import { Trajectories } from '../rollout/trajectories.js';
 import { optimalVarianceSubset, uniformSubset } from '../rollout/variance_filter.js';
-import { transitionsOf } from '../sampling/transitions.js';
+import { pathOf } from '../sampling/window.js';
 import { readRunWeights } from './adapter.js';
 import { loadConfig } from './config/file.js';
 import { preparing, UsageError } from './errors.js';
@@ -103,22 +104,50 @@ type Prompt = Session['prompts']['test'][number];
 
 /** Final rewards of a group that nobody thins. */
 async function drawGroup(
-  { config, model, rewards }: Session,
-  {
-    prompt,
-    n,
-    seed,
-    onStep,
-  }: { readonly prompt: Prompt; readonly n: number; readonly seed: number } & Pick<InspectOptions, 'onStep'>,
+  session: Session,
+  { prompt, ...how }: Omit<DrawnGroups, 'prompts'> & { readonly prompt: Prompt },
 ): Promise<readonly number[]> {
+  const [group] = await drawGroups(session, { ...how, prompts: [prompt] });
+  return group!.rewards;
+}
+
+export interface DrawnGroups {
+  readonly prompts: readonly Prompt[];
+  /** Samples of each group. */
+  readonly n: number;
+  /** Of the noise. */
+  readonly seed: number;
+  /** What scores. Default: what is trained on. */
+  readonly reward?: CombinedReward;
+  readonly signal?: AbortSignal | undefined;
+  /** Told after each step. */
+  readonly onStep?: ((pictures: number, step: number, steps: number) => void) | undefined;
+}
+
+/** Draws a group of each prompt to its end, as a rollout draws, and gives the rewards: the sum, and each by its name. */
+export async function drawGroups(
+  { config, model, rewards }: Session,
+  { prompts, n, seed, reward = rewards, signal, onStep }: DrawnGroups,
+): Promise<{ readonly rewards: readonly number[]; readonly byReward: Readonly<Record<string, readonly number[]>> }[]> {
   const { sampler, grpo } = config;
   const { steps } = sampler;
-  const transitions = transitionsOf(model.schedule(steps, sampler.kind), sampler, grpo);
+  const transitions = pathOf(model, { sampler, grpo, seed }, 0);
   const store = Trajectories.create(model, { slots: n, groups: 1, transitions });
-  const rollout = await Rollout.create(model, store, rewards, { sampler, grpo: wholeGroup(n), seed });
-  store.encode([prompt.prompt]);
-  const [group] = await rollout.sample([prompt], 0, {
-    ...(onStep && { onStep: ({ step }) => onStep(n, step, steps) }),
-  });
-  return group!.finals;
+  let rollout: Rollout | undefined;
+  try {
+    rollout = await Rollout.create(model, store, reward, { sampler, grpo: wholeGroup(n), seed });
+    const drawn = [];
+    for (const [update, prompt] of prompts.entries()) {
+      store.encode([prompt.prompt]);
+      const [group] = await rollout.sample([prompt], update, {
+        signal,
+        ...(onStep && { onStep: ({ step }) => onStep(n, step, steps) }),
+      });
+      drawn.push({ rewards: group!.finals, byReward: group!.byReward });
+    }
+    return drawn;
+  } finally {
+    rollout?.dispose();
+    store.dispose();
+  }
 }

@@ -1,5 +1,6 @@
 /** What a run works with: its configuration, model, prompts and rewards, all checked before anything is done. */
 import { type Device, scope } from '../../engine/index.js';
+import { owning } from '../../engine/owning.js';
 import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
@@ -53,23 +54,53 @@ export async function openSession(
   config: RunConfig,
   { signal, ...choice }: DeviceChoice & SessionOptions = {},
 ): Promise<Session> {
-  checkRewardNames(config);
-  checkServers(config);
-  const prompts = await promptsOf(config, {
-    train: await readPrompts(config.prompts.train, 'train'),
-    test: await readPrompts(config.prompts.test, 'test'),
-  });
+  const prompts = await preparedPrompts(config);
   const device = await openDevice(choice);
   try {
-    const model = await preparing(() => loadPolicy(device, config));
-    const rewards = await preparing(() => loadRewards(device, config));
-    const session = await joinSession({ config, device, model, prompts, rewards }, { signal });
+    const session = await loadSession(device, config, prompts, { signal });
     return { ...session, close: () => device.close() };
   } catch (error) {
     device.close();
     throw error;
   }
 }
+
+/** The same on a device that is at hand and stays open: close() frees the model and the rewards. For one run after another. */
+export async function sessionOn(device: Device, config: RunConfig, options: SessionOptions = {}): Promise<Session> {
+  return loadSession(device, config, await preparedPrompts(config), options);
+}
+
+/** What can be checked and read before anything is loaded. */
+async function preparedPrompts(config: RunConfig): Promise<Session['prompts']> {
+  checkRewardNames(config);
+  checkServers(config);
+  return promptsOf(config, {
+    train: await readPrompts(config.prompts.train, 'train'),
+    test: await readPrompts(config.prompts.test, 'test'),
+  });
+}
+
+const loadSession = (
+  device: Device,
+  config: RunConfig,
+  prompts: Session['prompts'],
+  options: SessionOptions,
+): Promise<Session> =>
+  owning(async (own) => {
+    const model = own(await preparing(() => loadPolicy(device, config)));
+    const rewards = await preparing(() => loadRewards(device, config));
+    const disposeRewards = (): void => {
+      for (const { reward } of rewards) reward.dispose?.();
+    };
+    own({ dispose: disposeRewards });
+    const session = await joinSession({ config, device, model, prompts, rewards }, options);
+    const close = (): void => {
+      session.close();
+      disposeRewards();
+      model.dispose();
+    };
+    return { ...session, close };
+  });
 
 /** A session of what is at hand already. What close() frees is what was loaded here: rewards that are only reported. */
 export async function joinSession(

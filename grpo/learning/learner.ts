@@ -1,46 +1,39 @@
 /**
- * The learning half of an update: gradients of the clipped policy loss over steps of trajectories, gathered in place over
- * micro-batches, then one clipped AdamW step. Both halves are captured once and replayed; a micro-batch is named by five short
- * lists of numbers, everything else is on the GPU already.
+ * Learning from steps of trajectories by the clipped policy loss. A micro-batch is named by five short lists of numbers,
+ * everything else is on the GPU already.
  */
-import { check } from '../../engine/errors.js';
 import {
-  AdamW,
-  accumulate,
+  type AdamW,
   add,
-  assign,
-  backward,
-  capture,
-  concat,
   type Device,
-  EMA,
-  emaDecay,
+  type EMA,
   full,
   gaussianColumns,
   gaussianLogProb,
+  gaussianMean,
   indexSelect,
-  maximum,
   mul,
   noGrad,
   packGaussianCoefficients,
-  reshape,
-  type Step,
+  sub,
   type Tensor,
   zeros,
-  zerosTogether,
 } from '../../engine/index.js';
 import { type Own, owning } from '../../engine/owning.js';
-import type { GrpoConfig, SamplerConfig, TrainConfig } from '../config.js';
+import type { GrpoConfig, SamplerConfig } from '../config.js';
 import type { GenerativeModel } from '../model.js';
 import type { Trajectories } from '../rollout/trajectories.js';
 import { type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/clip.js';
 import { guided } from '../sampling/sampler.js';
+import { checkMicroBatch, GradientStep, type MicroBatchLoss, type OptimizerOptions } from './gradient_step.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
+import { type Reference, referenceOf } from './reference.js';
+import { guardedLogRatio, guardFactor } from './row_weights.js';
 
 export interface LearnerOptions {
   readonly sampler: Pick<SamplerConfig, 'guidance' | 'detach_unconditional'>;
-  readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form'>;
-  readonly train: Pick<TrainConfig, 'micro_batch' | 'lr' | 'weight_decay' | 'betas' | 'eps' | 'grad_norm' | 'ema'>;
+  readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form' | 'kl_reference'>;
+  readonly train: OptimizerOptions;
 }
 
 /** One step of a trajectory that is trained on. */
@@ -53,11 +46,8 @@ export interface TrainingRow {
   readonly advantage: number;
 }
 
-/** What one optimizer step learns from: losses averaged over all rows, the ratios over those that were computed. */
-export interface LearningReport {
-  readonly policyLoss: number;
-  /** Divergence from the reference, without its weight. */
-  readonly kl: number;
+/** What ratios of the policy's probabilities say, where a loss has them: averages over the rows that were computed. */
+export interface RatioReport {
   readonly approxKL: number;
   /** Share of ratios outside the clip range; above it; below it. */
   readonly clipFraction: number;
@@ -68,8 +58,17 @@ export interface LearningReport {
   readonly ratioDeviation: number;
 }
 
-/** The averages that add up over micro-batches, in the order in which they stand in one tensor. */
-const averages = [
+/** What one optimizer step learns from: losses averaged over all rows. */
+export interface LearningReport extends Partial<RatioReport> {
+  readonly policyLoss: number;
+  /** Divergence from the reference, without its weight. */
+  readonly kl: number;
+  /** The largest difference of a prediction from the one before the rollout's first optimizer step, where those are kept. */
+  readonly predictionDeviation?: number;
+}
+
+/** The averages that add up over micro-batches. */
+export const ratioAverages = [
   'policyLoss',
   'kl',
   'approxKL',
@@ -78,6 +77,8 @@ const averages = [
   'clipFractionLow',
   'ratioMean',
 ] as const;
+
+type Average = (typeof ratioAverages)[number];
 
 /** The inputs of a micro-batch, a row for each of its steps of trajectories. */
 interface Inputs {
@@ -93,81 +94,52 @@ interface Inputs {
   readonly clip: ClipRows | undefined;
   /** The divergence's factors; 0 for a step without noise. */
   readonly klFactors: Tensor;
+  /** Those of GRPO-Guard's ratio, where the rollout's predictions are kept for it. */
+  readonly guardFactors: Tensor | undefined;
   readonly advantages: Tensor;
   readonly shares: Tensor;
 }
 
 export class Learner {
   private constructor(
-    readonly optimizer: AdamW,
-    readonly ema: EMA | undefined,
     private readonly store: Trajectories,
     private readonly options: LearnerOptions,
     private readonly inputs: Inputs,
-    private readonly sums: Tensor,
-    private readonly deviation: Tensor,
-    private readonly gradients: readonly Tensor[],
-    private readonly accumulateStep: Step<void>,
-    private readonly applyStep: Step<void>,
+    private readonly gradients: GradientStep<Average>,
+    /** Where there is a divergence, what it is from. */
+    readonly reference: Reference | undefined,
   ) {}
 
   /** Captures the learning from the trajectories of `store`, by its transitions. */
   static create(model: GenerativeModel, store: Trajectories, options: LearnerOptions): Promise<Learner> {
-    const { device, trainable } = model;
+    const { device } = model;
     const { grpo, train } = options;
     return owning(async (own) => {
-      check(
-        Number.isInteger(train.micro_batch) && train.micro_batch > 0,
-        `train.micro_batch: expected at least 1, found ${train.micro_batch}`,
-      );
-      check(
-        grpo.kl === 0 || model.reference !== undefined,
-        'grpo.kl: a divergence needs a reference policy, so an adapter (lora)',
-      );
-      const parameters = [...trainable.values()];
-      const optimizer = own(whole(device, () => optimizerOf(parameters, train)));
-      const ema = train.ema > 0 ? own(whole(device, () => new EMA(parameters, { decay: train.ema }))) : undefined;
+      checkMicroBatch(train);
+      const reference = referenceOf(model, grpo);
+      if (reference) own(reference);
       const inputs = makeInputs(device, store, train.micro_batch, own);
-      const shapes = parameters.map(({ shape }) => shape);
-      const gradients = zerosTogether(device, shapes)?.map(own) ?? shapes.map((shape) => own(zeros(device, shape)));
-      const [sums, deviation] = [own(zeros(device, [averages.length])), own(zeros(device, [1]))];
-      const accumulateStep = own(
-        await capture(device, () => {
-          const { loss, terms, ratioDeviation } = lossOf(model, store, options, inputs);
-          const found = backward(loss, parameters);
-          for (const [i, gradient] of found.entries()) accumulate(gradients[i]!, gradient);
-          noGrad(() => {
-            const values = averages.map((name) => reshape(terms[name], [1]));
-            accumulate(sums, concat(values, 0));
-            assign(deviation, maximum(deviation, reshape(ratioDeviation, [1])));
-          });
-        }),
-      );
-      const applyStep = await capture(device, () => {
-        optimizer.step(gradients);
-        ema?.update();
-        for (const each of [...gradients, sums, deviation]) assign(each, zeros(device, each.shape));
-      });
-      return new Learner(optimizer, ema, store, options, inputs, sums, deviation, gradients, accumulateStep, applyStep);
+      const loss = (): MicroBatchLoss<Average> => lossOf(model, store, options, inputs, reference);
+      const gradients = await GradientStep.create(model, { train, averages: ratioAverages, loss });
+      return new Learner(store, options, inputs, gradients, reference);
     });
+  }
+
+  get optimizer(): AdamW {
+    return this.gradients.optimizer;
+  }
+
+  get ema(): EMA | undefined {
+    return this.gradients.ema;
   }
 
   /** Adds the gradients of the rows' mean loss, where `total` rows make the mean: those left out count as rows of loss 0. */
   async accumulate(rows: readonly TrainingRow[], total: number): Promise<LearningReport> {
-    const { inputs, sums, deviation } = this;
-    const size = inputs.stored.size;
-    for (let start = 0; start < rows.length; start += size) {
-      // The last micro-batch is filled up with its first row, of share 0.
-      const batch = Array.from({ length: size }, (_, i) => rows[start + i] ?? rows[start]!);
+    const { deviation: ratioDeviation, ...averages } = await this.gradients.accumulate(rows, total, (batch, shares) => {
       this.writeRows(batch);
-      inputs.shares.write(batch.map((_, i) => (start + i < rows.length ? 1 / total : 0)));
-      this.accumulateStep.run();
-    }
-    const values = await sums.data();
-    const others = total / Math.max(1, rows.length); // what has no loss without being computed still has a ratio
-    const share = (name: (typeof averages)[number]): number => (name === 'policyLoss' || name === 'kl' ? 1 : others);
-    const report = Object.fromEntries(averages.map((name, i) => [name, share(name) * values[i]!]));
-    return { ...report, ratioDeviation: await deviation.item() } as unknown as LearningReport; // every name of `averages`
+      this.inputs.shares.write(shares);
+    });
+    return { ...averages, ratioDeviation };
   }
 
   private writeRows(rows: readonly TrainingRow[]): void {
@@ -181,39 +153,23 @@ export class Learner {
     inputs.klFactors.write(
       transitions.map(({ step, interval }) => (step.std > 0 ? klFactor(options.grpo.kl_form, step, interval) : 0)),
     );
+    inputs.guardFactors?.write(transitions.map(({ step }) => guardFactor(step)));
     inputs.advantages.write(rows.map(({ advantage }) => advantage));
   }
 
   /** Takes the optimizer's step number `count` (0-based) and clears the gradients. Returns their norm before clipping. */
-  async apply(count: number): Promise<number> {
-    this.ema?.decay.write([emaDecay(count, this.options.train.ema)]);
-    this.applyStep.run();
-    return this.optimizer.gradNorm.item();
+  apply(count: number): Promise<number> {
+    return this.gradients.apply(count);
   }
 
   dispose(): void {
-    const { inputs, sums, deviation, gradients, accumulateStep, applyStep, optimizer, ema } = this;
-    const { clip, ...tensors } = inputs;
-    for (const each of [...Object.values(tensors), sums, deviation, ...gradients, accumulateStep, applyStep, optimizer])
-      each.dispose();
+    const { clip, ...tensors } = this.inputs;
+    for (const each of [...Object.values(tensors), this.gradients, this.reference]) each?.dispose();
     clip?.rows.dispose();
-    ema?.dispose();
   }
 }
 
-function optimizerOf(parameters: readonly Tensor[], train: LearnerOptions['train']): AdamW {
-  const { lr, weight_decay: weightDecay, betas, eps, grad_norm: maxGradNorm } = train;
-  return new AdamW(parameters, { lr, weightDecay, betas, eps, maxGradNorm });
-}
-
-/** What `make` makes of several tensors; where it throws, none of them is left. */
-function whole<R>(device: Device, make: () => R): R {
-  const { result, made } = device.collect(make);
-  device.keep(made);
-  return result;
-}
-
-function makeInputs(device: Device, { transitions }: Trajectories, rows: number, own: Own): Inputs {
+function makeInputs(device: Device, { transitions, predictions }: Trajectories, rows: number, own: Own): Inputs {
   const numbers = (dtype: 'u32' | 'f32', ...shape: readonly number[]): Tensor => own(zeros(device, shape, dtype));
   return {
     stored: numbers('u32', rows),
@@ -222,19 +178,20 @@ function makeInputs(device: Device, { transitions }: Trajectories, rows: number,
     coefficients: numbers('f32', rows, gaussianColumns),
     clip: clipRows(device, rows, transitions[0]?.clip, own),
     klFactors: numbers('f32', rows),
+    guardFactors: predictions && numbers('f32', rows),
     advantages: numbers('f32', rows),
     shares: numbers('f32', rows),
   };
 }
 
-interface Loss {
-  readonly loss: Tensor;
-  readonly terms: Readonly<Record<(typeof averages)[number], Tensor>>;
-  readonly ratioDeviation: Tensor;
-}
-
 /** The share of a micro-batch in the update's loss. */
-function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: LearnerOptions, inputs: Inputs): Loss {
+function lossOf(
+  model: GenerativeModel,
+  store: Trajectories,
+  { sampler, grpo }: LearnerOptions,
+  inputs: Inputs,
+  policy: Reference | undefined,
+): MicroBatchLoss<Average> {
   const { device, predict } = model;
   const { stored, conditions, timesteps, coefficients, clip, klFactors, advantages, shares } = inputs;
   const scale = sampler.guidance;
@@ -252,11 +209,10 @@ function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: 
     guided(predict, latents, timesteps, condition, { scale, unconditional, detached });
   const prediction = predicted(sampler.detach_unconditional);
   const taken = clipped(latents, prediction, clip);
-  const [logProb] = gaussianLogProb(taken, latents, next, coefficients);
-  const { loss, diagnostics } = policyLoss(logProb, oldLogProb, advantages, { clip: grpo.clip, shares });
-  const { ratioDeviation, ...others } = diagnostics;
-  if (grpo.kl === 0) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, ratioDeviation };
-  const reference = noGrad(() => model.reference!(() => predicted(false)));
+  const { loss, diagnostics } = policyLoss(...logProbs(), advantages, { clip: grpo.clip, shares });
+  const { ratioDeviation: deviation, ...others } = diagnostics;
+  if (!policy) return { loss, terms: { policyLoss: loss, kl: zeros(device, []), ...others }, deviation };
+  const reference = noGrad(() => policy.run(() => predicted(false)));
   const divergence =
     grpo.kl_form === 'velocity'
       ? referenceKL(prediction, reference, klFactors, shares)
@@ -269,6 +225,16 @@ function lossOf(model: GenerativeModel, store: Trajectories, { sampler, grpo }: 
   return {
     loss: add(loss, mul(divergence, grpo.kl)),
     terms: { policyLoss: loss, kl: divergence, ...others },
-    ratioDeviation,
+    deviation,
   };
+
+  /** Log probabilities now and before; of GRPO-Guard their difference beside 0. */
+  function logProbs(): [now: Tensor, before: Tensor] {
+    if (!store.predictions || !inputs.guardFactors)
+      return [gaussianLogProb(taken, latents, next, coefficients)[0], oldLogProb];
+    const old = noGrad(() => indexSelect(store.predictions!, stored));
+    const noise = noGrad(() => sub(next, gaussianMean(latents, old, coefficients)));
+    const ratio = guardedLogRatio({ prediction: taken, old, noise }, inputs.guardFactors);
+    return [ratio, zeros(device, oldLogProb.shape)];
+  }
 }

@@ -119,8 +119,9 @@ export function referenceKL(prediction: Tensor, reference: Tensor, factors: Tens
   return average(mul(distance, factors.detach()), shares);
 }
 
-/** The mean of rows, or the sum of rows * shares. */
-const average = (rows: Tensor, shares?: Tensor): Tensor => (shares ? sum(mul(rows, shares.detach())) : mean(rows));
+/** The mean of rows [N], or the sum of rows * shares. -> scalar f32. */
+export const average = (rows: Tensor, shares?: Tensor): Tensor =>
+  shares ? sum(mul(rows, shares.detach())) : mean(rows);
 
 function checkRows(name: string, rows: Tensor, others: Readonly<Record<string, Tensor>>): void {
   check(rows.rank === 1 && rows.dtype === 'f32', () => `${name}: expected rows [N] f32, found ${rows}`);

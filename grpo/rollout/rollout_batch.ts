@@ -13,6 +13,7 @@ import {
   type GaussianCoefficients,
   gaussianColumns,
   gaussianMean,
+  gaussianNext,
   gaussianStep,
   indexSelect,
   noGrad,
@@ -160,7 +161,7 @@ export class RolloutBatch {
     this.steps.show!.run();
   }
 
-  /** Takes step i by its prediction: the next latents and their log probabilities are stored. */
+  /** Takes step i by its prediction: the next latents are stored, and their log probabilities where paths are kept. */
   advance(i: number): void {
     const { state, store, slots, steps } = this;
     const { step, clip } = store.transitions[i]!;
@@ -239,10 +240,19 @@ function predict(model: GenerativeModel, store: Trajectories, state: State, samp
 
 function advance({ latents, prediction, keys, counter, stored, coefficients, clip }: State, store: Trajectories): void {
   const noise = normal(keys, counter, latents.shape);
-  const { next, logProb } = gaussianStep(latents, clipped(latents, prediction, clip), noise, coefficients);
-  assignRows(store.latents, add(stored, store.options.slots), next);
-  assignRows(store.logProbs, stored, logProb);
-  assign(latents, next);
+  const taken = clipped(latents, prediction, clip);
+  if (store.keepsPath) {
+    const { next, logProb } = gaussianStep(latents, taken, noise, coefficients);
+    assignRows(store.latents, add(stored, store.options.slots), next);
+    assignRows(store.logProbs, stored, logProb);
+    if (store.predictions) assignRows(store.predictions, stored, taken);
+    assign(latents, next);
+  } else {
+    // Written at every step, as one captured step serves them all; the last one stays.
+    const next = gaussianNext(latents, taken, noise, coefficients);
+    assignRows(store.latents, stored, next);
+    assign(latents, next);
+  }
 }
 
 function show({ latents, prediction, coefficients, clip }: State, { scored }: Stage, decoder: PictureDecoder): void {

@@ -1,6 +1,6 @@
 /**
- * What an update keeps of its rollouts, on the GPU: the latents before and after every step, the log probabilities of the
- * stored latents, and the prompts' conditions. Samples live in slots; a pruned sample's slot goes to one that is drawn
+ * What an update keeps of its rollouts, on the GPU: the latents before and after every step with the log probabilities of the
+ * stored latents, or the final latents alone, and the prompts' conditions. Samples live in slots; a pruned sample's slot goes to one that is drawn
  * later, so that nothing that survives is ever moved, and memory is that of the survivors and of what groups drawn together
  * have besides.
  */
@@ -15,45 +15,80 @@ export interface TrajectoryOptions {
   readonly slots: number;
   /** Prompts whose conditions are kept. */
   readonly groups: number;
-  /** The steps that every trajectory takes: the rollout draws by them, and the learner learns by them. */
+  /** The steps that trajectories take until follow() names others: the rollout draws and the learner learns by them. */
   readonly transitions: readonly Transition[];
+  /** The whole path with its log probabilities, or where it ends. Default path. */
+  readonly keeps?: 'path' | 'ends';
+  /** Keep what every step of a path took for the prediction, too. Default false. */
+  readonly predictions?: boolean;
 }
 
 export class Trajectories {
   private free: number[] = [];
+  private path: readonly Transition[];
 
   private constructor(
     private readonly model: GenerativeModel,
     readonly options: TrajectoryOptions,
-    /** f32 [(steps + 1) slots, ...latent]: row `row(step, slot)` holds a sample's latents before that step. */
+    /**
+     * f32 [(steps + 1) slots, ...latent]: row `row(step, slot)` holds a sample's latents before that step. Of ends f32
+     * [slots, ...latent], the latents that a sample has come to.
+     */
     readonly latents: Tensor,
-    /** f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. */
+    /**
+     * f32 [steps slots]: row `row(step, slot)` is the log probability of a sample's latents after that step, when drawn. Of ends
+     * [1], and nobody's.
+     */
     readonly logProbs: Tensor,
+    /** f32 [steps slots, ...latent], where they are kept: row `row(step, slot)` is what that step took for the prediction. */
+    readonly predictions: Tensor | undefined,
     /** The prompts' conditions, each [groups + 1, ...]; the last row is that of the empty prompt, or the negative one. */
     readonly conditions: readonly Tensor[],
   ) {
+    this.path = options.transitions;
     this.clear();
   }
 
   /** Makes room, and encodes the empty prompt. */
   static create(model: GenerativeModel, options: TrajectoryOptions): Trajectories {
     const { device, latentShape } = model;
-    const { slots, groups, transitions } = options;
+    const { slots, groups, transitions, keeps = 'path' } = options;
     return owning((own) => {
-      const latents = own(zeros(device, [(transitions.length + 1) * slots, ...latentShape]));
-      const logProbs = own(zeros(device, [transitions.length * slots]));
+      const steps = keeps === 'path' ? transitions.length : 0;
+      const latents = own(zeros(device, [(steps + 1) * slots, ...latentShape]));
+      const logProbs = own(zeros(device, [Math.max(1, steps * slots)]));
+      const predictions = options.predictions ? own(zeros(device, [steps * slots, ...latentShape])) : undefined;
       const conditions = scope(device, () => {
         const empty = model.encode([model.negativePrompt ?? '']);
         const rows = empty.map(({ shape, dtype }) => zeros(device, [groups + 1, ...shape.slice(1)], dtype));
         place(rows, groups, empty);
         return rows;
       });
-      return new Trajectories(model, options, latents, logProbs, conditions);
+      return new Trajectories(model, options, latents, logProbs, predictions, conditions);
     });
   }
 
+  /** The steps that every trajectory takes. */
   get transitions(): readonly Transition[] {
-    return this.options.transitions;
+    return this.path;
+  }
+
+  /**
+   * Has the trajectories of the next rollout take other steps, as many and clipped alike. Steps are data of what was captured:
+   * nothing is captured again.
+   */
+  follow(transitions: readonly Transition[]): void {
+    const isAlike = ({ clip }: Transition, i: number): boolean => clip?.range === this.path[i]?.clip?.range;
+    check(
+      transitions.length === this.path.length && transitions.every(isAlike),
+      `trajectories: expected ${this.path.length} steps that clip as before, found ${transitions.length}`,
+    );
+    this.path = transitions;
+  }
+
+  /** Whether every step's latents are kept, or the last ones alone. */
+  get keepsPath(): boolean {
+    return this.options.keeps !== 'ends';
   }
 
   /** Row of the empty prompt's condition. */
@@ -61,9 +96,12 @@ export class Trajectories {
     return this.options.groups;
   }
 
-  /** The row of a sample's latents before a step, 0 to the number of steps; its row after the step is `slots` further. */
+  /**
+   * The row of a sample's latents before a step, 0 to the number of steps; its row after the step is `slots` further. Where ends
+   * alone are kept, a sample has one row.
+   */
   row(step: number, slot: number): number {
-    return step * this.options.slots + slot;
+    return this.keepsPath ? step * this.options.slots + slot : slot;
   }
 
   /** Frees every slot. */
@@ -94,7 +132,7 @@ export class Trajectories {
   }
 
   dispose(): void {
-    for (const thing of [this.latents, this.logProbs, ...this.conditions]) thing.dispose();
+    for (const thing of [this.latents, this.logProbs, this.predictions, ...this.conditions]) thing?.dispose();
   }
 }
 

@@ -41,15 +41,23 @@ export interface Transition extends SamplingStep {
 /** The kind of steps (default: flow-sde for flows, ddim for diffusion) and their noise. */
 export type TransitionOptions = Readonly<Pick<SamplerConfig, 'kind' | 'noise'>>;
 
+/** The steps of a rollout that draw noise, by their numbers from 0: `start` up to `end`, which is excluded. */
+export interface Window {
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
- * The steps of a rollout along a schedule. The last one is deterministic unless it is trained (`train_last_step`, default
- * false), so that no noise is left in the picture that is scored: DanceGRPO decodes x - sigma v of the last step, later
- * Flow-GRPO ends without noise. Throws for a kind of step that the schedule can't take.
+ * The steps of a rollout along a schedule, with noise in those of the window (default: all). Otherwise they are deterministic,
+ * and so is the last one unless it is trained (`train_last_step`, default false), so that no noise is left in the picture that
+ * is scored: DanceGRPO decodes x - sigma v of the last step, later Flow-GRPO ends without noise. Throws for a kind of step
+ * that the schedule can't take.
  */
 export function transitionsOf(
   schedule: NoiseSchedule,
   { kind, noise }: TransitionOptions,
   { train_last_step: stochasticEnd = false }: Partial<Pick<GrpoConfig, 'train_last_step'>> = {},
+  window?: Window,
 ): Transition[] {
   const steps = ((): Transition[] => {
     const refusal = (): string => `sampler: steps of kind ${kind} are not for a ${schedule.kind} model`;
@@ -60,8 +68,12 @@ export function transitionsOf(
     check((kind ?? 'ddim') === 'ddim', refusal);
     return ddimTransitions(schedule, noise);
   })();
-  if (stochasticEnd) return steps;
-  return [...steps.slice(0, -1), { ...steps.at(-1)!, ...odeStepsOf(schedule).at(-1)! }];
+  const { start, end } = window ?? { start: 0, end: steps.length };
+  const deterministic = odeStepsOf(schedule);
+  return steps.map((step, i) => {
+    const isDrawn = i >= start && i < end && (stochasticEnd || i < steps.length - 1);
+    return isDrawn ? step : { ...step, ...deterministic[i]! };
+  });
 }
 
 /** The deterministic steps along a schedule: Euler's of a flow, DDIM's without noise. */

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { CheckError, OutOfMemoryError } from '../../engine/errors.js';
 import { PictureSampler } from '../../grpo/evaluate.js';
+import { ForwardLearner } from '../../grpo/learning/forward_learner.js';
 import { Learner } from '../../grpo/learning/learner.js';
 import type { GenerativeModel } from '../../grpo/model.js';
 import { PictureDecoder } from '../../grpo/rollout/pictures.js';
@@ -59,16 +60,29 @@ const config = tinyConfig({
 });
 const transitions = transitionsOf(model.schedule(3), config.sampler);
 const given = Trajectories.create(model, { slots: 3, groups: 1, transitions });
+const ends = Trajectories.create(model, { slots: 3, groups: 1, transitions, keeps: 'ends' });
+const forward = tinyConfig({
+  sampler: { steps: 3, noise: 0 },
+  grpo: { loss: 'nft', kl: 0.1, kl_form: 'velocity', updates_per_rollout: 2 },
+  train: { ema: 0.9, micro_batch: 2 },
+});
+const guarded = Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true });
 const condition = model.encode(['']);
 afterAll(() => {
-  for (const each of [given, ...condition]) each.dispose();
+  for (const each of [given, guarded, ends, ...condition]) each.dispose();
 });
 
 const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>> = {
   'the trainer': () => Trainer.create(model, brightness(), config),
-  'the store of trajectories': async () => Trajectories.create(model, { slots: 3, groups: 1, transitions }),
+  'the store of trajectories': async () =>
+    Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true }),
   'the rollout': () => Rollout.create(model, given, brightness(), config),
   'the learner': () => Learner.create(model, given, config),
+  'the learner of forward rows': () => ForwardLearner.create(model, ends, forward),
+  'the learner with a copy and kept predictions': () => {
+    const grpo = { ...config.grpo, kl_reference: 'initial' } as const;
+    return Learner.create(model, guarded, { ...config, grpo });
+  },
   'the decoder': () => PictureDecoder.create(model, 3, 2),
   'the sampler': () => Sampler.create(device, model.predict, [1, ...model.latentShape], condition),
   'the sampler of pictures': () => PictureSampler.create(model, { steps: 3, guidance: 2, batch: 2 }),

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatTable4 } from '../../bench/cost.js';
 import type { Prune } from '../../grpo/config.js';
-import { fullGroup, type GroupPlan, groupCalls, groupCost, paperCosts, table4 } from '../../grpo/cost.js';
+import { fullGroup, type GroupPlan, groupCalls, groupCost, groupPlanOf, paperCosts, table4 } from '../../grpo/cost.js';
 import { stagesOf } from '../../grpo/rollout/stages.js';
+import { type TinyChanges, tinyConfig } from './tiny.js';
 
 const fixture = new URL('../fixtures/grpo/table4.json', import.meta.url);
 const { rows } = JSON.parse(readFileSync(fixture, 'utf8')) as {
@@ -63,6 +64,24 @@ describe('calls of a group', () => {
     });
   }
 
+  test('with an SDE window only its steps are trained, at whatever place; calls and decodes are those of the whole path', () => {
+    const [keep, prune_at] = [[...flashKeys.keep], [...flashKeys.prune_at]];
+    const countOf = (window: Partial<NonNullable<TinyChanges['sampler']>['window']>, fraction = 1) =>
+      groupCalls(
+        groupPlanOf(
+          tinyConfig({
+            sampler: { steps: 10, window: { size: 2, place: 'fixed', every: 25, ...window } },
+            grpo: { keep, prune_at, timestep_fraction: fraction },
+          }),
+        ),
+      );
+    const whole = groupCalls(flash);
+    for (const place of ['fixed', 'random', 'moving'] as const)
+      expect(countOf({ place })).toEqual({ ...whole, trained: 12 * 2 });
+    expect(countOf({ size: 4 }, 0.6).trained).toBe(12 * 2); // a fraction is one of the window
+    expect(countOf({ size: 9 })).toEqual(whole);
+  });
+
   test("the paper's three methods make 240, 360 and 200", () => {
     expect(table4().map(({ calls }) => calls.network)).toEqual(rows.map(({ calls }) => calls));
     expect(groupCalls(flash).network).toBe(200);
@@ -95,5 +114,20 @@ describe('table 4', () => {
     const costs = { network: 2, decode: 10 };
     expect(groupCost(flash, costs, false)).toEqual({ sampling: 400, decoding: 520, training: 648, total: 1568 });
     expect(groupCost(flash, costs, true).training).toBe(864);
+  });
+
+  test('a forward row is half as dear where guidance doubles the calls of sampling, and a call dearer where predictions are kept', () => {
+    const costs = { network: 2, decode: 10 };
+    const rows = (changes: TinyChanges): number => {
+      const config = tinyConfig({ sampler: changes.sampler, grpo: { loss: 'nft', ...changes.grpo } });
+      return groupCost(groupPlanOf(config), costs, config.grpo.kl > 0).training;
+    };
+    expect(rows({})).toBe(3 * 3 * 3 * 2); // survivors, rows of each, calls, and their cost
+    expect(rows({ grpo: { forward_rows: 5 } })).toBe(3 * 5 * 3 * 2);
+    expect(rows({ sampler: { guidance: 4 } })).toBe(3 * 3 * 3);
+    expect(rows({ grpo: { kl: 0.1, kl_form: 'velocity' } })).toBe(3 * 3 * 4 * 2);
+    expect(rows({ sampler: { guidance: 0 }, grpo: { kl: 1, updates_per_rollout: 4 } })).toBe(3 * 3 * 5);
+    const full = groupCalls(fullGroup(groupPlanOf(tinyConfig({ grpo: { loss: 'awm' } }))));
+    expect(full).toEqual({ network: 30, previews: 0, finals: 6, survivors: 6, trained: 18 });
   });
 });

@@ -23,6 +23,8 @@ import {
 const device = await testDevice();
 const temporary = temporaryFolder();
 
+type Window = NonNullable<TrainerConfig['sampler']['window']>;
+
 /** Updates of a fresh model; `look` sees it before it is freed. */
 async function train<R>(
   name: string,
@@ -57,6 +59,7 @@ const dance: TinyChanges['grpo'] = {
   timestep_fraction: 0.75,
 };
 const ddpm: TinyChanges = { sampler: { noise: 1, guidance: 3 } };
+const windowed = (keys: Partial<Window>): Window => ({ size: 2, place: 'fixed', every: 25, ...keys });
 const zeroSnr = { rescale_betas_zero_snr: true, timestep_spacing: 'trailing' };
 type Scheduler = Readonly<Record<string, unknown>>;
 const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges, Scheduler?]>> = {
@@ -83,6 +86,36 @@ const onPolicy: Readonly<Record<string, readonly [model: string, TinyChanges, Sc
   ],
   'levels of Karras et al.': ['sd3', {}, { use_karras_sigmas: true, shift_terminal: 0.05 }],
   'uniform, after': ['sd3', { grpo: { ...after, prune: 'uniform' } }],
+  'flow-grpo-fast': ['sd3', { sampler: { kind: 'cps', window: windowed({ place: 'random', range: [0, 4] }) } }],
+  'mix-grpo': [
+    'sd3',
+    {
+      sampler: { same_latent: true, window: windowed({ place: 'moving', every: 1 }) },
+      grpo: { keep: [4], prune_at: [], prune: 'none' },
+    },
+  ],
+  "a window of DanceGRPO's steps": ['sd3', { sampler: { kind: 'dance', window: windowed({ range: [1, 3] }) } }],
+  'a window of DDIM': ['sd1', { sampler: { noise: 1, guidance: 3, window: windowed({ place: 'random' }) } }],
+  'a window of clipped samples': [
+    'dit',
+    { sampler: { noise: 1, window: windowed({ place: 'moving', every: 1 }) }, grpo: { kl: 0.1 } },
+    { clip_sample: true, clip_sample_range: 0.5 },
+  ],
+  'tempflow, in a window': ['sd3', { sampler: { window: windowed({}) }, grpo: { row_weights: 'tempflow' } }],
+  'grpo-guard': ['sd3', { grpo: { row_weights: 'guard' } }],
+  "grpo-guard's own ratio": ['sd3', { grpo: { row_weights: 'guard', updates_per_rollout: 2, train_last_step: true } }],
+  "grpo-guard's own ratio of clipped samples": [
+    'dit',
+    { sampler: { noise: 1 }, grpo: { row_weights: 'guard', updates_per_rollout: 2, kl: 0.1 } },
+    { clip_sample: true, clip_sample_range: 0.5 },
+  ],
+  'a window with the last step, in part': [
+    'sd3',
+    {
+      sampler: { window: windowed({ size: 3, range: [2, 5] }) },
+      grpo: { train_last_step: true, shuffle_timesteps: true, timestep_fraction: 0.7, prune: 'uniform' },
+    },
+  ],
 };
 
 for (const [method, [name, changes, scheduler]] of Object.entries(onPolicy)) {

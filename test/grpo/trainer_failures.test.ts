@@ -177,8 +177,8 @@ describe('what goes wrong', async () => {
     for (const [config, message] of refused)
       await expect(Trainer.create(model, brightness(), tinyConfig(config))).rejects.toThrow(message);
     const { reference: _, ...whole } = model;
-    await expect(Trainer.create(whole, brightness(), tinyConfig({ grpo: { kl: 0.1 } }))).rejects.toThrow(
-      'grpo.kl: a divergence needs a reference policy',
-    );
+    await expect(
+      Trainer.create(whole, brightness(), tinyConfig({ grpo: { kl: 0.1, kl_reference: 'initial' } })),
+    ).rejects.toThrow('grpo.kl_reference: initial means the adapter as it began, but there is none; expected base');
   });
 });

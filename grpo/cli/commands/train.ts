@@ -3,9 +3,10 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { type Action, type Dashboard, startDashboard, usualPort, writeReport } from '../../dashboard/index.js';
 import { usualPreset } from '../../finetune/config/file.js';
-import { InterruptedError } from '../../finetune/errors.js';
+import { InterruptedError, UsageError } from '../../finetune/errors.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
 import { type RunConfigOptions, runConfig } from '../../finetune/run/run_config.js';
+import { tasteTraining } from '../../finetune/taste/reward.js';
 import { portNumber, seedNumber, wholeNumber } from '../arguments.js';
 import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';
@@ -20,6 +21,10 @@ type TrainOptions = ReporterOptions &
     readonly dashboard?: number | true;
     /** No buttons on the page. */
     readonly readOnly?: boolean;
+    /** The folder of a taste, whose reward and CLIP score take the place of the configuration's rewards. */
+    readonly taste?: string;
+    /** Although its votes do not agree with one another. */
+    readonly force?: boolean;
     /** Write report.html into the run's folder at its end. */
     readonly report?: boolean;
   };
@@ -35,6 +40,11 @@ export function addTrain(program: Command): void {
     .option('--out <folder>', 'where runs go', 'runs')
     .option('--name <name>', "the run's folder below that (default: date, configuration and seed)")
     .option('--resume <run>', 'go on with a run, by its folder or its name, from its last checkpoint')
+    .option(
+      '--taste <folder>',
+      "learn a person's taste: of what winnow rate made, with the CLIP score, each by its deviation",
+    )
+    .option('--force', 'train by a taste whose votes do not agree with one another')
     .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT, diffusers or kohya')
     .option(...shared.device)
     .option(...shared.json)
@@ -47,7 +57,7 @@ export function addTrain(program: Command): void {
 
 async function train(
   config: string | undefined,
-  { steps, dashboard, readOnly, report, ...options }: TrainOptions,
+  { steps, dashboard, readOnly, report, taste: folder, force = false, ...options }: TrainOptions,
 ): Promise<void> {
   const reporter = new Reporter(options);
   const interruption = catchInterrupts(() =>
@@ -61,9 +71,13 @@ async function train(
   };
   let page: Dashboard | undefined;
   try {
+    if (force && folder === undefined) throw new UsageError('--force is for --taste');
+    const taste = folder === undefined ? undefined : await tasteTraining(folder, { force });
+    if (taste) reporter.progress(taste.message);
+    const set = [...(taste ? [`reward=${JSON.stringify(taste.reward)}`] : []), ...(options.set ?? [])];
     // Being told of each step costs a wait for it.
     const watching = { signal: AbortSignal.any([interruption.signal, stop.signal]), progress: reporter.live, asked };
-    for await (const event of runConfig({ ...options, ...watching, config, updates: steps })) {
+    for await (const event of runConfig({ ...options, ...watching, set, config, updates: steps })) {
       if (event.kind === 'progress') reporter.status(liveLine(event));
       if (event.kind === 'done' && report) {
         const path = join(event.run, 'report.html'); // its files have this event already

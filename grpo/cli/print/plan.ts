@@ -1,8 +1,10 @@
 /** A plan as lines for a person. */
 import { formatBytes } from '../../../engine/errors.js';
-import type { GroupCalls } from '../../cost.js';
+import type { LossKind, RunConfig } from '../../config.js';
+import { type GroupCalls, rowCostOf, trainingCalls } from '../../cost.js';
 import { formatConfig } from '../../finetune/config/format.js';
 import type { PlanReport } from '../../finetune/plan/plan.js';
+import { isForward } from '../../learning/losses.js';
 import { pruneSteps, sizesOf, stagesOf } from '../../rollout/stages.js';
 
 /** The resolved configuration as YAML, then what it means. */
@@ -32,7 +34,7 @@ function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: 
     ['network calls', ({ network }) => network],
     ['previews', ({ previews }) => previews],
     ['final pictures', ({ finals }) => finals],
-    ['trained steps', ({ trained }) => trained],
+    [`trained ${rowName(config.grpo.loss)}s`, ({ trained }) => trained],
   ];
   return [
     sizes.length === 1
@@ -48,7 +50,7 @@ function funnelLines({ config, group, full, groupsPerUpdate: groups, updates }: 
 }
 
 function costLines({ config, update, callRatio }: PlanReport): string[] {
-  const trained = `a trained step is ${config.grpo.kl > 0 ? 'four calls: forward, backward twice, reference' : 'three calls: forward, backward twice'}`;
+  const trained = trainedText(config);
   const pruned = sizesOf(stagesOf(config)).length > 1;
   if (!update)
     return pruned
@@ -61,6 +63,24 @@ function costLines({ config, update, callRatio }: PlanReport): string[] {
     `${flops(costs.network)} a call, ${flops(costs.decode)} a decode (${whence}); ${trained}`,
   ];
 }
+
+/** What is trained of a survivor: steps of its path, or rows of the forward process. */
+const rowName = (loss: LossKind): string => (isForward(loss) ? 'row' : 'step');
+
+/** What one of them costs in network calls of sampling. */
+function trainedText({ sampler, grpo }: RunConfig): string {
+  const cost = rowCostOf({ sampler, grpo });
+  const calls = trainingCalls(cost);
+  const parts = [
+    'forward, backward twice',
+    ...(cost.reference ? ['reference'] : []),
+    ...(cost.forward?.kept ? ['kept prediction'] : []),
+    ...((cost.forward?.call ?? 1) < 1 ? ['all without guidance'] : []),
+  ];
+  return `a trained ${rowName(grpo.loss)} is ${countNames[calls] ?? calls} calls: ${parts.join(', ')}`;
+}
+
+const countNames: Readonly<Record<number, string>> = { 2: 'two', 3: 'three', 4: 'four', 5: 'five' };
 
 function paperLines({ paper }: PlanReport): string[] {
   if (!paper) return [];
@@ -90,13 +110,13 @@ function memoryLines({ memory, probe }: PlanReport): string[] {
   ];
 }
 
-function timeLines({ probe, updates, secondsPerUpdate }: PlanReport): string[] {
+function timeLines({ config, probe, updates, secondsPerUpdate }: PlanReport): string[] {
   if (!probe || secondsPerUpdate === undefined) return [];
   const { call, decode, trained } = probe.seconds;
   const ms = (seconds: number): string => `${rounded(1000 * seconds)} ms`;
   return [
     `${duration(secondsPerUpdate)} an update, ${duration(updates * secondsPerUpdate)} for ${updates}, without rewards`,
-    `${ms(call)} a call, ${ms(decode)} a decode, ${ms(trained)} a trained step`,
+    `${ms(call)} a call, ${ms(decode)} a decode, ${ms(trained)} a trained ${rowName(config.grpo.loss)}`,
   ];
 }
 

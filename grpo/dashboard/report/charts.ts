@@ -1,5 +1,6 @@
-/** Curves as SVG. */
+/** Curves as SVG, in a page or as files of their own. */
 import { Html, html } from './html.js';
+import { chartStyle } from './style.js';
 
 /** A curve; a value that is null is left out. `low` and `high` make a band. */
 export interface Line {
@@ -18,12 +19,70 @@ const inner = { left: 52, right: 8, top: 8, bottom: 24 };
 
 type Point = readonly [x: number, y: number];
 
-/** A chart of some curves over updates with its legend; undefined where no curve has a value. */
-export function lineChart(title: string, lines: readonly Line[]): Html | undefined {
-  const drawn = lines.filter(({ y }) => y.some((value) => value !== null));
+export interface ChartOptions {
+  /** What the curves stand over. Default updates. */
+  readonly over?: string;
+}
+
+const hasValues = ({ y }: Line): boolean => y.some((value) => value !== null);
+const finite = (values: readonly (number | null)[]): number[] =>
+  values.filter((value): value is number => value !== null && Number.isFinite(value));
+
+/** A chart of some curves with its legend; undefined where no curve has a value. */
+export function lineChart(
+  title: string,
+  lines: readonly Line[],
+  { over = 'updates' }: ChartOptions = {},
+): Html | undefined {
+  const drawn = lines.filter(hasValues);
   if (drawn.length === 0) return undefined;
-  const finite = (values: readonly (number | null)[]): number[] =>
-    values.filter((value): value is number => value !== null && Number.isFinite(value));
+  const labels = drawn.map(
+    ({ label, y }, i) =>
+      html`<li><span class="mark c${color(i)}"></span>${label} <b>${short(finite(y).at(-1) ?? Number.NaN)}</b></li>`,
+  );
+  return html`<figure class="chart">
+<figcaption>${title}</figcaption>
+<ul class="legend">${labels}</ul>
+<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} over ${over}">
+${plotOf(drawn)}
+${over === 'updates' ? undefined : axisName(over)}
+</svg>
+</figure>`;
+}
+
+/** The same as the text of an SVG file, with title, legend and what its curves stand over; undefined where none has a value. */
+export function chartFile(
+  title: string,
+  lines: readonly Line[],
+  { over = 'updates' }: ChartOptions = {},
+): string | undefined {
+  const drawn = lines.filter(hasValues);
+  if (drawn.length === 0) return undefined;
+  const [above, row] = [24, 16];
+  const legend = drawn.map(({ label }, i) => {
+    const y = above + height + row * (i + 1);
+    return html`<line class="line c${color(i)}" x1="${inner.left}" x2="${inner.left + 18}" y1="${y - 4}" y2="${y - 4}"/><text x="${inner.left + 24}" y="${y}">${label}</text>`;
+  });
+  const full = above + height + row * drawn.length + 10;
+  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${full}" width="${2 * width}" role="img" aria-label="${title} over ${over}" font-family="system-ui, sans-serif">
+<style>${new Html(chartStyle)}
+svg { background: var(--back); }</style>
+<rect width="${width}" height="${full}" fill="var(--back)"/>
+<text x="${inner.left}" y="16" font-weight="600">${title}</text>
+<g transform="translate(0 ${above})">
+${plotOf(drawn)}
+${axisName(over)}
+</g>
+${legend}
+</svg>
+`.text;
+}
+
+const axisName = (over: string): Html =>
+  html`<text x="${width - inner.right}" y="${height - inner.bottom - 6}" text-anchor="end">${over}</text>`;
+
+/** Grid, bands and curves. */
+function plotOf(drawn: readonly Line[]): Html[] {
   const [fromX, toX] = spanOf(drawn.flatMap(({ x }) => finite(x)));
   const [fromY, toY] = spanOf(
     drawn.flatMap(({ y, low = [], high = [] }) => finite([...y, ...low, ...high])),
@@ -51,21 +110,11 @@ export function lineChart(title: string, lines: readonly Line[]): Html | undefin
       ].join(''),
     );
   });
-  const labels = drawn.map(
-    ({ label, y }, i) =>
-      html`<li><span class="mark c${color(i)}"></span>${label} <b>${short(finite(y).at(-1) ?? Number.NaN)}</b></li>`,
-  );
-  return html`<figure class="chart">
-<figcaption>${title}</figcaption>
-<ul class="legend">${labels}</ul>
-<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} over updates">
-${gridOf([fromX, toX], [fromY, toY], place)}
-${curves}
-</svg>
-</figure>`;
+  return [...gridOf([fromX, toX], [fromY, toY], place), ...curves];
 }
 
-const color = (i: number): number => (i % 6) + 1;
+/** Of a curve: a colour by its number, dashed where colours come again. */
+const color = (i: number): string => `${(i % 6) + 1}${i < 6 ? '' : ' again'}`;
 
 function gridOf(x: readonly [number, number], y: readonly [number, number], place: (point: Point) => Point): Html[] {
   const right = width - inner.right;

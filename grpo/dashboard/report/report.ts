@@ -100,10 +100,7 @@ function factsOf(runs: readonly ReportedRun[]): string[][] {
     row('time', (run) => formatSeconds(info(run)?.seconds ?? Number.NaN)),
     row('work', (run) => {
       const totals = info(run)?.totals;
-      return (
-        totals &&
-        `${formatCount(totals.calls)} network calls, ${formatCount(totals.trained)} steps of trajectories trained`
-      );
+      return totals && `${formatCount(totals.calls)} network calls, ${formatCount(totals.trained)} rows trained`;
     }),
     row('adapter', (run) => info(run)?.adapter),
     row('began', (run) => info(run)?.started.replace('T', ' ').slice(0, 16)),

@@ -1,6 +1,8 @@
 /** What keys of a configuration that are right by themselves have wrong together, and the defaults that depend on other keys. */
 import { defaultNoise, type ParsedConfig, type RunConfig } from '../../config.js';
+import { lossProblems } from '../../learning/losses.js';
 import { stageProblems } from '../../rollout/stages.js';
+import { windowProblems } from '../../sampling/window.js';
 import { serverProblems } from '../rewards/server.js';
 
 /** Something wrong with a configuration: the path of its key, and what. */
@@ -18,9 +20,9 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
     if (!condition) problems.push({ path: path.split('.'), message });
   };
   for (const { key, message } of stageProblems(config)) expect(false, key, message);
-  const { steps, kind } = config.sampler;
-  const trained = config.grpo.train_last_step ? steps : steps - 1;
-  expect(trained >= 1, 'sampler.steps', 'expected 2 steps or more: the last is not trained (grpo.train_last_step)');
+  for (const { key, message } of lossProblems(config)) expect(false, key, message);
+  for (const { key, message } of windowProblems(config)) expect(false, key, message);
+  const { kind } = config.sampler;
   expect(
     kind !== undefined || config.sampler.noise !== undefined,
     'sampler.noise',
@@ -45,9 +47,9 @@ export function contradictions(config: ParsedConfig): ConfigProblem[] {
     for (const { key, message } of serverProblems(keys)) problems.push({ path: ['reward', name, ...key], message });
   if (config.lora === null) {
     expect(
-      config.grpo.kl === 0,
-      'grpo.kl',
-      'a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      config.grpo.kl_reference === 'base',
+      'grpo.kl_reference',
+      'initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     );
     expect(
       config.model.weights === 'f32' || Boolean(config.train.weights),

@@ -43,12 +43,16 @@ export function commentedConfig({ name, text }: ConfigSource): string {
     `# yaml-language-server: $schema=${schemaFile}`,
     `# (the file of that name: winnow schema > ${schemaFile})`,
   ];
+  const closed: (readonly string[])[] = [];
   for (const entry of configEntries) {
     const { path, doc, isSection, required } = entry;
     if (path.includes('*')) continue; // the keys of a reward stand with the section
     if (path.some((_, depth) => depth > 0 && at(path.slice(0, depth)) === null)) continue; // below lora: null
+    // A section that is null unless it is given: its keys stand as comments, with their defaults.
+    const isOpen = !closed.some((section) => section.every((name, i) => path[i] === name) && path !== section);
     const indent = '  '.repeat(path.length - 1);
     const value = at(path) ?? (at(path) === null ? null : entry.default);
+    if (isSection && value === null && at(path) === undefined) closed.push(path);
     if (path.length === 1) lines.push('');
     const sentences = path[0] === 'reward' ? [doc, ...rewardKeys()] : [doc];
     lines.push(...sentences.flatMap((sentence) => wrapped(sentence, `${indent}# `)));
@@ -57,7 +61,8 @@ export function commentedConfig({ name, text }: ConfigSource): string {
       lines.push('reward:');
       for (const [own, keys] of Object.entries((value ?? {}) as Record<string, unknown>))
         lines.push(`  ${own}: ${inline(keys)}`);
-    } else if (isSection && value !== null) lines.push(`${indent}${key}:`);
+    } else if (!isOpen) lines.push(`${indent}# ${key}: ${value === undefined ? '' : inline(value)}`.trimEnd());
+    else if (isSection && value !== null) lines.push(`${indent}${key}:`);
     else if (value === undefined && !required) lines.push(`${indent}# ${key}:`);
     else lines.push(`${indent}${key}: ${value === undefined ? '' : inline(value)}${reason(path)}`.trimEnd());
   }

@@ -3,6 +3,9 @@ import type { Parameters } from '../../../models/blocks/parameters.js';
 import { isTarget, targetsNamed } from '../../../models/lora/lora.js';
 import { measurePipeline } from '../../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../../config.js';
+import { isForward, keepsPredictions } from '../../learning/losses.js';
+import { copiesReference } from '../../learning/reference.js';
+import { hasGuardedRatio } from '../../learning/row_weights.js';
 import { callSizeOf, slotsOf } from '../../rollout/turns.js';
 import { latentShapeOf } from '../policy.js';
 
@@ -17,7 +20,7 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
 
 /**
  * What stays on the GPU for the whole run, part by part: weights of each component, what learns with AdamW's moments, the
- * gathered gradient and the moving average, and the trajectories of an update. The networks are declared by their configs as
+ * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions. The networks are declared by their configs as
  * loading does it; their weights are not read. Activations are not in it: they need the network at work (`plan --probe`).
  * `warn` is told what a person should know of the folder. Throws a ModelFileError for folders that can't be read.
  */
@@ -32,7 +35,8 @@ export async function keptMemory(
 
   const own = pipeline.parameters.all.filter(({ name }) => !train.weights || isTarget(name, train.weights));
   const learned = lora ? adapterSize(pipeline.parameters, lora) : sumOf(own, ({ shape }) => product(shape));
-  const moments = 2 + 1 + (train.ema > 0 ? 1 : 0); // AdamW's two, the gathered gradient, the average
+  // AdamW's two moments, the gathered gradient, the average, the copy that a divergence is from.
+  const moments = 2 + 1 + (train.ema > 0 ? 1 : 0) + (copiesReference(config) ? 1 : 0);
   parts.push({
     part: lora ? `adapter, rank ${lora.rank}` : 'learning',
     bytes: 4 * learned * (moments + (lora ? 1 : 0)),
@@ -40,7 +44,10 @@ export async function keptMemory(
 
   const latentShape = latentShapeOf(pipeline, sampler.resolution);
   const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
-  parts.push({ part: 'trajectories', bytes: 4 * slots * (sampler.steps + 1) * product(latentShape) });
+  const kept = isForward(grpo.loss) ? 1 : sampler.steps + 1; // latents of a slot
+  parts.push({ part: 'trajectories', bytes: 4 * slots * kept * product(latentShape) });
+  const predictions = keepsPredictions(grpo) ? grpo.forward_rows : hasGuardedRatio(grpo) ? sampler.steps : 0; // of a slot
+  if (predictions > 0) parts.push({ part: 'predictions', bytes: 4 * slots * predictions * product(latentShape) });
   return parts;
 }
 

@@ -84,7 +84,7 @@ async function planned(config: RunConfig, options: PlanOptions): Promise<PlanRep
   const own = groupPlanOf(config);
   const full = fullGroup(own);
   const calls = groupCalls(own);
-  const everyStep = { ...own, trainedSteps: own.steps };
+  const everyStep = { steps: own.steps, stages: own.stages, trainedSteps: own.steps };
   const measured = options.probe ? await probe(config, options.device) : undefined;
   const costs = options.costs ?? measured?.costs;
   const { memory, warnings } = await readMemory(config);

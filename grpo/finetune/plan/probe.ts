@@ -13,6 +13,7 @@ import {
 } from '../../../engine/index.js';
 import type { RunConfig } from '../../config.js';
 import type { AtomicCosts } from '../../cost.js';
+import { isForward, keepsPredictions } from '../../learning/losses.js';
 import type { GenerativeModel } from '../../model.js';
 import { CombinedReward } from '../../rewards/reward.js';
 import { equalChunks } from '../../rollout/chunks.js';
@@ -86,9 +87,14 @@ async function measureParts(model: GenerativeModel, config: RunConfig): Promise<
   const decode = await secondsOf(model, await capture(device, () => noGrad(() => model.decode(latents))));
   const call = await secondsOf(model, await capture(device, () => noGrad(() => predict(many))));
   const learning = await capture(device, () => {
-    const prediction = predict(micro);
-    const reference = grpo.kl > 0 && model.reference?.(() => noGrad(() => predict(micro)));
-    return { gradients: backward(mean(square(prediction)), [...trainable.values()]), ...(reference && { reference }) };
+    const trained = (): Tensor =>
+      isForward(grpo.loss) ? model.predict(micro.latents, micro.timestep, micro.condition) : predict(micro);
+    const prediction = trained();
+    // A copy of the weights costs what a network without its adapter does.
+    const reference = grpo.kl > 0 && (model.reference?.(() => noGrad(trained)) ?? noGrad(trained));
+    const kept = keepsPredictions(grpo) && noGrad(trained);
+    const gradients = backward(mean(square(prediction)), [...trainable.values()]);
+    return { gradients, ...(reference && { reference }), ...(kept && { kept }) };
   });
   const trained = await secondsOf(model, learning);
   return {

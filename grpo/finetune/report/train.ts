@@ -61,7 +61,7 @@ export function tableRow(record: UpdateRecord, of: number): string {
     `${formatReward(value('reward'))} ± ${formatReward(value('reward_std'))}`,
     `${formatReward(value('spread/all'))} / ${formatReward(value('spread/kept'))}`,
     value('kl').toFixed(4),
-    `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
+    Number.isNaN(value('clip_ratio/region_mean')) ? '–' : `${(100 * value('clip_ratio/region_mean')).toFixed(0)} %`,
     value('grad_norm').toPrecision(2),
     value('seconds').toFixed(1),
     `${phases
@@ -91,8 +91,7 @@ export function statusLine(
 ): string {
   const place = `${update + 1}/${of}`.padStart(columns[0]);
   const eta = secondsLeft === undefined ? [] : [`eta ${formatSeconds(secondsLeft)}`];
-  if (progress.phase === 'training')
-    return [place, `training ${progress.rows} steps of trajectories`, ...eta].join('  ');
+  if (progress.phase === 'training') return [place, `training ${progress.rows} rows`, ...eta].join('  ');
   const { group, together, groups, step, alive } = progress;
   const share = (group + (together * step) / steps) / groups;
   return [

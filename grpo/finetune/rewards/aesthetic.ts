@@ -1,17 +1,14 @@
 /** LAION's aesthetic predictor v2: a head over CLIP's picture vectors, trained on people's ratings (Schuhmann 2022). */
-import type { Device, Tensor } from '../../../engine/index.js';
+import type { Device } from '../../../engine/index.js';
 import { valuesOf } from '../../../engine/safetensors.js';
-import { Parameters } from '../../../models/blocks/parameters.js';
 import { readConfig } from '../../../models/files/config_file.js';
 import { ModelFileError } from '../../../models/files/errors.js';
-import { clipVisionKeys } from '../../../models/files/key_layouts.js';
-import { loadWeights, type WeightSource } from '../../../models/files/weights.js';
+import type { WeightSource } from '../../../models/files/weights.js';
 import { clipConfig } from '../../../models/networks/clip.js';
-import { CLIPVisionModelWithProjection } from '../../../models/networks/clip_vision.js';
-import { readImageProcessor } from '../../../models/pictures/image_processor.js';
 import type { Reward } from '../../rewards/reward.js';
-import { dot, ImageEncoder, visionSizeOf } from './image_encoder.js';
+import { dot } from './image_encoder.js';
 import { openAnyWeights, weightFile } from './single_file.js';
+import { loadVision } from './vision.js';
 
 /** weight . x + bias. */
 interface Affine {
@@ -72,28 +69,14 @@ function combine(factors: Float64Array, rows: readonly Float64Array[]): Float64A
  */
 export async function aesthetic(device: Device, name: string, folder: string): Promise<Reward> {
   const config = await readConfig(folder, clipConfig);
-  const size = visionSizeOf(config);
-  const dim = config.projection_dim;
-  const process = await readImageProcessor(folder, size.imageSize);
   const pattern = /^(sac\+logos\+ava1.*|aesthetic.*)\.(pth|pt|safetensors)$/;
   const file = await openAnyWeights(await weightFile(folder, pattern, 'sac+logos+ava1-l14-linearMSE.pth'));
-  const head = await readAestheticHead(file, dim).finally(() => file.close());
-  const vision = { ...(config.vision_config_dict ?? config.vision_config), projection_dim: dim };
-  const parameters = new Parameters({ storage: 'f16' });
-  const network = new CLIPVisionModelWithProjection(parameters, vision);
-  await loadWeights(device, folder, parameters, { keys: clipVisionKeys });
-  const encode = (pixels: Tensor): Tensor => network.forward(pixels).imageEmbeds;
-  const images = await ImageEncoder.create(device, encode, process, size).catch((error: unknown) => {
-    parameters.dispose();
-    throw error;
-  });
+  const head = await readAestheticHead(file, config.projection_dim).finally(() => file.close());
+  const images = await loadVision(device, folder, config, ({ imageEmbeds }) => imageEmbeds);
   return {
     name,
     score: async (pictures) =>
       (await images.unitVectors(pictures)).map((vector) => dot(vector, head.weight) + head.bias),
-    dispose: () => {
-      images.dispose();
-      parameters.dispose();
-    },
+    dispose: () => images.dispose(),
   };
 }

@@ -4,7 +4,7 @@ import { checkConfig } from '../../../models/files/config.js';
 import type { CLIPConfig } from '../../../models/networks/clip.js';
 import { clipVisionConfig } from '../../../models/networks/clip_vision.js';
 import type { ImageProcessor } from '../../../models/pictures/image_processor.js';
-import type { RewardImage } from '../../rewards/reward.js';
+import type { Picture } from '../../../models/pictures/png.js';
 
 /** From pixels [N, 3, size, size] to features [N, dim]. */
 type Encode = (pixels: Tensor) => Tensor;
@@ -73,7 +73,12 @@ export class ImageEncoder {
   }
 
   /** The unit vector of each picture. */
-  async unitVectors(images: readonly RewardImage[]): Promise<Float64Array[]> {
+  async unitVectors(images: readonly Picture[]): Promise<Float64Array[]> {
+    return (await this.vectors(images)).map(unit);
+  }
+
+  /** The vector of each picture, as the network gives it. */
+  async vectors(images: readonly Picture[]): Promise<Float64Array[]> {
     const batches = encodedTogether(images.length, this.size);
     for (const batch of batches) await this.stepFor(batch);
     let start = 0;
@@ -86,7 +91,7 @@ export class ImageEncoder {
       for (const [i, image] of part.entries()) values.set(this.process(image), (i * pixels.size) / batch);
       pixels.write(values);
       step.run();
-      return unitRows(await step.outputs.features.data(), part.length, batch);
+      return rowsOf(await step.outputs.features.data(), part.length, batch);
     });
     return (await Promise.all(vectors)).flat();
   }
@@ -116,14 +121,18 @@ interface EncoderStep {
   readonly step: Step<{ readonly features: Tensor }>;
 }
 
-/** The first `count` of `rows` rows, each as a unit vector. */
-export function unitRows(values: ArrayLike<number>, count: number, rows: number): Float64Array[] {
+/** The first `count` of `rows` rows. */
+function rowsOf(values: ArrayLike<number>, count: number, rows: number): Float64Array[] {
   const dim = values.length / rows;
-  return Array.from({ length: count }, (_, row) => {
-    const vector = Float64Array.from({ length: dim }, (_, i) => values[row * dim + i]!);
-    const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
-    return vector.map((value) => value / norm);
-  });
+  return Array.from({ length: count }, (_, row) =>
+    Float64Array.from({ length: dim }, (_, i) => values[row * dim + i]!),
+  );
+}
+
+/** A vector over its length. */
+export function unit(vector: Float64Array): Float64Array {
+  const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+  return vector.map((value) => value / norm);
 }
 
 export const dot = (a: Float64Array, b: Float64Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);

@@ -10,7 +10,7 @@ import { clipTokens } from '../../../models/networks/clip_text.js';
 import { type ImageProcessor, readImageProcessor } from '../../../models/pictures/image_processor.js';
 import { loadTokenizer, type Tokenizer } from '../../../models/text/tokenizer.js';
 import type { RewardImage, Warn } from '../../rewards/reward.js';
-import { dot, ImageEncoder, unitRows, type VisionSize, visionSizeOf } from './image_encoder.js';
+import { dot, ImageEncoder, unit, type VisionSize, visionSizeOf } from './image_encoder.js';
 
 /** What an image-text model is made of. */
 export interface ImageTextParts {
@@ -85,9 +85,8 @@ export class ImageTextModel {
       const features = scope(this.device, () =>
         noGrad(() => clip.textFeatures(clipTokens(this.device, [ids], clip.textConfig), { recompute: true })),
       );
-      const [vector] = unitRows(await features.data(), 1, 1);
+      this.texts.set(prompt, unit(Float64Array.from(await features.data())));
       features.dispose();
-      this.texts.set(prompt, vector!);
     }
   }
 }

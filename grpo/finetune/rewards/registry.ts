@@ -16,6 +16,7 @@ import { moduleReward, type RewardFunction } from '../../rewards/module.js';
 import type { Reward, WeightedReward } from '../../rewards/reward.js';
 import { suggestion } from '../config/suggestion.js';
 import { UsageError } from '../errors.js';
+import { tasteReward } from '../taste/reward.js';
 import { aesthetic } from './aesthetic.js';
 import { clipScore, pickScore } from './clip_score.js';
 import { hpsv2 } from './hpsv2.js';
@@ -45,7 +46,10 @@ const ofEmbedded =
     load(device, name, path);
 
 const builtIn: Readonly<Record<string, Loader>> = {
-  'scene-checker': plain(sceneChecker),
+  'scene-checker': plain((name) => sceneChecker(name)),
+  'scene-checker-color': plain((name) => sceneChecker(name, ['color'])),
+  'scene-checker-shape': plain((name) => sceneChecker(name, ['shape'])),
+  'scene-checker-ground': plain((name) => sceneChecker(name, ['ground'])),
   'scenes-pick': ofEmbedded(pickScore, 'scenes-pick'),
   'scenes-hps': ofEmbedded(hpsv2, 'scenes-hps'),
   'scenes-aesthetic': ofEmbedded(aesthetic, 'scenes-aesthetic'),
@@ -58,6 +62,7 @@ const builtIn: Readonly<Record<string, Loader>> = {
   pickscore: ofFolder(pickScore, 'the folder of PickScore_v1, with a tokenizer'),
   hpsv2: ofFolder(hpsv2, 'the folder of HPS_v2.1_compressed.pt, with the tokenizer of a CLIP'),
   aesthetic: ofFolder(aesthetic, 'the folder of CLIP ViT-L/14 with sac+logos+ava1-l14-linearMSE.pth'),
+  taste: ofFolder(tasteReward, 'a folder with taste.json, as winnow rate makes it'),
 };
 
 /** Names of the rewards that are built in. */

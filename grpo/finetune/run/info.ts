@@ -43,7 +43,7 @@ export interface RunInfo {
   readonly of: number;
   /** Seconds at work, over all resumptions. */
   readonly seconds: number;
-  /** Network calls of sampling, pictures decoded, steps of trajectories trained. */
+  /** Network calls of sampling, pictures decoded, steps of trajectories or forward rows trained. */
   readonly totals: { readonly calls: number; readonly decodes: number; readonly trained: number };
   /** `reward` is the weighted sum that is trained on. */
   readonly rewards?: Readonly<Record<string, RewardSummary>>;

@@ -64,6 +64,12 @@ export function updateRecord(
   const rows = steps.reduce((sum, step) => sum + step.rows, 0);
   const mean = (value: (step: OptimizerReport) => number): number =>
     steps.reduce((sum, step) => sum + value(step) * (rows > 0 ? step.rows / rows : 1 / steps.length), 0);
+  // What a loss does not have, such as ratios, no record has.
+  type Measure = (step: OptimizerReport) => number | undefined;
+  const has = (value: Measure): boolean => steps.some((step) => value(step) !== undefined);
+  const averaged = (name: string, value: Measure) => has(value) && { [name]: mean((step) => value(step)!) };
+  const largest = (name: string, value: Measure) =>
+    has(value) && { [name]: Math.max(0, ...steps.map((step) => value(step)!)) };
   return {
     update: update + 1,
     reward: reward.mean,
@@ -74,12 +80,13 @@ export function updateRecord(
     frac_reward_zero_std: zeroSpread,
     policy_loss: mean(({ policyLoss }) => policyLoss),
     kl: mean(({ kl }) => kl),
-    approx_kl: mean(({ approxKL }) => approxKL),
-    'clip_ratio/region_mean': mean(({ clipFraction }) => clipFraction),
-    'clip_ratio/high_mean': mean(({ clipFractionHigh }) => clipFractionHigh),
-    'clip_ratio/low_mean': mean(({ clipFractionLow }) => clipFractionLow),
-    'ratio/mean': mean(({ ratioMean }) => ratioMean),
-    'ratio/max_deviation': Math.max(0, ...steps.map(({ ratioDeviation }) => ratioDeviation)),
+    ...averaged('approx_kl', ({ approxKL }) => approxKL),
+    ...averaged('clip_ratio/region_mean', ({ clipFraction }) => clipFraction),
+    ...averaged('clip_ratio/high_mean', ({ clipFractionHigh }) => clipFractionHigh),
+    ...averaged('clip_ratio/low_mean', ({ clipFractionLow }) => clipFractionLow),
+    ...averaged('ratio/mean', ({ ratioMean }) => ratioMean),
+    ...largest('ratio/max_deviation', ({ ratioDeviation }) => ratioDeviation),
+    ...largest('prediction/max_deviation', ({ predictionDeviation }) => predictionDeviation),
     grad_norm: mean(({ gradNorm }) => gradNorm),
     learning_rate: lr,
     calls: counts.calls,

@@ -1,5 +1,5 @@
 /** A training: update after update, with evaluations, grids and checkpoints, told as a stream of events. */
-import { writing } from '../../../engine/files.js';
+import { exists, writing } from '../../../engine/files.js';
 import type { GridRow } from '../../../models/pictures/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
 import type { Evaluation } from '../../evaluate.js';
@@ -94,7 +94,7 @@ class Training {
     try {
       yield* this.start();
       this.totals = totalsOf(await this.run.read<UpdateRecord>('metrics'));
-      if ((await this.evaluationAfter(0)) === undefined) yield* this.look({ evaluate: true, grid: true });
+      yield* this.look(await this.missed());
       while (this.trainer.updates < config.train.updates) {
         yield* this.update();
         const done = this.trainer.updates;
@@ -266,6 +266,22 @@ class Training {
     }
     await writeBeforeAfter(session, run.beforeAfter, before, last, trainer.updates);
     return run.beforeAfter;
+  }
+
+  /**
+   * What is due where the trainer stands and is not there: all of it before the first update; of a run that goes on what it was
+   * ended before or in, after its checkpoint.
+   */
+  private async missed(): Promise<{ readonly evaluate: boolean; readonly grid: boolean }> {
+    if ((await this.evaluationAfter(0)) === undefined) return { evaluate: true, grid: true };
+    const { updates } = this.trainer;
+    const { train, eval: evaluation, sample } = this.session.config;
+    const due = (every: number): boolean => every > 0 && updates > 0 && updates % every === 0;
+    if (updates === train.updates) return { evaluate: false, grid: false }; // the end looks for itself
+    return {
+      evaluate: due(evaluation.every) && (await this.evaluationAfter(updates)) === undefined,
+      grid: due(sample.every) && !(await exists(this.run.sample(updates))),
+    };
   }
 
   private async evaluationAfter(updates: number): Promise<EvaluationRecord | undefined> {

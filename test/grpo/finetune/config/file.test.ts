@@ -51,14 +51,21 @@ describe('a configuration', () => {
         eval_noise: 0,
         detach_unconditional: true,
         same_latent: false,
+        window: null,
       },
       grpo: {
         keep: [24, 16, 12],
         prune_at: [5, 7],
         prune: 'ovf',
         groups_per_update: 8,
+        loss: 'ppo',
+        forward_rows: 3,
+        nft_beta: 1,
+        awm_weight: 'uniform',
         clip: 1e-4,
+        row_weights: 'none',
         kl: 0,
+        kl_reference: 'base',
         kl_form: 'flow-grpo',
         advantage_max: 5,
         advantage_eps: 1e-4,
@@ -221,8 +228,8 @@ describe('keys that are wrong together', () => {
       'grpo.keep prune: best-of-n keeps as many of the lowest as of the highest rewards: expected an even count last, found [24, 7]',
     ],
     [
-      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
-      'grpo.kl a divergence needs the adapter switched off as reference, but lora is null; expected 0',
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      'grpo.kl_reference initial means the adapter as it began, but lora is null; expected base, a copy of the weights that learn',
     ],
     [['lora=null'], 'model.weights training every weight (lora: null) needs f32'],
     [
@@ -230,6 +237,63 @@ describe('keys that are wrong together', () => {
       "train.weights with an adapter the network's own weights stay as they are; expected lora: null",
     ],
     [['sampler.kind=ddim', 'sampler.noise=1.5'], 'sampler.noise eta of ddim is at most 1, found 1.5'],
+    [
+      ['sampler.noise=0'],
+      'sampler.noise steps without noise have no ratio to learn from: expected a number above 0, found 0 (grpo.loss nft or awm can)',
+    ],
+    [
+      ['grpo.forward_rows=2'],
+      'grpo.forward_rows grpo.loss is ppo, which trains on steps of the path; expected 3, its default',
+    ],
+    [['grpo.nft_beta=0.1'], 'grpo.nft_beta grpo.loss is ppo, not nft; expected 1, its default'],
+    [['grpo.awm_weight=t'], 'grpo.awm_weight grpo.loss is ppo, not awm; expected uniform, its default'],
+    [
+      ['grpo.loss=nft', 'grpo.awm_weight=t'],
+      'grpo.awm_weight grpo.loss is nft, not awm; expected uniform, its default',
+    ],
+    [['grpo.loss=awm', 'grpo.nft_beta=0.1'], 'grpo.nft_beta grpo.loss is awm, not nft; expected 1, its default'],
+    [
+      ['grpo.loss=nft', 'grpo.clip=1e-5'],
+      'grpo.clip grpo.loss is nft, which has no ratio to clip; expected 0.0001, its default',
+    ],
+    [
+      ['grpo.loss=nft', 'grpo.kl=0.1'],
+      'grpo.kl_form grpo.loss is nft, whose rows have no transition to compare; expected velocity, found flow-grpo',
+    ],
+    ...(['shuffle_timesteps', 'train_last_step'] as const).map((key): readonly [string[], string] => [
+      ['grpo.loss=awm', `grpo.${key}=true`],
+      `grpo.${key} grpo.loss is awm, which trains on no steps; expected false`,
+    ]),
+    [
+      ['grpo.loss=awm', 'sampler.detach_unconditional=false'],
+      'sampler.detach_unconditional grpo.loss is awm, which trains without guidance; expected true',
+    ],
+    [
+      ['grpo.loss=nft', 'sampler.noise=0', 'sampler.same_latent=true'],
+      'sampler.same_latent deterministic steps (sampler.noise: 0) from one latent make one picture; expected false',
+    ],
+    [['grpo.loss=nft', 'sampler.kind=ddim'], "grpo.loss nft is for flows; steps of kind ddim are a diffusion model's"],
+    [
+      ['sampler.window.size=10'],
+      'sampler.window.size expected at most the 9 steps of sampler.window.range [0, 9], found 10',
+    ],
+    [
+      ['sampler.window={size: 2, range: [8, 10]}'],
+      'sampler.window.range expected a first step and an end above it of at most 9, without the last step of sampler.steps (grpo.train_last_step) 10, found [8, 10]',
+    ],
+    [
+      ['sampler.window.size=2', 'sampler.noise=0', 'grpo.loss=nft'],
+      'sampler.window steps without noise (sampler.noise: 0) have none; expected null',
+    ],
+    [['sampler.window={place: random}'], 'sampler.window.size missing; expected a whole number'],
+    [
+      ['sampler.window={size: 2, range: [5, 9]}', 'sampler.same_latent=true'],
+      'sampler.same_latent the samples of a group are equal up to the first step of sampler.window, 5 at the latest: expected grpo.prune_at above it, found [5, 7]',
+    ],
+    [
+      ['grpo.row_weights=tempflow', 'grpo.loss=awm'],
+      'grpo.row_weights grpo.loss is awm, which trains on no steps; expected none, its default',
+    ],
     [['reward={}'], 'reward expected one reward or more: { brightness: {} }'],
     [
       ['reward.mine={module: ./a.mjs, http: "http://x"}'],
@@ -254,6 +318,14 @@ describe('keys that are wrong together', () => {
       ['grpo.prune=best-of-n', 'grpo.keep=[24, 8]', 'grpo.prune_at=[]'],
       ['grpo.prune=uniform'],
       ['grpo.prune=uniform', 'grpo.keep=[24, 12]', 'grpo.prune_at=[]'],
+      ['grpo.loss=nft', 'sampler.noise=0', 'grpo.nft_beta=0.1', 'grpo.timestep_fraction=0.5', 'grpo.forward_rows=1'],
+      ['grpo.loss=nft', 'sampler.noise=0.7', 'sampler.same_latent=true', 'grpo.kl=1e-4', 'grpo.kl_form=velocity'],
+      ['grpo.loss=awm', 'sampler.noise=0', 'sampler.guidance=4', 'grpo.clip=1e-5', 'grpo.awm_weight=ghuber'],
+      ['grpo.loss=awm', 'sampler.steps=1', 'grpo.prune_at=[0]', 'grpo.keep=[24, 12]'],
+      ['sampler.window.size=2', 'sampler.window.place=random'],
+      ['lora=null', 'model.weights=f32', 'grpo.kl=0.1'],
+      ['grpo.kl=0.1', 'grpo.kl_reference=initial'],
+      ['grpo.row_weights=guard', 'grpo.updates_per_rollout=2'],
     ])
       expect(problems(least, ...sets)).toEqual([]);
   });
@@ -321,16 +393,29 @@ describe('presets', () => {
     'scenes-diffusion': [10, [48, 32, 8], [6, 8], 'ovf'],
   };
 
-  const methods = { flash: [24, 16, 12], 'best-of-n': [16, 8] }; // for a model of one's own
+  // For a model of one's own.
+  const methods: Readonly<Record<string, readonly [keep: number[], loss: string]>> = {
+    flash: [[24, 16, 12], 'ppo'],
+    'best-of-n': [[16, 8], 'ppo'],
+    'diffusion-nft': [[24], 'nft'],
+    'pro-nft': [[24, 16, 12], 'nft'],
+    awm: [[16], 'awm'],
+    'flow-grpo-fast': [[24], 'ppo'],
+    'mix-grpo': [[12], 'ppo'],
+    tempflow: [[24], 'ppo'],
+    'grpo-guard': [[24], 'ppo'],
+  };
   test('are those that are expected', () =>
     expect(presetNames()).toEqual([...Object.keys(expected), ...Object.keys(methods)].sort()));
 
   test('one that is a method alone asks for model, prompts and reward', async () => {
-    for (const [method, keep] of Object.entries(methods)) {
+    for (const [method, [keep, loss]] of Object.entries(methods)) {
       const source = await readPreset(method);
       expect(problems(source.text).map((line) => line.split(' ')[1])).toEqual(['model', 'prompts', 'reward']);
-      const own = ['model.path=m', 'prompts={train: t.txt, test: t.txt}', 'reward={color: {}}', 'sampler.kind=ddim'];
-      expect(parse(source.text, ...own).grpo.keep).toEqual(keep);
+      const kind = loss === 'ppo' ? ['sampler.kind=ddim'] : [];
+      const own = ['model.path=m', 'prompts={train: t.txt, test: t.txt}', 'reward={color: {}}', ...kind];
+      expect(parse(source.text, ...own).grpo).toMatchObject({ keep, loss });
+      expect(source.text.startsWith(`# ${method}: `)).toBe(true);
       expect(commentedConfig(source)).toContain('\n  path:\n');
     }
   });

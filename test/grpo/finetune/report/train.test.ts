@@ -79,6 +79,17 @@ describe('records', () => {
     expect(idle['ratio/mean']).toBe(1);
   });
 
+  test('what a loss does not have, no record has, and no line shows', () => {
+    const without = { policyLoss: 2, kl: 0, gradNorm: 1, rows: 4 };
+    const facts = { seconds: 5, lr: 1e-3, totals: { calls: 100, flops: 1500 } };
+    const record = updateRecord({ ...report, steps: [without] }, facts);
+    expect(Object.keys(record).filter((name) => /ratio|approx|prediction/.test(name))).toEqual([]);
+    expect(record.policy_loss).toBe(2);
+    expect(tableRow(record, 60)).toMatch(/ 0\.0000 +– +1\.0 /);
+    const steps = [0, 0.25].map((predictionDeviation) => ({ ...without, predictionDeviation }));
+    expect(updateRecord({ ...report, steps }, facts)).toMatchObject({ 'prediction/max_deviation': 0.25 });
+  });
+
   test('a group has what each selection saw and kept; its own prompt is not that of the meta data', () => {
     expect(groupRecords(report)).toEqual([
       {
@@ -151,7 +162,7 @@ describe('lines', () => {
       '21/40  #########---  groups 5-8/8  step 5/10  alive 12/24  eta 36 s',
     );
     const first = statusLine({ phase: 'training', rows: 96 }, { ...view, secondsLeft: undefined });
-    expect(first.trim()).toBe('21/40  training 96 steps of trajectories');
+    expect(first.trim()).toBe('21/40  training 96 rows');
   });
 
   test('results are a table, the sum first, then each reward that is not the sum', () => {
