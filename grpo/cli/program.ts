@@ -6,7 +6,6 @@ import { addConfigurations } from './commands/configurations.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
-import type { Finish } from './commands/finish.js';
 import { addInspect } from './commands/inspect.js';
 import { addPlan } from './commands/plan.js';
 import { addPretrain } from './commands/pretrain.js';
@@ -19,6 +18,7 @@ import { addTrain } from './commands/train.js';
 import { addTune } from './commands/tune.js';
 import { addWatch } from './commands/watch.js';
 import { describeError } from './describe_error.js';
+import type { Finish } from './finish.js';
 import { warn } from './reporter.js';
 
 /** In the order of the help. */

@@ -5,9 +5,9 @@ import { type Judgement, type JudgeOptions, judge } from '../../finetune/judge.j
 import { formatReward } from '../../finetune/report/numbers.js';
 import { resultTable, rewardLabel, shownRewards } from '../../finetune/report/results.js';
 import { collect, mostPictures, names, seedNumber, wholeNumber } from '../arguments.js';
+import type { Finish } from '../finish.js';
 import * as shared from '../options.js';
 import { Reporter, type ReporterOptions } from '../reporter.js';
-import type { Finish } from './finish.js';
 
 export function addEval(program: Command, finish: Finish): void {
   program
