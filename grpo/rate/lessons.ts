@@ -1,7 +1,9 @@
 /** «Train now»: a training in this process, as a page follows it. */
 import { dirname } from 'node:path';
 import { type Dashboard, startDashboard } from '../dashboard/index.js';
+import { loadConfig } from '../finetune/config/file.js';
 import { InterruptedError } from '../finetune/errors.js';
+import { exportRun } from '../finetune/export/export.js';
 import type { RunEvent } from '../finetune/run/events.js';
 import type { RewardSummary } from '../finetune/run/metrics.js';
 import { type RunConfigOptions, runConfig } from '../finetune/run/run_config.js';
@@ -27,6 +29,8 @@ export interface Lesson {
 }
 
 export interface LessonOptions extends Pick<RunConfigOptions, 'config' | 'set' | 'out' | 'device' | 'seed'> {
+  /** A run whose adapter it begins with. */
+  readonly from?: string | undefined;
   /** Told of each change. */
   readonly changed: (lesson: Lesson) => void;
 }
@@ -41,7 +45,7 @@ export interface RunningLesson {
 }
 
 /** Starts a training, and a dashboard of its run when it has one. Nothing is thrown: how it ended is in what is told last. */
-export function startLesson({ changed, ...options }: LessonOptions): RunningLesson {
+export function startLesson({ changed, from, ...options }: LessonOptions): RunningLesson {
   const end = new AbortController();
   const asked = new Set<'save' | 'sample'>();
   let page: Promise<Dashboard> | undefined;
@@ -57,7 +61,8 @@ export function startLesson({ changed, ...options }: LessonOptions): RunningLess
   };
   const train = async (): Promise<void> => {
     change({});
-    for await (const event of runConfig({ ...options, signal: end.signal, asked })) {
+    const initLora = from && (await adapterOf(from));
+    for await (const event of runConfig({ ...options, initLora, signal: end.signal, asked })) {
       if (event.kind === 'started') {
         const act = (action: 'save' | 'sample' | 'stop'): void => {
           if (action === 'stop') stop();
@@ -77,6 +82,12 @@ export function startLesson({ changed, ...options }: LessonOptions): RunningLess
     });
   });
   return { ended, stop, close: async () => (await page)?.close() };
+}
+
+/** The file of what a run has learned, as its pictures show it. */
+async function adapterOf(run: string): Promise<string> {
+  const { train } = await loadConfig(run);
+  return exportRun(run, { format: 'peft', dtype: 'f32', ema: train.ema > 0 });
 }
 
 export const isOver = (status: LessonStatus): boolean => ['none', 'done', 'stopped', 'failed'].includes(status);

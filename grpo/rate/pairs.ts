@@ -1,6 +1,8 @@
 /** Pairs of pictures that wait to be chosen from, drawn ahead of the clicks. */
-import { encodePng, type Picture } from '../../models/pictures/png.js';
-import { newVoteId, pictureHash } from '../finetune/taste/votes.js';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { decodePng, encodePng, type Picture } from '../../models/pictures/png.js';
+import { newVoteId, pictureHash, type Vote, type VotedPicture } from '../finetune/taste/votes.js';
 import { promptsOfUpdate } from '../prompt_order.js';
 import { hashNumbers } from '../random.js';
 
@@ -34,8 +36,8 @@ export interface PairsOptions {
   readonly together: number;
   /** Pictures of a prompt to choose two from; 2 where any two will do. */
   readonly candidates: () => number;
-  /** Which two of the pictures of a prompt are shown. */
-  readonly choose: (pictures: readonly Drawn[]) => Promise<readonly [number, number]>;
+  /** Which two of the pictures of a prompt are shown as the pair of this number. */
+  readonly choose: (pictures: readonly Drawn[], number: number) => Promise<readonly [number, number]>;
   /** Draws `n` pictures of each prompt. */
   readonly draw: (prompts: readonly string[], n: number, seed: number) => Promise<readonly Drawn[]>;
   /** Told when there are more, and when drawing failed. */
@@ -119,12 +121,12 @@ export class PairQueue {
     const n = candidates();
     const numbers = Array.from({ length: count }, (_, i) => this.drawn + i);
     const chosen = numbers.map((number) => promptsOfUpdate(prompts, 1, seed, number)[0]!);
-    const base = hashNumbers(seed, pairNoise) % 2 ** 30;
+    const base = hashNumbers(seed, pairNoise, n) % 2 ** 30; // with another n the same seeds would come again
     const pictures = await draw(chosen, n, base + this.drawn * n);
     const pairs: Pair[] = [];
     for (const [i, number] of numbers.entries()) {
       const own = pictures.slice(i * n, (i + 1) * n);
-      const [one, other] = n === 2 ? [0, 1] : await choose(own);
+      const [one, other] = n === 2 ? [0, 1] : await choose(own, number);
       const isSwapped = hashNumbers(seed, pairNoise, number) % 2 === 1; // the side says nothing of the choice
       const [left, right] = isSwapped ? [other, one] : [one, other];
       const shown = (place: number): ShownPicture => shownPicture(own[place]!);
@@ -132,6 +134,20 @@ export class PairQueue {
     }
     this.drawn += count;
     return pairs;
+  }
+}
+
+/** The pair of a vote that was taken back, with a new id, by its pictures' files; undefined where they are gone. */
+export async function votedPair(folder: string, { prompt, pictures }: Vote): Promise<Pair | undefined> {
+  const shown = async ({ sha256, seed, file }: VotedPicture): Promise<ShownPicture> => {
+    const png = await readFile(join(folder, file));
+    const { width, height } = decodePng(png).picture;
+    return { sha256, seed, width, height, png };
+  };
+  try {
+    return { id: newVoteId(), prompt, pictures: [await shown(pictures[0]), await shown(pictures[1])] };
+  } catch {
+    return undefined;
   }
 }
 

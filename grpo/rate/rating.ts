@@ -1,23 +1,13 @@
 /** A rating: votes as they come, the pairs that wait, what the votes have taught, and the training by it. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { writeWhole } from '../../engine/files.js';
-import { decodePng } from '../../models/pictures/png.js';
 import { UsageError } from '../finetune/errors.js';
-import {
-  appendVote,
-  type Choice,
-  newVoteId,
-  pictureFile,
-  readVotes,
-  undoVote,
-  type Vote,
-  votesName,
-} from '../finetune/taste/votes.js';
+import { appendVote, pictureFile, readVotes, undoVote, type Vote, votesName } from '../finetune/taste/votes.js';
 import { isOver, type Lesson, type LessonOptions, type RunningLesson, startLesson } from './lessons.js';
-import { type Drawn, type Pair, PairQueue, type ShownPicture } from './pairs.js';
+import { type Drawn, PairQueue, votedPair } from './pairs.js';
 import type { Source } from './source.js';
+import type { GivenVote, RatingState } from './state.js';
 import type { ShownTaste, TasteFitting } from './taste.js';
 import { inTurn } from './turns.js';
 
@@ -50,50 +40,11 @@ export interface RatingOptions {
   /** Frees the memory that drawing takes, before a training. */
   readonly rest: () => void;
   /** How a training is made besides its rewards. */
-  readonly lesson: Omit<LessonOptions, 'changed' | 'config'>;
+  readonly lesson: Omit<LessonOptions, 'changed' | 'config' | 'from'>;
   readonly warn: (message: string) => void;
 }
 
-/** What a page knows of a pair. */
-type PairState = Pick<Pair, 'id' | 'prompt'> & {
-  readonly pictures: readonly Omit<ShownPicture, 'png'>[];
-};
-
-/** All that a page shows. */
-export interface RatingState {
-  /** Of this process: where it changes, everything is new. */
-  readonly server: string;
-  /** Counts up with every change. */
-  readonly version: number;
-  readonly model: string;
-  readonly folder: string;
-  readonly pairs: readonly PairState[];
-  /** Votes that teach something, all but skips; and how many are wanted. */
-  readonly counted: number;
-  readonly of: number;
-  readonly skipped: number;
-  /** Ids of the last votes, the last one last. */
-  readonly recent: readonly string[];
-  readonly taste: ShownTaste | undefined;
-  readonly fitting: boolean;
-  /** Whether there is something to train by: a configuration, and a way to fit a taste. */
-  readonly trains: boolean;
-  readonly lesson: Omit<Lesson, 'run'> & { readonly run?: string };
-  /** What went wrong last, where something did. */
-  readonly problem: string | undefined;
-}
-
 const noLesson: Lesson = { status: 'none', update: 0, of: 0, grids: [] };
-
-/** A vote as a page sends it. */
-export interface GivenVote {
-  /** The pair's id. */
-  readonly pair: string;
-  /** Hashes of its pictures, left and right. */
-  readonly pictures: readonly string[];
-  readonly choice: Choice;
-  readonly seconds: number;
-}
 
 export class Rating {
   private readonly queue: PairQueue;
@@ -123,7 +74,7 @@ export class Rating {
       ahead: source.embedded ? 12 : 3,
       together: source.embedded ? 4 : 1,
       candidates: () => (this.taste && taste && this.counted >= votesBeforeChoosing ? candidates : 2),
-      choose: (pictures) => this.computing(async () => taste!.nextPair(pictures)), // there is a taste, as candidates() says
+      choose: (pictures, number) => this.computing(() => taste!.nextPair(pictures, number)), // there is one, as candidates() says
       draw: (prompts, n, from) => this.computing(() => draw(prompts, n, from)),
       changed: (error) => {
         if (error === undefined) this.problem = undefined; // there are pictures again
@@ -227,25 +178,11 @@ export class Rating {
       if (vote?.id !== id) return false;
       await undoVote(this.options.folder, id);
       this.votes.pop();
-      const pair = await this.pairOf(vote);
+      const pair = await votedPair(this.options.folder, vote);
       if (pair) this.queue.putBack(pair);
       this.changed();
       return true;
     });
-  }
-
-  /** The pair of a vote with a new id, by its pictures' files; undefined where they are gone. */
-  private async pairOf({ prompt, pictures }: Vote): Promise<Pair | undefined> {
-    const shown = async ({ sha256, seed, file }: Vote['pictures'][number]): Promise<ShownPicture> => {
-      const png = await readFile(join(this.options.folder, file));
-      const { width, height } = decodePng(png).picture;
-      return { sha256, seed, width, height, png };
-    };
-    try {
-      return { id: newVoteId(), prompt, pictures: [await shown(pictures[0]), await shown(pictures[1])] };
-    } catch {
-      return undefined;
-    }
   }
 
   /**
@@ -253,7 +190,7 @@ export class Rating {
    * `anyway`.
    */
   async train({ anyway = false }: { readonly anyway?: boolean } = {}): Promise<string | undefined> {
-    const { taste, source, folder, lesson, rest } = this.options;
+    const { taste, source, folder, lesson } = this.options;
     if (!taste || source.config === undefined)
       return `${source.given} has no configuration to train by: winnow train CONFIG --taste ${folder}`;
     if (!isOver(this.lesson.status)) return 'a training goes on already';
@@ -266,12 +203,12 @@ export class Rating {
         this.teach(noLesson);
         return fitted.sentence;
       }
-      const set = [...(lesson.set ?? []), ...(await taste.rewards(folder))];
-      await this.computing(async () => rest());
+      const set = [...(lesson.set ?? []), ...(await taste.rewards(folder, { force: anyway }))];
+      await this.computing(async () => this.rest());
       if (this.isClosed) return 'this program ends';
       await this.running?.close();
-      const options = { ...lesson, set, config: source.config, changed: (now: Lesson) => this.teach(now) };
-      this.running = startLesson(options);
+      const { config, run } = source;
+      this.running = startLesson({ ...lesson, set, config, from: run, changed: (now) => this.teach(now) });
       void this.running.ended.then(() => this.isClosed || this.queue.release());
       return undefined;
     } catch (error) {
@@ -296,8 +233,13 @@ export class Rating {
     await this.running?.ended;
     await this.running?.close();
     await this.writing(async () => {});
-    await this.computing(async () => this.options.rest());
-    this.options.taste?.dispose?.();
+    await this.computing(async () => this.rest());
+  }
+
+  /** Frees what drawing and fitting hold on the GPU. */
+  private rest(): void {
+    this.options.rest();
+    this.options.taste?.rest();
   }
 
   private get counted(): number {

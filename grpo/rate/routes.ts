@@ -5,7 +5,8 @@ import { readJson } from '../serve/requests.js';
 import { sendBytes, sendJson, sendPicture, sendText } from '../serve/responses.js';
 import type { Visit } from '../serve/site.js';
 import { type EventStream, eventText, openStream } from '../serve/stream.js';
-import type { GivenVote, Rating, RatingState } from './rating.js';
+import type { Rating } from './rating.js';
+import type { GivenVote, RatingState } from './state.js';
 
 /** The pages that listen, all of which are told of every change. */
 export class Listeners {

@@ -3,6 +3,7 @@ import { openDevice } from '../finetune/device.js';
 import type { RunConfigOptions } from '../finetune/run/run_config.js';
 import { pageFiles } from '../serve/responses.js';
 import { serveSite } from '../serve/site.js';
+import { clipTaste } from './clip_taste.js';
 import { Painter } from './painter.js';
 import { Rating } from './rating.js';
 import { answerData, answerPost, Listeners } from './routes.js';
@@ -33,7 +34,12 @@ export interface RatingServerOptions {
   readonly runs?: string | undefined;
   /** Changes of keys for them, `train.updates=50`. */
   readonly set?: RunConfigOptions['set'];
-  /** How a taste is fitted to the votes. */
+  /**
+   * The folder of a CLIP by whose features the taste is told. Default: scenes-clip for the small models that ship, for others that
+   * of the configuration's reward `clip`. Without one votes are taken, and nothing is fitted to them.
+   */
+  readonly clip?: string | undefined;
+  /** Another way to fit a taste to the votes. */
   readonly taste?: TasteFitting | undefined;
   /** What a person should know: of the model's folder, of a line of votes that was cut. */
   readonly warn?: (message: string) => void;
@@ -55,13 +61,14 @@ export async function startRating(options: RatingServerOptions): Promise<RatingS
   const source = await readSource(model, options.prompts);
   const device = await openDevice({ device: options.device });
   try {
+    const clip = options.clip ?? source.clip;
     const painter = new Painter(source, { device, warn });
     const rating = await Rating.open({
       source,
       folder,
       pairs,
       seed,
-      taste: options.taste,
+      taste: options.taste ?? (clip === undefined ? undefined : clipTaste(device, clip, warn)),
       draw: (prompts, n, from) => painter.draw(prompts, n, from),
       rest: () => painter.rest(),
       lesson: {

@@ -12,13 +12,16 @@ export interface Source {
   readonly given: string;
   /** The model as votes name it: of a run the model that it trains, so that its votes go with those on the model itself. */
   readonly model: string;
-  /** Of a run: its updates. */
+  /** The folder of a run, which a training goes on from, and its updates. */
+  readonly run: string | undefined;
   readonly update: number | undefined;
   readonly prompts: readonly string[];
   /** Steps and guidance of the pictures; undefined where the model's usual ones are meant. */
   readonly sampling: { readonly steps: number; readonly guidance: number } | undefined;
   /** What runConfig() trains by: a preset, a file or a run; undefined of a model folder, which has no configuration. */
   readonly config: string | undefined;
+  /** The CLIP by whose features its pictures are told apart, where one is known. */
+  readonly clip: string | undefined;
   /** One of the small models that ship, which learn within a minute. */
   readonly embedded: boolean;
 }
@@ -36,13 +39,16 @@ export async function readSource(given: string, promptFile?: string): Promise<So
       ? await readPrompts(loaded!.prompts.train, 'train') // else there is a file
       : await readPromptFile(promptFile);
   const model = loaded?.model.path ?? given;
+  const isSmall = embeddedModels.some((name) => name === model);
   return {
     given,
     model,
+    run,
     update: run === undefined ? undefined : (await RunFolder.open(run)).info.updates,
     prompts: prompts.map(({ prompt }) => prompt),
     sampling: loaded && evaluationSampling(loaded),
     config,
-    embedded: embeddedModels.some((name) => name === model),
+    clip: isSmall ? 'scenes-clip' : loaded?.reward.clip?.path,
+    embedded: isSmall,
   };
 }

@@ -1,4 +1,5 @@
 /** Whether votes agree with one another: what a taste fitted to some of them says of the others. */
+import { setImmediate as breath } from 'node:timers/promises';
 import { chooseStrengths, type Design, foldsOf, foretell } from './fit.js';
 
 /** How many of the held-out votes a taste agreed with. Votes for `equal` have no side and are not asked about. */
@@ -34,11 +35,13 @@ export function wilson(agree: number, of: number): Agreement {
 
 /**
  * The agreement on held-out votes by cross-validation: each part is foretold by the others, strengths included, so that nothing
- * of it is known beforehand. What is foretold as exactly equal counts as half.
+ * of it is known beforehand. What is foretold as exactly equal counts as half. Between two parts others of this process have
+ * their turn: with a hundred votes it takes seconds, in which a page's server has to answer.
  */
-export function agreementOf(design: Design, votes: readonly number[]): Agreement {
+export async function agreementOf(design: Design, votes: readonly number[]): Promise<Agreement> {
   let [agree, of] = [0, 0];
   for (const test of foldsOf(votes, design.pairs)) {
+    await breath();
     const train = votes.filter((vote) => !test.includes(vote));
     const found = foretell(design, chooseStrengths(design, train), train, test);
     for (const [i, vote] of test.entries()) {
@@ -58,14 +61,14 @@ const step = 10;
 const mostEntries = 8;
 
 /** The agreement of all votes and of the first 20, 30, 40 and so on. */
-export function agreementReport(design: Design): AgreementReport {
+export async function agreementReport(design: Design): Promise<AgreementReport> {
   const count = design.targets.length;
   const all = design.targets.map((_, i) => i);
   const between = step * Math.max(1, Math.ceil((count - fewestVotes) / step / mostEntries));
   const history: AgreementGrowth[] = [];
   for (let votes = fewestVotes; votes < count; votes += between)
-    history.push({ votes, ...agreementOf(design, all.slice(0, votes)) });
-  const last = agreementOf(design, all);
+    history.push({ votes, ...(await agreementOf(design, all.slice(0, votes))) });
+  const last = await agreementOf(design, all);
   return { ...last, history: [...history, { votes: count, ...last }] };
 }
 

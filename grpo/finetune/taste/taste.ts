@@ -78,7 +78,7 @@ export function fitTaste(
     const facts: TasteFacts = {
       groups: head.groups,
       clip: { folder: clip, sha256 },
-      agreement: agreementReport(design),
+      agreement: await agreementReport(design),
       words: likings(hashes.map(utility), plain),
       base: await baseOf(device, clip, votes, { utility, pictures }),
       votes: { count: votes.length, lines: read.lines, bytes: read.bytes, sha256: read.sha256 },

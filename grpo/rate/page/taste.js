@@ -22,8 +22,8 @@ export function mountTaste(panel) {
   });
 }
 
-function learned({ agreement, history, agrees, sentence, words }) {
-  const { agree, of, low, high } = agreement;
+function learned({ agreement, agrees, sentence, words }) {
+  const { agree, of, low, high, history } = agreement;
   return [
     el('p', { className: 'agreement', data: { agrees: String(agrees) } }, el('strong', {}, percent(agree / of))),
     el(

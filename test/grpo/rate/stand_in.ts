@@ -29,13 +29,14 @@ export function brightTaste({ agreesAfter = 20 }: { readonly agreesAfter?: numbe
         of: count,
         votes: count,
       }));
-      return { agreement, history, agrees, sentence, words: ['brighter'] };
+      return { agreement: { ...agreement, history }, agrees, sentence, words: ['brighter'] };
     },
     nextPair: async (pictures) => {
       asked.pairs++;
       asked.candidates = pictures.length;
       return [0, pictures.length - 1];
     },
+    rest: () => {},
     rewards: async () => ['reward={ brightness: { weight: 1 } }'],
   };
 }

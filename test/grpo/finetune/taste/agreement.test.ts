@@ -35,8 +35,8 @@ test("intervals are Wilson's, as scipy has them", () => {
   expect(wilson(0, 0)).toEqual({ agree: 0, of: 0, low: 0, high: 1 });
 });
 
-test('votes with a rule agree, more so the more there are, and nothing is to be said against them', () => {
-  const report = agreementReport(designBy(60, (left, right) => (left[1]! > right[1]! ? 1 : 0)));
+test('votes with a rule agree, more so the more there are, and nothing is to be said against them', async () => {
+  const report = await agreementReport(designBy(60, (left, right) => (left[1]! > right[1]! ? 1 : 0)));
   expect(report.history.map(({ votes }) => votes)).toEqual([20, 30, 40, 50, 60]);
   expect(report.of).toBe(60);
   expect(report.agree / report.of).toBeGreaterThan(0.85);
@@ -47,20 +47,22 @@ test('votes with a rule agree, more so the more there are, and nothing is to be 
   );
 });
 
-test('votes without a rule are refused in words, and so are too few', () => {
-  const report = agreementReport(designBy(40, (_, __, i) => (i % 2 === 0 ? 1 : 0)));
+test('votes without a rule are refused in words, and so are too few', async () => {
+  const report = await agreementReport(designBy(40, (_, __, i) => (i % 2 === 0 ? 1 : 0)));
   expect(doubtOf(report)).toMatch(
     /^your votes do not agree with one another yet \(\d+ % of 40 held-out pairs; chance is 50 %\): rate more$/,
   );
-  const few = agreementReport(designBy(19, (left, right) => (left[1]! > right[1]! ? 1 : 0)));
+  const few = await agreementReport(designBy(19, (left, right) => (left[1]! > right[1]! ? 1 : 0)));
   expect(doubtOf(few)).toBe('there are 19 votes, expected at least 20: rate more');
-  expect(doubtOf(agreementReport(designBy(0, () => 1)))).toBe('there are 0 votes, expected at least 20: rate more');
+  expect(doubtOf(await agreementReport(designBy(0, () => 1)))).toBe(
+    'there are 0 votes, expected at least 20: rate more',
+  );
 });
 
-test('votes for equal have no side: they count in the fit and are not asked about', () => {
-  const report = agreementReport(designBy(30, (left, right, i) => (i < 10 ? 0.5 : left[1]! > right[1]! ? 1 : 0)));
+test('votes for equal have no side: they count in the fit and are not asked about', async () => {
+  const report = await agreementReport(designBy(30, (left, right, i) => (i < 10 ? 0.5 : left[1]! > right[1]! ? 1 : 0)));
   expect(report.of).toBe(20);
-  const none = agreementReport(designBy(30, () => 0.5));
+  const none = await agreementReport(designBy(30, () => 0.5));
   expect([none.agree, none.of]).toEqual([0, 0]);
   expect(doubtOf(none)).toContain('0 % of 0 held-out pairs');
 });

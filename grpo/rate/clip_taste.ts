@@ -1,0 +1,51 @@
+/** A taste by the features of a CLIP, fitted again and again on one device. */
+import type { Device } from '../../engine/index.js';
+import type { Warn } from '../../models/files/errors.js';
+import { agreementText, doubtOf } from '../finetune/taste/agreement.js';
+import { type FeatureReader, type Features, openFeatures } from '../finetune/taste/features.js';
+import type { Head } from '../finetune/taste/fit.js';
+import { writeTaste } from '../finetune/taste/folder.js';
+import { nextPair } from '../finetune/taste/next_pair.js';
+import { tasteTraining } from '../finetune/taste/reward.js';
+import { fitTaste } from '../finetune/taste/taste.js';
+import { pictureHash } from '../finetune/taste/votes.js';
+import type { TasteFitting } from './taste.js';
+
+/** `clip` is the folder of a CLIP, or an embedded one. */
+export function clipTaste(device: Device, clip: string, warn: Warn): TasteFitting {
+  const known = new Map<string, Features>(); // of pictures that were voted on or are about to be
+  let reader: FeatureReader | undefined;
+  let head: Head | undefined;
+  const open = async (): Promise<FeatureReader> => {
+    reader ??= await openFeatures(device, clip);
+    return reader;
+  };
+  return {
+    fit: async (folder, { write }) => {
+      const taste = await fitTaste(device, folder, { clip, reader: await open(), known, warn });
+      head = taste.head;
+      if (write) await writeTaste(folder, taste);
+      const { agreement, words } = taste;
+      const doubt = doubtOf(agreement);
+      const sentence = doubt ?? `your votes agree with one another: ${agreementText(agreement)}`;
+      return { agreement, agrees: doubt === undefined, sentence: capital(sentence), words };
+    },
+    nextPair: async (pictures, votes) => {
+      const features = await (await open()).read(pictures);
+      const candidates = pictures.map(({ prompt }, i) => ({ prompt, features: features[i]! }));
+      const chosen = nextPair(head, candidates, { votes });
+      for (const place of chosen) known.set(pictureHash(pictures[place]!), features[place]!);
+      return chosen;
+    },
+    rewards: async (folder, { force }) => {
+      const { reward } = await tasteTraining(folder, { force });
+      return [`reward=${JSON.stringify(reward)}`];
+    },
+    rest: () => {
+      reader?.dispose();
+      reader = undefined;
+    },
+  };
+}
+
+const capital = (sentence: string): string => `${sentence[0]?.toUpperCase() ?? ''}${sentence.slice(1)}.`;
