@@ -1,7 +1,7 @@
 /** A taste by the features of a CLIP, fitted again and again on one device. */
 import type { Device } from '../../engine/index.js';
 import type { Warn } from '../../models/files/errors.js';
-import { agreementText, doubtOf } from '../finetune/taste/agreement.js';
+import { doubtOf } from '../finetune/taste/agreement.js';
 import { type FeatureReader, type Features, openFeatures } from '../finetune/taste/features.js';
 import type { Head } from '../finetune/taste/fit.js';
 import { writeTaste } from '../finetune/taste/folder.js';
@@ -27,8 +27,8 @@ export function clipTaste(device: Device, clip: string, warn: Warn): TasteFittin
       if (write) await writeTaste(folder, taste);
       const { agreement, words } = taste;
       const doubt = doubtOf(agreement);
-      const sentence = doubt ?? `your votes agree with one another: ${agreementText(agreement)}`;
-      return { agreement, agrees: doubt === undefined, sentence: capital(sentence), words };
+      const sentence = capital(doubt ?? 'your votes agree with one another');
+      return { agreement, agrees: doubt === undefined, sentence, words };
     },
     nextPair: async (pictures, votes) => {
       const features = await (await open()).read(pictures);

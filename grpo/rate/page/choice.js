@@ -9,8 +9,10 @@ const ways = [
   { choice: 'skip', key: 's', label: 'skip', shown: 's' },
 ];
 
+const largest = 320; // CSS pixels to which a small picture is enlarged: larger, one sees squares instead of things
+
 export function mountChoice(panel) {
-  const view = { id: undefined, since: 0 };
+  const view = { id: undefined, since: 0, isBroken: false };
   const prompt = el('p', { className: 'prompt', id: 'prompt' });
   const progress = el('progress', { max: 1, value: 0, 'aria-label': 'votes' });
   const count = el('p', { role: 'status', id: 'count' });
@@ -57,7 +59,14 @@ export function mountChoice(panel) {
   const ahead = new Map(); // images by their addresses, loaded before they are needed
   const imageOf = ({ sha256, width, height }) => {
     const source = `/api/pictures/${sha256}.png`;
-    const image = ahead.get(source) ?? el('img', { src: source, width, height, draggable: false });
+    const known = ahead.get(source);
+    if (known) return known;
+    // One that could not be loaded, as while the server is away, is asked for again with the next state.
+    const lost = () => {
+      ahead.delete(source);
+      view.isBroken = true;
+    };
+    const image = el('img', { src: source, width, height, draggable: false, on: { error: lost } });
     ahead.set(source, image);
     return image;
   };
@@ -74,7 +83,8 @@ export function mountChoice(panel) {
       const down = Math.max(160, window.innerHeight * 0.55) * ratio;
       const [width, height] = [image.width0, image.height0];
       const factor = Math.min(across / width, down / height);
-      const whole = factor >= 1 ? Math.floor(factor) : factor;
+      const most = Math.max(1, (largest * ratio) / Math.max(width, height));
+      const whole = factor >= 1 ? Math.floor(Math.min(factor, most)) : factor;
       image.style.width = `${(width * whole) / ratio}px`;
       image.style.height = `${(height * whole) / ratio}px`;
       image.classList.toggle('small', whole > 1);
@@ -100,9 +110,11 @@ export function mountChoice(panel) {
         ? 'Pictures are being drawn …'
         : 'More pictures are drawn when the training ends.';
     document.body.dataset.sent = String(outbox.length === 0);
-    if (pair?.id === view.id) return;
+    const isSame = pair?.id === view.id;
+    if (isSame && !(view.isBroken && store.connected)) return;
+    view.isBroken = false;
+    if (!isSame) view.since = performance.now();
     view.id = pair?.id;
-    view.since = performance.now();
     prompt.textContent = pair?.prompt ?? '';
     panel.dataset.pair = pair?.id ?? '';
     const wanted = upcoming().flatMap((each) => each.pictures.map(imageOf));

@@ -16,14 +16,33 @@ const said = {
 const fileOf = (update) => `${String(update).padStart(6, '0')}.png`;
 const nameOf = (update) => (update === 0 ? 'before' : `after ${update} ${update === 1 ? 'update' : 'updates'}`);
 
+const rowOf = ([name, { before, after, low, high }]) =>
+  el(
+    'tr',
+    {},
+    el('th', { scope: 'row' }, name === 'reward' ? 'sum of rewards' : name),
+    ...[number(before), number(after), `${number(low)} to ${number(high)}`].map((text) => el('td', {}, text)),
+  );
+
 export function mountTraining(panel) {
-  const press = el('button', { type: 'button', className: 'main', on: { click: () => train(false) } }, 'train now');
-  const anyway = el('button', { type: 'button', on: { click: () => train(true) } }, 'train anyway');
+  const begin = (isAnyway) => {
+    void train(isAnyway);
+    panel.scrollIntoView({ block: 'start' }); // where the grid is going to change
+  };
+  const press = el('button', { type: 'button', className: 'main', on: { click: () => begin(false) } }, 'train now');
+  const anyway = el('button', { type: 'button', on: { click: () => begin(true) } }, 'train anyway');
   const end = el('button', { type: 'button', on: { click: stop } }, 'stop');
   const status = el('p', { role: 'status', id: 'lesson' });
   const refusal = el('p', { role: 'alert', className: 'refusal' });
   const hint = el('p', { className: 'soft' });
-  const results = el('ul', { className: 'results' });
+  const body = el('tbody', {});
+  const heads = ['on held-out prompts', 'before', 'after', 'change (95 % interval)'];
+  const results = el(
+    'table',
+    { className: 'results' },
+    el('thead', {}, el('tr', {}, ...heads.map((text) => el('th', { scope: 'col' }, text)))),
+    body,
+  );
   const link = el('p', {});
   const progress = el('progress', { max: 1, value: 0, 'aria-label': 'updates' });
   const grids = el('div', { className: 'grids' });
@@ -31,10 +50,11 @@ export function mountTraining(panel) {
   replace(panel, panel.querySelector('h2'), tools, refusal, hint, progress, results, link, grids);
   let drawn = '';
 
-  const column = (run, title, update) => {
+  // The title is in the picture.
+  const column = (run, update) => {
     const source = `/api/samples/${fileOf(update)}?run=${encodeURIComponent(run)}`;
     const image = el('img', { src: source, alt: `Samples ${nameOf(update)}, each under its prompt` });
-    return el('figure', { data: { update: String(update) } }, el('figcaption', {}, title), image);
+    return el('figure', { data: { update: String(update) } }, image);
   };
 
   onChange(() => {
@@ -65,16 +85,8 @@ export function mountTraining(panel) {
     const shown = JSON.stringify([lesson.grids, run, dashboard, rewards]);
     if (shown === drawn) return;
     drawn = shown;
-    replace(
-      results,
-      ...Object.entries(rewards).map(([name, { before, after, low, high }]) =>
-        el(
-          'li',
-          {},
-          `${name}: ${number(before)} → ${number(after)} (change ${number(low)} to ${number(high)} with 95 % confidence)`,
-        ),
-      ),
-    );
+    results.hidden = Object.keys(rewards).length === 0;
+    replace(body, ...Object.entries(rewards).map(rowOf));
     replace(
       link,
       dashboard
@@ -84,8 +96,8 @@ export function mountTraining(panel) {
     const [first, last] = [lesson.grids[0], lesson.grids.at(-1)];
     replace(
       grids,
-      first === undefined ? undefined : column(run, nameOf(first), first),
-      first === last ? undefined : column(run, `now: ${nameOf(last)}`, last),
+      first === undefined ? undefined : column(run, first),
+      first === last ? undefined : column(run, last),
     );
   });
 }

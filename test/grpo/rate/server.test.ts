@@ -1,7 +1,7 @@
 /** The server of `winnow rate`: what it takes and gives, to whom; votes count once, are kept at once, and are gone on with. */
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../../../engine/version.js';
 import { pictureHash } from '../../../grpo/finetune/taste/votes.js';
 import {
@@ -13,74 +13,15 @@ import {
 import { decodePng } from '../../../models/pictures/png.js';
 import { temporaryFolder } from '../../temporary.js';
 import { ask } from '../http.js';
+import { post, stateOf, voteOn } from './client.js';
 import { brightTaste } from './stand_in.js';
+import { readVoteLines, startTiny, stateWhen, withPairs, writeTinyConfig } from './tiny.js';
 
 const folder = temporaryFolder();
-const config = join(folder, 'tiny.yaml');
 
-beforeAll(async () => {
-  await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\na green tree\n');
-  await writeFile(
-    config,
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2, alpha: 4, targets: attention }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
-reward: { brightness: { weight: 1 } }
-sampler: { steps: 3, kind: ddim, noise: 1, eval_steps: 2 }
-grpo: { keep: [3, 2], prune_at: [1], groups_per_update: 1 }
-train: { updates: 2, micro_batch: 2 }
-sample: { seeds: [1] }
-eval: { n: 2 }
-`,
-  );
-});
+beforeAll(() => writeTinyConfig(folder));
 
-async function start(out: string, options: Partial<RatingServerOptions> = {}) {
-  const server = await startRating({ model: config, folder: join(folder, out), port: 0, ...options });
-  let isClosed = false;
-  const close = async (): Promise<void> => {
-    if (!isClosed) await server.close();
-    isClosed = true;
-  };
-  onTestFinished(close);
-  return { ...server, close };
-}
-
-const stateOf = async (server: Pick<RatingServer, 'port'>): Promise<RatingState> =>
-  JSON.parse((await ask(server, '/api/state')).text);
-
-/** The state once it is as it should be. */
-async function stateWhen(
-  server: Pick<RatingServer, 'port'>,
-  is: (state: RatingState) => boolean,
-): Promise<RatingState> {
-  let state = await stateOf(server);
-  await expect
-    .poll(
-      async () => {
-        state = await stateOf(server);
-        return is(state);
-      },
-      { timeout: 60_000 },
-    )
-    .toBe(true);
-  return state;
-}
-
-const withPairs = (server: Pick<RatingServer, 'port'>) => stateWhen(server, ({ pairs }) => pairs.length > 0);
-
-/** Presses a button as the page does. */
-async function post(server: Pick<RatingServer, 'port'>, what: string, body: object, headers = {}) {
-  const { token, header } = JSON.parse((await ask(server, '/api/session')).text);
-  return ask(server, `/api/${what}`, { method: 'POST', body: JSON.stringify(body), [header]: token, ...headers });
-}
-
-const voteOn = ({ id, pictures }: RatingState['pairs'][number], choice = 'left', seconds = 1.5) => ({
-  pair: id,
-  pictures: pictures.map(({ sha256 }) => sha256),
-  choice,
-  seconds,
-});
+const start = (out: string, options: Partial<RatingServerOptions> = {}) => startTiny(folder, out, options);
 
 /** Votes on the pair that is shown. */
 async function voteNext(server: Pick<RatingServer, 'port'>, choice = 'left'): Promise<void> {
@@ -88,11 +29,7 @@ async function voteNext(server: Pick<RatingServer, 'port'>, choice = 'left'): Pr
   expect((await post(server, 'vote', voteOn(pairs[0]!, choice))).status).toBe(200);
 }
 
-const linesOf = async (out: string): Promise<Record<string, unknown>[]> =>
-  (await readFile(join(folder, out, 'votes.jsonl'), 'utf8'))
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+const linesOf = (out: string) => readVoteLines(join(folder, out));
 
 test('a vote is a line with its pictures beside it at once, counts once however often it is sent, and is taken back once', async () => {
   const server = await start('once');
