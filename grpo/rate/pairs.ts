@@ -48,7 +48,7 @@ const pairNoise = 0x72617465; // tells the seeds of pairs from those of rollouts
 
 /**
  * A bounded queue. Prompts, seeds and sides of the n-th pair are functions of the seed and n, so that a rating that was ended
- * goes on with the pair it was at.
+ * goes on with the pair it was at, unless a taste had chosen its two pictures.
  */
 export class PairQueue {
   private readonly waiting: Pair[] = [];
@@ -56,6 +56,7 @@ export class PairQueue {
   private isDrawing = false;
   private isHeld = false;
   private filling: Promise<void> = Promise.resolve();
+  private drawing: Promise<readonly Pair[]> = Promise.resolve([]);
 
   constructor(private readonly options: PairsOptions) {
     this.drawn = options.first;
@@ -70,6 +71,15 @@ export class PairQueue {
   find(id: string, pictures: readonly string[] = []): Pair | undefined {
     const isSame = (pair: Pair): boolean => pair.pictures.every(({ sha256 }, i) => sha256 === pictures[i]);
     return this.waiting.find((pair) => pair.id === id) ?? this.waiting.find(isSame);
+  }
+
+  /** The same; where none is drawn yet, as of a server that was started again, the first ones are waited for. */
+  async findSoon(id: string, pictures: readonly string[]): Promise<Pair | undefined> {
+    for (;;) {
+      const pair = this.find(id, pictures);
+      if (pair || this.waiting.length > 0 || !this.isDrawing) return pair;
+      await this.drawing.catch(() => {}); // told of by changed()
+    }
   }
 
   /** Takes a pair out, and has the place filled. */
@@ -108,7 +118,8 @@ export class PairQueue {
     const { ahead, together, changed } = this.options;
     try {
       while (!this.isHeld && this.waiting.length <= ahead - together) {
-        this.waiting.push(...(await this.next(together)));
+        this.drawing = this.next(together);
+        this.waiting.push(...(await this.drawing));
         changed();
       }
     } finally {

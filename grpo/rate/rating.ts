@@ -147,7 +147,7 @@ export class Rating {
   vote({ pair: id, pictures: hashes, choice, seconds }: GivenVote): Promise<boolean> {
     return this.writing(async () => {
       if (this.votes.some((vote) => vote.id === id)) return true;
-      const pair = this.queue.find(id, hashes);
+      const pair = await this.queue.findSoon(id, hashes);
       if (!pair) return false;
       const { folder, source } = this.options;
       for (const { sha256, png } of pair.pictures) await writeWhole(join(folder, pictureFile(sha256)), png);
