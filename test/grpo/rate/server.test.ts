@@ -208,6 +208,29 @@ test('a training is refused while votes do not agree, is done by what they teach
   await expect(fetch(lesson.dashboard!)).rejects.toThrow();
 });
 
+test('pictures of a run are its own, votes on them tell its update, and a training goes on from what it has learned', async () => {
+  const options = { taste: brightTaste({ agreesAfter: 1 }), runs: join(folder, 'chain') };
+  const trained = async (server: Awaited<ReturnType<typeof start>>): Promise<RatingState['lesson']> => {
+    await voteNext(server);
+    expect((await post(server, 'train', {})).status).toBe(200);
+    const { lesson } = await stateWhen(server, ({ lesson: { status } }) => status === 'done' || status === 'failed');
+    expect(lesson.status).toBe('done');
+    return lesson;
+  };
+  const one = await start('chain-1', options);
+  const shown = (await withPairs(one)).pairs[0]!.pictures.map(({ sha256 }) => sha256);
+  const first = await trained(one);
+  await one.close();
+  const two = await start('chain-2', { ...options, model: join(folder, 'chain', first.run!) });
+  expect((await withPairs(two)).pairs[0]!.pictures.map(({ sha256 }) => sha256)).not.toEqual(shown);
+  const second = await trained(two);
+  const [vote] = await linesOf('chain-2');
+  expect(vote).toMatchObject({ update: 2, model: join(packageRoot(), 'test/fixtures/pipelines/sd1') });
+  const [was, is] = [first.rewards!.brightness!, second.rewards!.brightness!];
+  expect(is.before).toBeCloseTo(was.after, 6);
+  expect(is.before).not.toBeCloseTo(was.before, 6);
+});
+
 test('a training that is stopped ends in good order, and so does one whose server ends', async () => {
   const out = join(folder, 'stopped-runs');
   const server = await start('stopped', {
