@@ -85,9 +85,9 @@ async function measure(work: string): Promise<void> {
     await stateWhen(at, ({ pairs }) => pairs.length > 0);
     ended('first pair');
     const chance = random([votes], 7, { low: 0, high: 1 }).data;
-    let next = performance.now();
+    const first = performance.now() + pace;
     for (let i = 0; i < votes; i++) {
-      await wait(Math.max(0, (next += pace) - performance.now()));
+      await wait(Math.max(0, first + i * pace - performance.now()));
       const { pairs } = await stateWhen(at, (state) => state.pairs.length > 0);
       const pair = pairs[0]!;
       const seen = await Promise.all(
