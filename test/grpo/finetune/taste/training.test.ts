@@ -2,11 +2,11 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { openDevice } from '../../../../grpo/finetune/device.js';
 import { readTaste, tasteName } from '../../../../grpo/finetune/taste/folder.js';
 import { refitTaste } from '../../../../grpo/finetune/taste/refit.js';
 import { tasteTraining } from '../../../../grpo/finetune/taste/reward.js';
 import { appendVote, readVotes, votesName } from '../../../../grpo/finetune/taste/votes.js';
-import { testDevice } from '../../../check.js';
 import { scenePairs } from '../../../taste/pairs.js';
 import { castVotes } from '../../../taste/voter.js';
 import { temporaryFolder } from '../../../temporary.js';
@@ -89,7 +89,7 @@ test('a taste is not fitted again unless votes come, and one that was edited can
   const edited = await train('third');
   expect([edited.status, edited.stderr]).toEqual([6, expect.stringMatching(/was edited or cut; remove taste.json/)]);
   rmSync(at('taste', tasteName));
-  expect(await refitTaste(at('taste'), testDevice, { clip: 'scenes-clip' })).toBe(true);
+  expect(await refitTaste(at('taste'), openDevice, { clip: 'scenes-clip' })).toBe(true);
   expect((await tasteTraining(at('taste'), { model })).messages.length).toBe(3);
 });
 
