@@ -33,4 +33,22 @@ export type { RunInfo } from './run/info.js';
 export { findRun, type ListedRun, listRuns } from './run/list.js';
 export type { RewardSummary, UpdateRecord } from './run/metrics.js';
 export { type RunConfigOptions, runConfig } from './run/run_config.js';
+export { type Agreement, type AgreementReport, agreementText, doubtOf, growthText } from './taste/agreement.js';
+export type { Features } from './taste/features.js';
+export { loadTaste, readTaste, writeTaste } from './taste/folder.js';
+export { type Candidate, nextPair } from './taste/next_pair.js';
+export { type RefitOptions, refitTaste } from './taste/refit.js';
+export { type TasteTraining, type TasteTrainingOptions, tasteTraining } from './taste/reward.js';
+export { type FitOptions, fitTaste, type Taste, type TasteFacts } from './taste/taste.js';
+export {
+  appendVote,
+  newVoteId,
+  pictureFile,
+  pictureHash,
+  readVotes,
+  undoVote,
+  type Vote,
+  type VotedPicture,
+  type Votes,
+} from './taste/votes.js';
 export { type GivenPrompts, type GivenReward, type TrainOptions, train } from './train.js';

@@ -37,10 +37,7 @@ export function clipTaste(device: Device, clip: string, warn: Warn): TasteFittin
       for (const place of chosen) known.set(pictureHash(pictures[place]!), features[place]!);
       return chosen;
     },
-    rewards: async (folder, { force }) => {
-      const { reward } = await tasteTraining(folder, { force });
-      return [`reward=${JSON.stringify(reward)}`];
-    },
+    rewards: async (folder, { force }) => (await tasteTraining(folder, { force })).set,
     rest: () => {
       reader?.dispose();
       reader = undefined;

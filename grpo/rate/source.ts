@@ -6,6 +6,7 @@ import { UsageError } from '../finetune/errors.js';
 import { readPromptFile, readPrompts } from '../finetune/prompts.js';
 import { RunFolder } from '../finetune/run/folder.js';
 import { findRun } from '../finetune/run/list.js';
+import { embeddedClip } from '../finetune/taste/features.js';
 
 export interface Source {
   /** What loadModel() is given. */
@@ -48,7 +49,7 @@ export async function readSource(given: string, promptFile?: string): Promise<So
     prompts: prompts.map(({ prompt }) => prompt),
     sampling: loaded && evaluationSampling(loaded),
     config,
-    clip: isSmall ? 'scenes-clip' : loaded?.reward.clip?.path,
+    clip: isSmall ? embeddedClip : loaded?.reward.clip?.path,
     embedded: isSmall,
   };
 }

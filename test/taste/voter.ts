@@ -88,6 +88,7 @@ export async function castVotes(
   pairs: readonly DrawnPair[],
   utility: ((picture: Picture) => number) | undefined,
   seed: number,
+  { model = 'scenes-flow' }: { readonly model?: string } = {},
 ): Promise<void> {
   const chance = random([pairs.length], seed, { low: 0, high: 1 }).data;
   for (const [i, { prompt, pictures }] of pairs.entries()) {
@@ -99,6 +100,6 @@ export async function castVotes(
     for (const [side, { file }] of both.entries()) await writeWhole(`${folder}/${file}`, encodePng(pictures[side]!));
     const isLeft = utility ? utility(pictures[0]) > utility(pictures[1]) !== chance[i]! < wrong : chance[i]! < 0.5;
     const choice: Choice = isLeft ? 'left' : 'right';
-    await appendVote(folder, { id: `${seed}-${i}`, prompt, pictures: both, choice, seconds: 1, model: 'scenes-flow' });
+    await appendVote(folder, { id: `${seed}-${i}`, prompt, pictures: both, choice, seconds: 1, model });
   }
 }

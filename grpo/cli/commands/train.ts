@@ -2,10 +2,13 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { type Action, type Dashboard, startDashboard, usualPort, writeReport } from '../../dashboard/index.js';
-import { usualPreset } from '../../finetune/config/file.js';
+import { loadConfig, usualPreset } from '../../finetune/config/file.js';
+import { openDevice } from '../../finetune/device.js';
 import { InterruptedError, UsageError } from '../../finetune/errors.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
+import { findRun } from '../../finetune/run/list.js';
 import { type RunConfigOptions, runConfig } from '../../finetune/run/run_config.js';
+import { refitTaste } from '../../finetune/taste/refit.js';
 import { tasteTraining } from '../../finetune/taste/reward.js';
 import { portNumber, seedNumber, wholeNumber } from '../arguments.js';
 import { catchInterrupts } from '../interrupts.js';
@@ -23,7 +26,9 @@ type TrainOptions = ReporterOptions &
     readonly readOnly?: boolean;
     /** The folder of a taste, whose reward and CLIP score take the place of the configuration's rewards. */
     readonly taste?: string;
-    /** Although its votes do not agree with one another. */
+    /** The CLIP that the taste is fitted to. */
+    readonly clip?: string;
+    /** Although its votes do not agree with one another, or are on another model. */
     readonly force?: boolean;
     /** Write report.html into the run's folder at its end. */
     readonly report?: boolean;
@@ -44,7 +49,11 @@ export function addTrain(program: Command): void {
       '--taste <folder>',
       "learn a person's taste: of what winnow rate made, with the CLIP score, each by its deviation",
     )
-    .option('--force', 'train by a taste whose votes do not agree with one another')
+    .option(
+      '--clip <folder>',
+      'the CLIP whose features the taste goes by (default: as it was fitted last; scenes-clip for models that ship)',
+    )
+    .option('--force', 'train by a taste whose votes do not agree with one another, or are on another model')
     .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT, diffusers or kohya')
     .option(...shared.device)
     .option(...shared.json)
@@ -57,7 +66,7 @@ export function addTrain(program: Command): void {
 
 async function train(
   config: string | undefined,
-  { steps, dashboard, readOnly, report, taste: folder, force = false, ...options }: TrainOptions,
+  { steps, dashboard, readOnly, report, taste, clip, force, ...options }: TrainOptions,
 ): Promise<void> {
   const reporter = new Reporter(options);
   const interruption = catchInterrupts(() =>
@@ -71,10 +80,10 @@ async function train(
   };
   let page: Dashboard | undefined;
   try {
-    if (force && folder === undefined) throw new UsageError('--force is for --taste');
-    const taste = folder === undefined ? undefined : await tasteTraining(folder, { force });
-    if (taste) reporter.progress(taste.message);
-    const set = [...(taste ? [`reward=${JSON.stringify(taste.reward)}`] : []), ...(options.set ?? [])];
+    for (const [name, given] of Object.entries({ clip, force }))
+      if (given !== undefined && taste === undefined) throw new UsageError(`--${name} is for --taste`);
+    const learned = taste === undefined ? [] : await learnedBy(taste, config, { ...options, clip, force }, reporter);
+    const set = [...learned, ...(options.set ?? [])];
     // Being told of each step costs a wait for it.
     const watching = { signal: AbortSignal.any([interruption.signal, stop.signal]), progress: reporter.live, asked };
     for await (const event of runConfig({ ...options, ...watching, set, config, updates: steps })) {
@@ -99,4 +108,21 @@ async function train(
     await page?.close();
     interruption.release();
   }
+}
+
+/** Changes of keys that have a run train by a taste, which is fitted first where votes came since. */
+async function learnedBy(
+  folder: string,
+  config: string | undefined,
+  { clip, force, resume, device, set = [] }: Pick<TrainOptions, 'clip' | 'force' | 'resume' | 'device' | 'set'>,
+  reporter: Reporter,
+): Promise<readonly string[]> {
+  const run = resume === undefined ? undefined : await findRun(resume);
+  const { model } = await loadConfig(config ?? run, set); // before the fit, which takes seconds
+  const warn = (message: string): void => reporter.warn(message);
+  if (await refitTaste(folder, () => openDevice({ device }), { clip, warn }))
+    reporter.progress(`fitted the taste of ${folder} to its votes`);
+  const { set: changes, messages } = await tasteTraining(folder, { model: model.path, force });
+  for (const message of messages) reporter.progress(message);
+  return changes;
 }

@@ -76,13 +76,21 @@ const percent = (share: number): string => `${Math.round(100 * share)} %`;
 
 /** `71 % of 60 held-out votes (95 % interval: 59 % to 81 %)`. */
 export const agreementText = ({ agree, of, low, high }: Agreement): string =>
-  `${percent(of === 0 ? 0 : agree / of)} of ${of} held-out votes (95 % interval: ${percent(low)} to ${percent(high)})`;
+  `${percent(of && agree / of)} of ${of} held-out votes (95 % interval: ${percent(low)} to ${percent(high)})`;
+
+/** `after 20 votes 60 %, after 40 70 %`; empty where there are no more votes than the fewest. */
+export const growthText = ({ history }: AgreementReport): string =>
+  history.length < 2
+    ? ''
+    : history
+        .map(({ votes, agree, of }, i) => `after ${votes}${i === 0 ? ' votes' : ''} ${percent(of && agree / of)}`)
+        .join(', ');
 
 /** Why a taste is nothing to train by yet; undefined where its agreement is above chance. */
 export function doubtOf({ agree, of, low, history }: AgreementReport): string | undefined {
   const votes = history.at(-1)?.votes ?? 0;
   if (votes < fewestVotes) return `there are ${votes} votes, expected at least ${fewestVotes}: rate more`;
   if (low > 0.5) return undefined;
-  const share = percent(of === 0 ? 0 : agree / of);
+  const share = percent(of && agree / of);
   return `your votes do not agree with one another yet (${share} of ${of} held-out pairs; chance is 50 %): rate more`;
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { exists, hashFile } from '../../../engine/files.js';
 import { concat, type Device, mean, slice, sqrt, square, sub, type Tensor } from '../../../engine/index.js';
-import { embeddedFolder, embeddedModels } from '../../../models/embedded/index.js';
+import { type EmbeddedModel, embeddedFolder, embeddedModels } from '../../../models/embedded/index.js';
 import { readConfig } from '../../../models/files/config_file.js';
 import { findWeights, readable } from '../../../models/files/weight_files.js';
 import { clipConfig } from '../../../models/networks/clip.js';
@@ -30,6 +30,9 @@ export interface FeatureReader {
   read(images: readonly Picture[]): Promise<Features[]>;
   dispose(): void;
 }
+
+/** The CLIP that ships, which knows the scenes of the models that ship. */
+export const embeddedClip = 'scenes-clip' satisfies EmbeddedModel;
 
 /** The folder of a CLIP that is given by it or by an embedded model's name. */
 export const clipFolder = (clip: string): string => {

@@ -15,6 +15,8 @@ import { sha256Of, votesName } from './votes.js';
 export const tasteName = 'taste.json';
 export const headName = 'head.safetensors';
 
+const remedy = `remove ${tasteName}, and the taste is fitted again when it is next asked for`;
+
 const count = z.int().min(0);
 const share = z.number().min(0).max(1);
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -28,6 +30,7 @@ const tasteSchema = z.strictObject({
   agreement: z.strictObject({ ...agreed, history: z.array(z.strictObject({ votes: count, ...agreed })).readonly() }),
   base: z.strictObject({ taste: z.number().min(0), clip: z.number().min(0), pictures: count }),
   clip: z.strictObject({ folder: z.string(), sha256: hash }),
+  model: z.string().optional(),
   votes: z.strictObject({ count, lines: count, bytes: count, sha256: hash }),
   strengths: z.partialRecord(z.enum(groupNames), z.number().min(0)),
   features: z.partialRecord(
@@ -49,7 +52,7 @@ const weightsHash = (groups: readonly GroupHead[]): string =>
 /** Writes a taste into its folder, each file whole; taste.json last. Throws a FileError where that can't be. */
 export async function writeTaste(folder: string, taste: TasteFacts): Promise<void> {
   const used = usedGroups(taste.groups);
-  const { words, agreement, base, clip, votes } = taste;
+  const { words, agreement, base, clip, model, votes } = taste;
   const text = `${JSON.stringify(
     {
       version: 1,
@@ -57,6 +60,7 @@ export async function writeTaste(folder: string, taste: TasteFacts): Promise<voi
       agreement,
       base,
       clip,
+      model,
       votes,
       strengths: Object.fromEntries(taste.groups.map(({ name, strength }) => [name, strength])),
       features: Object.fromEntries(
@@ -96,9 +100,7 @@ export async function readTaste(folder: string, { warn = processWarning }: { war
   const file = await openWeights(head);
   try {
     if (file.metadata.taste !== sha256Of(text))
-      throw new ModelFileError(head, [
-        `is not of this ${tasteName}, or one of the two was edited: fit the taste again`,
-      ]);
+      throw new ModelFileError(head, [`is not of this ${tasteName}, or one of the two was edited: ${remedy}`]);
     const groups: GroupHead[] = [];
     for (const name of groupNames) {
       const strength = strengths[name];
@@ -115,7 +117,7 @@ export async function readTaste(folder: string, { warn = processWarning }: { war
       groups.push({ name, strength, mean, deviation, weights: values });
     }
     if (weightsHash(usedGroups(groups)) !== weights)
-      throw new ModelFileError(head, [`its weights are not those of ${tasteName}: fit the taste again`]);
+      throw new ModelFileError(head, [`its weights are not those of ${tasteName}: ${remedy}`]);
     return { ...facts, groups };
   } finally {
     await file.close();
@@ -128,7 +130,7 @@ async function checkVotes(folder: string, votes: TasteFacts['votes'], warn: Warn
   const bytes = await readFile(path).catch(() => undefined);
   if (bytes === undefined) return;
   if (bytes.length < votes.bytes || sha256Of(bytes.subarray(0, votes.bytes)) !== votes.sha256)
-    throw new ModelFileError(path, ['is not what the taste was fitted to: it was edited or cut; fit the taste again']);
+    throw new ModelFileError(path, [`is not what the taste was fitted to: it was edited or cut; ${remedy}`]);
   if (bytes.length > votes.bytes) warn(`${path} has votes that came after the taste was fitted`);
 }
 
@@ -142,7 +144,7 @@ export async function loadTaste(device: Device, folder: string, options: { warn?
   const found = await clipHash(clip.folder);
   if (found !== clip.sha256)
     throw new ModelFileError(join(folder, tasteName), [
-      `was fitted with another CLIP: ${clip.folder} has the hash ${found}, expected ${clip.sha256}`,
+      `was fitted with another CLIP: ${clip.folder} has the hash ${found}, expected ${clip.sha256}; ${remedy}`,
     ]);
   const reader = await openFeatures(
     device,

@@ -1,8 +1,9 @@
 /** A person's taste: fitted to the votes of a folder, and a score of pictures. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Device } from '../../../engine/index.js';
 import { type Disposable, owning } from '../../../engine/owning.js';
+import { embeddedModels } from '../../../models/embedded/index.js';
 import { ModelFileError, type Warn } from '../../../models/files/errors.js';
 import { readable } from '../../../models/files/weight_files.js';
 import { decodePng, type Picture } from '../../../models/pictures/png.js';
@@ -11,7 +12,7 @@ import { clipScore } from '../rewards/clip_score.js';
 import { type AgreementReport, agreementReport } from './agreement.js';
 import { clipFolder, clipHash, type FeatureReader, type Features, openFeatures } from './features.js';
 import { type ComparedPair, chooseStrengths, designOf, type GroupHead, type Head, headOf, utilityOf } from './fit.js';
-import { pictureHash, readVotes, type Vote, type VotedPicture, type Votes } from './votes.js';
+import { pictureHash, readVotes, type Vote, type VotedPicture, type Votes, votesName } from './votes.js';
 import { likings } from './words.js';
 
 /** What is known of a taste. */
@@ -19,6 +20,8 @@ export interface TasteFacts {
   readonly groups: readonly GroupHead[];
   /** The CLIP whose layers it sees: its folder, or an embedded model's name; and its clipHash(). */
   readonly clip: { readonly folder: string; readonly sha256: string };
+  /** What drew the pictures, as the votes name it; undefined where there are no votes. */
+  readonly model?: string | undefined;
   readonly agreement: AgreementReport;
   /** What it likes, the strongest first: `darker`. */
   readonly words: readonly string[];
@@ -51,7 +54,7 @@ const targets = { left: 1, right: 0, equal: 0.5 } as const;
 
 /**
  * Fits a taste to the votes of a folder, whose pictures are beside them; `skip` says nothing. The same votes and features give the
- * same bits. Throws a ModelFileError for votes, pictures or a CLIP that can't be used.
+ * same bits. Throws a ModelFileError for votes on more than one model, and for votes, pictures or a CLIP that can't be used.
  */
 export function fitTaste(
   device: Device,
@@ -60,6 +63,7 @@ export function fitTaste(
 ): Promise<Taste> {
   return owning(async (own: <T extends Disposable>(thing: T) => T) => {
     const read = await readVotes(folder, warn && { warn });
+    const model = modelOf(folder, read.votes);
     const votes = read.votes.filter(({ choice }) => choice !== 'skip');
     const sha256 = await clipHash(clip);
     const reader = given ?? own(await openFeatures(device, clip));
@@ -77,7 +81,8 @@ export function fitTaste(
     const plain = hashes.map((hash) => known.get(hash)!.plain!);
     const facts: TasteFacts = {
       groups: head.groups,
-      clip: { folder: clip, sha256 },
+      clip: { folder: embeddedModels.some((name) => name === clip) ? clip : resolve(clip), sha256 },
+      ...(model !== undefined && { model }),
       agreement: await agreementReport(design),
       words: likings(hashes.map(utility), plain),
       base: await baseOf(device, clip, votes, { utility, pictures }),
@@ -93,6 +98,15 @@ export const tasteOf = (facts: TasteFacts, reader: FeatureReader, free: () => vo
   score: async (images) => (await reader.read(images)).map((features) => utilityOf(facts.groups, features)),
   dispose: free,
 });
+
+/** The model whose pictures were voted on; of two, one's deviations and looks would be taken for the other's. */
+function modelOf(folder: string, votes: readonly Vote[]): string | undefined {
+  const model = votes[0]?.model;
+  const other = votes.find((vote) => vote.model !== model);
+  if (!other) return model;
+  const what = `vote ${other.id} is on pictures of ${other.model}, expected ${model} as before it: each model has a folder of its own`;
+  throw new ModelFileError(join(folder, votesName), [what]);
+}
 
 function pairOf({ pictures: [left, right], choice }: Vote, known: ReadonlyMap<string, Features>): ComparedPair {
   return {

@@ -31,7 +31,7 @@ test('votes by a rule agree, are told in words, choose pairs, and are trained by
   taste.rest();
   expect(await taste.fit(own, { write: true })).toEqual(shown); // with the same votes, and a CLIP that is loaded again
   const [change, ...more] = await taste.rewards(own, { force: false });
-  expect(more).toEqual([]);
+  expect(more).toEqual(['grpo.combine=sum']);
   const [, rewards] = /^reward=(.*)$/.exec(change!)!;
   const { taste: first, 'scenes-clip': guard } = JSON.parse(rewards!);
   expect(first).toMatchObject({ path: own, weight: expect.any(Number) });

@@ -98,7 +98,7 @@ test('files that were cut anywhere are refused', async () => {
 });
 
 test('files that were edited, exchanged or are missing are refused, and say what was expected', async () => {
-  const belongs = 'fit the taste again';
+  const belongs = 'remove taste.json, and the taste is fitted again';
   expect(await refusalOf(readTaste(replaced(tasteName, /"pictures": \d+/, '"pictures": 7')))).toContain(belongs);
   expect(await refusalOf(readTaste(replaced(tasteName, '"version": 1', '"version": 2')))).toContain('version');
   expect(await refusalOf(readTaste(replaced(tasteName, /"agree": \d+/, '"agree": "many"')))).toContain(
@@ -155,12 +155,15 @@ test('another CLIP is refused by its hash', async () => {
 
 test('one trains by taste and CLIP score, each over its deviation, but not by votes at random unless told to', async () => {
   const { base } = await readTaste(bright);
-  const { reward, message } = await tasteTraining(bright);
+  const { reward, set, messages } = await tasteTraining(bright);
   expect(reward).toEqual({
     taste: { path: bright, weight: 1 / base.taste },
     'scenes-clip': { weight: 1 / base.clip },
   });
-  expect(message).toMatch(/^taste: \d+ % of 40 held-out votes \(95 % interval: \d+ % to \d+ %\); you like: lighter/);
+  expect(set).toEqual([`reward=${JSON.stringify(reward)}`, 'grpo.combine=sum']);
+  expect(messages[0]).toMatch(/^taste {4}\d+ % of 40 held-out votes \(95 % interval: \d+ % to \d+ %\)$/);
+  expect(messages[1]).toMatch(/^ {9}after 20 votes \d+ %, after 30 \d+ %, after 40 \d+ %$/);
+  expect(messages[2]).toMatch(/^ {9}you like: lighter/);
   const folder = join(root, 'random');
   await castVotes(folder, pairs, undefined, 7);
   const taste = await fitTaste(device, folder, { clip });
@@ -170,4 +173,6 @@ test('one trains by taste and CLIP score, each over its deviation, but not by vo
     name: 'UsageError',
     message: expect.stringMatching(/your votes do not agree with one another yet \(\d+ % of 40 held-out pairs; chance/),
   });
+  // Told to, one still can't learn of what is the same for every picture.
+  expect(await refusalOf(tasteTraining(folder, { force: true }))).toContain('base.taste is 0');
 });
