@@ -13,7 +13,6 @@ import {
 } from '../evaluate.js';
 import type { GenerativeModel } from '../model.js';
 import { equalChunks } from '../rollout/chunks.js';
-
 import type { Picture } from '../rollout/pictures.js';
 import { callSizeOf, samplesAtOnce } from '../rollout/turns.js';
 import { DivergedError } from '../trainer.js';
@@ -76,6 +75,18 @@ export async function drawSamples(session: Session, { signal, onProgress }: Draw
   );
   const labelOf = (row: number, i: number): string => `${seeds[i]}: ${formatReward(rewards![row * seeds.length + i]!)}`;
   return captioned.map((row, r) => ({ ...row, labels: seeds.map((_, i) => labelOf(r, i)) }));
+}
+
+/** `n` pictures of each prompt, drawn as those of evaluations; the first has the seed `seed`, each next one more. */
+export function drawPrompts(
+  session: Session,
+  prompts: readonly string[],
+  { n, seed }: { readonly n: number; readonly seed: number },
+): Promise<Picture[]> {
+  const jobs = prompts.flatMap((prompt, p) =>
+    Array.from({ length: n }, (_, i): PictureJob => ({ prompt: { prompt, meta: {} }, seed: seed + p * n + i })),
+  );
+  return withSampler(session, jobs.length, (sampler) => sampler.draw(jobs));
 }
 
 /** How evaluations, grids and `winnow sample` draw by a configuration. */

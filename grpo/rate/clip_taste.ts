@@ -3,11 +3,10 @@ import type { Device } from '../../engine/index.js';
 import type { Warn } from '../../models/files/errors.js';
 import { doubtOf } from '../finetune/taste/agreement.js';
 import { type FeatureReader, type Features, openFeatures } from '../finetune/taste/features.js';
-import type { Head } from '../finetune/taste/fit.js';
 import { writeTaste } from '../finetune/taste/folder.js';
 import { nextPair } from '../finetune/taste/next_pair.js';
 import { tasteTraining } from '../finetune/taste/reward.js';
-import { fitTaste } from '../finetune/taste/taste.js';
+import { fitTaste, type Taste } from '../finetune/taste/taste.js';
 import { pictureHash } from '../finetune/taste/votes.js';
 import type { TasteFitting } from './taste.js';
 
@@ -15,25 +14,26 @@ import type { TasteFitting } from './taste.js';
 export function clipTaste(device: Device, clip: string, warn: Warn): TasteFitting {
   const known = new Map<string, Features>(); // of pictures that were voted on or are about to be
   let reader: FeatureReader | undefined;
-  let head: Head | undefined;
+  let last: Taste | undefined; // without its reader, which is disposed of by itself
   const open = async (): Promise<FeatureReader> => {
     reader ??= await openFeatures(device, clip);
     return reader;
   };
   return {
-    fit: async (folder, { write }) => {
-      const taste = await fitTaste(device, folder, { clip, reader: await open(), known, warn });
-      head = taste.head;
-      if (write) await writeTaste(folder, taste);
-      const { agreement, words } = taste;
+    fit: async (folder) => {
+      last = await fitTaste(device, folder, { clip, reader: await open(), known, warn });
+      const { agreement, words } = last;
       const doubt = doubtOf(agreement);
       const sentence = capital(doubt ?? 'your votes agree with one another');
       return { agreement, agrees: doubt === undefined, sentence, words };
     },
+    write: async (folder) => {
+      if (last) await writeTaste(folder, last);
+    },
     nextPair: async (pictures, votes) => {
       const features = await (await open()).read(pictures);
       const candidates = pictures.map(({ prompt }, i) => ({ prompt, features: features[i]! }));
-      const chosen = nextPair(head, candidates, { votes });
+      const chosen = nextPair(last?.head, candidates, { votes });
       for (const place of chosen) known.set(pictureHash(pictures[place]!), features[place]!);
       return chosen;
     },

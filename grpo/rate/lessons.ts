@@ -6,6 +6,7 @@ import { InterruptedError } from '../finetune/errors.js';
 import { exportRun } from '../finetune/export/export.js';
 import type { RunEvent } from '../finetune/run/events.js';
 import type { RewardSummary } from '../finetune/run/metrics.js';
+import type { Pause } from '../finetune/run/pause.js';
 import { type RunConfigOptions, runConfig } from '../finetune/run/run_config.js';
 
 export type LessonStatus = 'none' | 'fitting' | 'loading' | 'training' | 'stopping' | 'done' | 'stopped' | 'failed';
@@ -22,13 +23,16 @@ export interface Lesson {
   readonly grids: readonly number[];
   /** The dashboard of the run. */
   readonly dashboard?: string | undefined;
+  /** Whether its taste was fitted again meanwhile, by which its scores before and after are of two scales. */
+  readonly renewed?: boolean | undefined;
   /** Of each reward on held-out prompts, once it is done. */
   readonly rewards?: Readonly<Record<string, RewardSummary>> | undefined;
   /** Why it ended, where it failed. */
   readonly message?: string | undefined;
 }
 
-export interface LessonOptions extends Pick<RunConfigOptions, 'config' | 'set' | 'out' | 'device' | 'seed'> {
+export interface LessonOptions
+  extends Pick<RunConfigOptions, 'config' | 'set' | 'out' | 'device' | 'seed' | 'between'> {
   /** A run whose adapter it begins with. */
   readonly from?: string | undefined;
   /** Told of each change. */
@@ -45,7 +49,7 @@ export interface RunningLesson {
 }
 
 /** Starts a training, and a dashboard of its run when it has one. Nothing is thrown: how it ended is in what is told last. */
-export function startLesson({ changed, from, ...options }: LessonOptions): RunningLesson {
+export function startLesson({ changed, from, between, ...options }: LessonOptions): RunningLesson {
   const end = new AbortController();
   const asked = new Set<'save' | 'sample'>();
   let page: Promise<Dashboard> | undefined;
@@ -61,8 +65,15 @@ export function startLesson({ changed, from, ...options }: LessonOptions): Runni
   };
   const train = async (): Promise<void> => {
     change({});
+    const asking = async (pause: Pause): Promise<void> => {
+      const renew = async (): Promise<void> => {
+        await pause.renew();
+        change({ renewed: true });
+      };
+      await between?.({ ...pause, renew });
+    };
     const initLora = from && (await adapterOf(from));
-    for await (const event of runConfig({ ...options, initLora, signal: end.signal, asked })) {
+    for await (const event of runConfig({ ...options, initLora, between: asking, signal: end.signal, asked })) {
       if (event.kind === 'started') {
         const act = (action: 'save' | 'sample' | 'stop'): void => {
           if (action === 'stop') stop();

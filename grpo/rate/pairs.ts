@@ -1,8 +1,6 @@
 /** Pairs of pictures that wait to be chosen from, drawn ahead of the clicks. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { decodePng, encodePng, type Picture } from '../../models/pictures/png.js';
-import { newVoteId, pictureHash, type Vote, type VotedPicture } from '../finetune/taste/votes.js';
+import { encodePng, type Picture } from '../../models/pictures/png.js';
+import { newVoteId, pictureHash } from '../finetune/taste/votes.js';
 import { promptsOfUpdate } from '../prompt_order.js';
 import { hashNumbers } from '../random.js';
 
@@ -145,20 +143,6 @@ export class PairQueue {
     }
     this.drawn += count;
     return pairs;
-  }
-}
-
-/** The pair of a vote that was taken back, with a new id, by its pictures' files; undefined where they are gone. */
-export async function votedPair(folder: string, { prompt, pictures }: Vote): Promise<Pair | undefined> {
-  const shown = async ({ sha256, seed, file }: VotedPicture): Promise<ShownPicture> => {
-    const png = await readFile(join(folder, file));
-    const { width, height } = decodePng(png).picture;
-    return { sha256, seed, width, height, png };
-  };
-  try {
-    return { id: newVoteId(), prompt, pictures: [await shown(pictures[0]), await shown(pictures[1])] };
-  } catch {
-    return undefined;
   }
 }
 

@@ -1,11 +1,14 @@
 /** A rating: votes as they come, the pairs that wait, what the votes have taught, and the training by it. */
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
-import { writeWhole } from '../../engine/files.js';
 import { UsageError } from '../finetune/errors.js';
-import { appendVote, pictureFile, readVotes, undoVote, type Vote, votesName } from '../finetune/taste/votes.js';
+import type { Pause } from '../finetune/run/pause.js';
+import { readVotes, undoVote, type Vote, votesName } from '../finetune/taste/votes.js';
+import { hashNumbers } from '../random.js';
+import { Asking, isPause } from './asking.js';
+import { keepVote, votedPair } from './ballot.js';
 import { isOver, type Lesson, type LessonOptions, type RunningLesson, startLesson } from './lessons.js';
-import { type Drawn, PairQueue, votedPair } from './pairs.js';
+import { type Drawn, PairQueue } from './pairs.js';
 import type { Source } from './source.js';
 import type { GivenVote, RatingState } from './state.js';
 import type { ShownTaste, TasteFitting } from './taste.js';
@@ -39,8 +42,10 @@ export interface RatingOptions {
   readonly draw: (prompts: readonly string[], n: number, seed: number) => Promise<readonly Drawn[]>;
   /** Frees the memory that drawing takes, before a training. */
   readonly rest: () => void;
+  /** Votes that a training asks for at each pause; 0: none. */
+  readonly ask: number;
   /** How a training is made besides its rewards. */
-  readonly lesson: Omit<LessonOptions, 'changed' | 'config' | 'from'>;
+  readonly lesson: Omit<LessonOptions, 'changed' | 'config' | 'from' | 'between'>;
   readonly warn: (message: string) => void;
 }
 
@@ -58,6 +63,9 @@ export class Rating {
   private fitting = false;
   private lesson: Lesson = noLesson;
   private running: RunningLesson | undefined;
+  private asking: Asking | undefined;
+  /** Votes before this one can't be taken back: their pairs are of another policy. */
+  private undoable = 0;
   private problem: string | undefined;
   private isClosed = false;
 
@@ -66,16 +74,21 @@ export class Rating {
     /** Those that count, in their order. */
     private readonly votes: Vote[],
   ) {
-    const { source, seed, taste, draw } = options;
-    this.queue = new PairQueue({
+    this.queue = this.queueOf(options.seed, (prompts, n, from) => this.computing(() => options.draw(prompts, n, from)));
+  }
+
+  /** Pairs from this vote on, drawn by `draw`. */
+  private queueOf(seed: number, draw: RatingOptions['draw']): PairQueue {
+    const { source, taste } = this.options;
+    return new PairQueue({
       prompts: source.prompts,
       seed,
-      first: votes.length,
+      first: this.votes.length,
       ahead: source.embedded ? 12 : 3,
       together: source.embedded ? 4 : 1,
       candidates: () => (this.taste && taste && this.counted >= votesBeforeChoosing ? candidates : 2),
       choose: (pictures, number) => this.computing(() => taste!.nextPair(pictures, number)), // there is one, as candidates() says
-      draw: (prompts, n, from) => this.computing(() => draw(prompts, n, from)),
+      draw,
       changed: (error) => {
         if (error === undefined) this.problem = undefined; // there are pictures again
         this.changed(error);
@@ -101,12 +114,13 @@ export class Rating {
   get state(): RatingState {
     const { source, folder, pairs, taste } = this.options;
     const { run, ...lesson } = this.lesson;
+    const { asking } = this;
     return {
       server: this.server,
       version: this.version,
       model: source.given,
       folder,
-      pairs: this.queue.pairs.slice(0, pairsShown).map(({ id, prompt, pictures }) => ({
+      pairs: this.shown.pairs.slice(0, pairsShown).map(({ id, prompt, pictures }) => ({
         id,
         prompt,
         pictures: pictures.map(({ png, ...picture }) => picture),
@@ -114,11 +128,15 @@ export class Rating {
       counted: this.counted,
       of: pairs,
       skipped: this.votes.length - this.counted,
-      recent: this.votes.slice(-votesRecent).map(({ id }) => id),
+      recent: this.votes
+        .slice(this.undoable)
+        .slice(-votesRecent)
+        .map(({ id }) => id),
       taste: this.taste,
       fitting: this.fitting,
       trains: taste !== undefined && source.config !== undefined,
       lesson: { ...lesson, ...(run !== undefined && { run: basename(run) }) },
+      asking: asking && { votes: asking.votes, of: asking.of, update: asking.update },
       problem: this.problem,
     };
   }
@@ -130,7 +148,7 @@ export class Rating {
 
   /** The file of a picture that waits to be chosen from. */
   picture(sha256: string): Uint8Array | undefined {
-    const shown = this.queue.pairs.flatMap(({ pictures }) => pictures);
+    const shown = [...this.shown.pairs, ...this.queue.pairs].flatMap(({ pictures }) => pictures);
     return shown.find((picture) => picture.sha256 === sha256)?.png;
   }
 
@@ -147,24 +165,17 @@ export class Rating {
   vote({ pair: id, pictures: hashes, choice, seconds }: GivenVote): Promise<boolean> {
     return this.writing(async () => {
       if (this.votes.some((vote) => vote.id === id)) return true;
-      const pair = await this.queue.findSoon(id, hashes);
+      const { asking } = this;
+      const isAsked = asking !== undefined && this.queue.find(id, hashes) === undefined; // else sent before it was asked
+      const queue = isAsked ? asking.queue : this.queue;
+      const pair = await queue.findSoon(id, hashes);
       if (!pair) return false;
       const { folder, source } = this.options;
-      for (const { sha256, png } of pair.pictures) await writeWhole(join(folder, pictureFile(sha256)), png);
-      const [left, right] = pair.pictures.map(({ sha256, seed }) => ({ sha256, seed, file: pictureFile(sha256) }));
-      const { model, update } = source;
-      const vote: Vote = {
-        id,
-        prompt: pair.prompt,
-        pictures: [left!, right!],
-        choice,
-        seconds,
-        model,
-        ...(update !== undefined && { update }),
-      };
-      await appendVote(folder, vote);
-      this.votes.push(vote);
-      this.queue.take(pair);
+      const { model } = source;
+      const update = isAsked ? (source.update ?? 0) + asking.update : source.update;
+      this.votes.push(await keepVote(folder, pair, { id, choice, seconds, model, update }));
+      queue.take(pair);
+      if (isAsked) asking.count(1);
       this.fitWhenDue();
       this.changed();
       return true;
@@ -175,11 +186,12 @@ export class Rating {
   undo(id: string): Promise<boolean> {
     return this.writing(async () => {
       const vote = this.votes.at(-1);
-      if (vote?.id !== id) return false;
+      if (vote?.id !== id || this.votes.length <= this.undoable) return false;
       await undoVote(this.options.folder, id);
       this.votes.pop();
       const pair = await votedPair(this.options.folder, vote);
-      if (pair) this.queue.putBack(pair);
+      if (pair) this.shown.putBack(pair);
+      this.asking?.count(-1);
       this.changed();
       return true;
     });
@@ -197,18 +209,20 @@ export class Rating {
     this.teach({ ...noLesson, status: 'fitting' });
     try {
       await this.queue.hold();
-      const fitted = await this.fit({ write: true });
+      const fitted = await this.fit();
       if (!fitted.agrees && !anyway) {
         this.queue.release();
         this.teach(noLesson);
         return fitted.sentence;
       }
+      await this.computing(() => taste.write(folder));
       const set = [...(lesson.set ?? []), ...(await taste.rewards(folder, { force: anyway }))];
       await this.computing(async () => this.rest());
       if (this.isClosed) return 'this program ends';
       await this.running?.close();
       const { config, run } = source;
-      this.running = startLesson({ ...lesson, set, config, from: run, changed: (now) => this.teach(now) });
+      const between = (pause: Pause): Promise<void> => this.ask(pause, anyway);
+      this.running = startLesson({ ...lesson, set, config, from: run, between, changed: (now) => this.teach(now) });
       void this.running.ended.then(() => this.isClosed || this.queue.release());
       return undefined;
     } catch (error) {
@@ -219,9 +233,48 @@ export class Rating {
     }
   }
 
+  /** Between two updates: asks for votes on what the model draws now where that is due, and has the taste learn from them. */
+  private async ask({ update, of, draw, renew }: Pause, anyway: boolean): Promise<void> {
+    const { ask, taste, folder, seed } = this.options;
+    if (ask === 0 || this.isStopping || !isPause({ update, of })) return;
+    const drawn = async (prompts: readonly string[], n: number, from: number): Promise<Drawn[]> => {
+      const pictures = await draw(prompts, n, from);
+      return pictures.map((picture, i) => ({ ...picture, seed: from + i }));
+    };
+    const asking = new Asking(this.queueOf(hashNumbers(seed, update), drawn), update, ask);
+    this.undoable = this.votes.length;
+    this.asking = asking;
+    asking.queue.fill();
+    this.changed();
+    await asking.over;
+    await asking.queue.hold();
+    await this.writing(async () => {
+      this.asking = undefined;
+      this.undoable = this.votes.length;
+    });
+    this.changed();
+    if (asking.votes === 0 || this.isStopping) return;
+    const fitted = await this.fit();
+    if (fitted.agrees || anyway) {
+      await this.computing(() => taste!.write(folder)); // by which the training goes on, so there is one
+      await renew();
+    }
+    await this.computing(async () => taste?.rest());
+  }
+
+  private get isStopping(): boolean {
+    return this.isClosed || this.lesson.status === 'stopping';
+  }
+
+  /** Has a training that waits for votes go on without more of them. */
+  goOn(): void {
+    this.asking?.end();
+  }
+
   /** Ends the training in good order. */
   stop(): void {
     this.running?.stop();
+    this.asking?.end();
   }
 
   /** Ends everything in good order: what is drawn or trained is waited for. */
@@ -229,7 +282,7 @@ export class Rating {
     this.isClosed = true;
     this.listeners.clear();
     await this.queue.hold();
-    this.running?.stop();
+    this.stop();
     await this.running?.ended;
     await this.running?.close();
     await this.writing(async () => {});
@@ -240,6 +293,11 @@ export class Rating {
   private rest(): void {
     this.options.rest();
     this.options.taste?.rest();
+  }
+
+  /** The pairs that are voted on now. */
+  private get shown(): PairQueue {
+    return this.asking?.queue ?? this.queue;
   }
 
   private get counted(): number {
@@ -263,16 +321,16 @@ export class Rating {
     const { counted } = this;
     const due = counted >= votesBeforeFitting && Math.abs(counted - this.fittedAt) >= votesBetweenFits;
     if (!this.options.taste || this.fitting || !due || !isOver(this.lesson.status)) return;
-    this.fit({ write: false }).catch((error: unknown) => this.changed(error));
+    this.fit().catch((error: unknown) => this.changed(error));
   }
 
-  private async fit({ write }: { readonly write: boolean }): Promise<ShownTaste> {
+  private async fit(): Promise<ShownTaste> {
     const { taste, folder } = this.options;
     this.fitting = true;
     this.fittedAt = this.counted;
     this.changed();
     try {
-      const fitted = await this.computing(() => taste!.fit(folder, { write })); // asked for where there is one
+      const fitted = await this.computing(() => taste!.fit(folder)); // asked for where there is one
       this.taste = fitted;
       return fitted;
     } finally {

@@ -49,7 +49,7 @@ export async function answerData({ guard, rating, listeners }: Room, visit: Visi
   return png ? sendBytes(visit, 'image/png', png) : sendText(visit, 404, 'not found');
 }
 
-/** Answers POST /api/vote, undo, train and stop, by JSON; each with the state that follows. */
+/** Answers POST /api/vote, undo, train, go-on and stop, by JSON; each with the state that follows. */
 export async function answerPost({ guard, rating }: Room, visit: Visit): Promise<void> {
   const [api, what, ...more] = visit.parts;
   const act = api === 'api' && more.length === 0 ? acts.get(what ?? '') : undefined;
@@ -90,6 +90,13 @@ const acts: ReadonlyMap<string, Act> = new Map<string, Act>([
     async (rating, { anyway }) => {
       const refused = await rating.train({ anyway: anyway === true });
       return refused === undefined ? undefined : { status: 409, text: refused };
+    },
+  ],
+  [
+    'go-on',
+    async (rating) => {
+      rating.goOn();
+      return undefined;
     },
   ],
   [

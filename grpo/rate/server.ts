@@ -39,6 +39,8 @@ export interface RatingServerOptions {
    * of the configuration's reward `clip`. Without one votes are taken, and nothing is fitted to them.
    */
   readonly clip?: string | undefined;
+  /** Votes that a training from the page asks for after a third and two thirds of its updates. Default 0. */
+  readonly ask?: number | undefined;
   /** Another way to fit a taste to the votes. */
   readonly taste?: TasteFitting | undefined;
   /** What a person should know: of the model's folder, of a line of votes that was cut. */
@@ -68,6 +70,7 @@ export async function startRating(options: RatingServerOptions): Promise<RatingS
       folder,
       pairs,
       seed,
+      ask: options.ask ?? 0,
       taste: options.taste ?? (clip === undefined ? undefined : clipTaste(device, clip, warn)),
       draw: (prompts, n, from) => painter.draw(prompts, n, from),
       rest: () => painter.rest(),

@@ -29,6 +29,8 @@ export interface RatingState {
   /** Whether there is something to train by: a configuration, and a way to fit a taste. */
   readonly trains: boolean;
   readonly lesson: Omit<Lesson, 'run'> & { readonly run?: string };
+  /** Votes that the training waits for: how many of how many are there, on pictures after so many updates. */
+  readonly asking: { readonly votes: number; readonly of: number; readonly update: number } | undefined;
   /** What went wrong last, where something did. */
   readonly problem: string | undefined;
 }

@@ -14,8 +14,10 @@ export interface ShownTaste {
 
 /** A way to fit a taste to the votes of a folder. Only one of its functions works at a time. */
 export interface TasteFitting {
-  /** Fits what the folder's votes teach; throws where they are too few. Also leaves it there to train by, where `write` is set. */
-  fit(folder: string, options: { readonly write: boolean }): Promise<ShownTaste>;
+  /** Fits what the folder's votes teach. Throws for votes that can't be used. */
+  fit(folder: string): Promise<ShownTaste>;
+  /** Leaves what was fitted last in the folder, to train by. */
+  write(folder: string): Promise<void>;
   /** Which two pictures of a prompt would teach the most, by what was fitted last, after so many votes. */
   nextPair(pictures: readonly Drawn[], votes: number): Promise<readonly [number, number]>;
   /** Changes of a configuration's keys that have it train by the folder's taste; `force`: although its votes do not agree. */

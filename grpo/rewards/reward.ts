@@ -32,6 +32,10 @@ export interface Reward {
    * that ended it.
    */
   score(images: readonly RewardImage[], options?: ScoreOptions): Promise<number[]>;
+  /** Which one it is where its files may change: a hash, recorded with each group. */
+  version?(): string;
+  /** Reads its files again: between two updates, so that the rewards of a group are by one version. */
+  renew?(): Promise<void>;
   /** Frees what it holds on the GPU, and closes its connections. */
   dispose?(): void;
 }
@@ -187,6 +191,18 @@ export class CombinedReward {
       });
     }
     return total;
+  }
+
+  /** The versions of those that have one, by name. */
+  get versions(): Readonly<Record<string, string>> {
+    return Object.fromEntries(
+      this.rewards.flatMap(({ reward }) => (reward.version ? [[reward.name, reward.version()]] : [])),
+    );
+  }
+
+  /** Has those that may change read their files again. */
+  async renew(): Promise<void> {
+    for (const { reward } of this.rewards) await reward.renew?.();
   }
 
   dispose(): void {

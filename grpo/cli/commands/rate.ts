@@ -10,6 +10,7 @@ import { Reporter } from '../reporter.js';
 interface RateOptions {
   readonly prompts?: string;
   readonly pairs: number;
+  readonly ask: number;
   readonly clip?: string;
   readonly out: string;
   readonly port: number;
@@ -27,6 +28,7 @@ export function addRate(program: Command): void {
     .option('--prompts <file>', 'a file of prompts, .txt or .jsonl (default: those that the configuration trains on)')
     .option('--pairs <count>', 'votes that are wanted; one may go on', wholeNumber(1, 100_000), 60)
     .option('--out <folder>', 'where votes and pictures are kept; a folder with votes is gone on with', 'taste')
+    .option('--ask <count>', 'votes that a training asks for twice, on what it draws by then', wholeNumber(0, 1000), 0)
     .option('--clip <folder>', "a CLIP to tell pictures by (default: the small models' own, or that of reward.clip)")
     .option('--port <port>', 'where to listen, or a free one where it is taken', portNumber, usualPort)
     .option('--seed <number>', 'of the prompts and the noise', seedNumber, 0)

@@ -123,9 +123,12 @@ export const probeRecord = (update: number, probe: ProbeReport) => ({
 
 /**
  * The lines of groups.jsonl: what each selection saw and kept, by the samples' numbers in the group, and final rewards. Lost
- * samples stand among the survivors, with no reward and an advantage of 0.
+ * samples stand among the survivors, with no reward and an advantage of 0. `versions` are those of the rewards that gave them.
  */
-export const groupRecords = ({ update, groups, advantages }: UpdateReport): RunRecord[] =>
+export const groupRecords = (
+  { update, groups, advantages }: UpdateReport,
+  versions: Readonly<Record<string, string>> = {},
+): RunRecord[] =>
   groups.map(({ prompt, selections, survivors, lost, finals, byReward, calls, decodes }, g) => {
     const ends = [
       ...survivors.map(({ sample, reward }, i) => ({ sample, reward, advantage: advantages[g]![i]! })),
@@ -142,6 +145,7 @@ export const groupRecords = ({ update, groups, advantages }: UpdateReport): RunR
       advantages: ends.map(({ advantage }) => advantage),
       finals,
       parts: byReward,
+      ...(Object.keys(versions).length > 0 && { versions }),
       calls,
       decodes,
     };

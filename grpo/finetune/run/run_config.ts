@@ -7,6 +7,7 @@ import { UsageError } from '../errors.js';
 import { openSession } from '../session.js';
 import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
+import type { Between } from './pause.js';
 import { holdRun, reserveDated, reserveNamed } from './reserve.js';
 import { startRun } from './start.js';
 import type { TrainingOptions } from './training.js';
@@ -31,6 +32,8 @@ export interface RunConfigOptions extends TrainingOptions {
   readonly device?: string | undefined;
   /** Hear the events besides the run's own files. */
   readonly sinks?: readonly Sink[];
+  /** Waited for between two updates. */
+  readonly between?: Between | undefined;
 }
 
 /**

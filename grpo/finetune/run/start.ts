@@ -13,6 +13,7 @@ import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
 import { describeRun, hashConfig } from './info.js';
 import type { UpdateRecord } from './metrics.js';
+import { type Between, pausing } from './pause.js';
 import { infoSink, logSink, recorded, recordsSink } from './sinks.js';
 import { type TrainingOptions, training } from './training.js';
 
@@ -25,6 +26,8 @@ export interface StartOptions extends TrainingOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** Hear the events besides the run's own files. */
   readonly sinks?: readonly Sink[];
+  /** Waited for between two updates. */
+  readonly between?: Between | undefined;
 }
 
 /**
@@ -33,7 +36,7 @@ export interface StartOptions extends TrainingOptions {
  */
 export async function* startRun(
   session: Session,
-  { run: given, initLora, files = {}, sinks = [], ...options }: StartOptions,
+  { run: given, initLora, files = {}, sinks = [], between, ...options }: StartOptions,
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { config, model } = session;
   for (const message of initLora === undefined ? [] : await initAdapter(model, initLora))
@@ -45,7 +48,8 @@ export async function* startRun(
     const run = typeof given === 'string' ? await createRun(given, session, files) : given;
     const notices: string[] = [];
     const own = [recordsSink(run), infoSink(run), logSink(run), ...trackersOf(run, config, trainer.updates, notices)];
-    const events = withWarnings(warnings, training(session, trainer, run, { ...options, notices }));
+    const trained = training(session, trainer, run, { ...options, notices });
+    const events = withWarnings(warnings, between ? pausing(trained, session, between) : trained);
     yield* recorded(events, [...own, ...sinks], () => new InterruptedError('SIGINT'));
   } finally {
     trainer.dispose();

@@ -132,8 +132,8 @@ class Training {
   }
 
   private async *update(): Events {
-    const { config, prompts } = this.session;
-    const { trainer, options, signal } = this;
+    const { trainer, options, signal, session } = this;
+    const { config, prompts } = session;
     const chosen = promptsOfUpdate(prompts.train, config.grpo.groups_per_update, config.seed, trainer.updates);
     const probe = yield* this.probe(chosen[0]!);
     this.pace.begin();
@@ -153,7 +153,7 @@ class Training {
       reward,
       rewards: { all: report.groups.flatMap(({ first }) => first), kept: finalRewards(report.groups).flat() },
       record,
-      groups: groupRecords(report),
+      groups: groupRecords(report, session.rewards.versions),
       counts,
       seconds: this.seconds(),
     };

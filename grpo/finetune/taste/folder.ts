@@ -46,8 +46,9 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float64Array): Uint8Array =
 
 const usedGroups = (groups: readonly GroupHead[]): GroupHead[] => groups.filter(({ strength }) => strength > 0);
 
-const weightsHash = (groups: readonly GroupHead[]): string =>
-  sha256Of(Buffer.concat(groups.map(({ weights }) => bytesOf(weights))));
+/** SHA-256 of a taste's weights, group after group, as taste.json has it. */
+export const weightsHash = (groups: readonly GroupHead[]): string =>
+  sha256Of(Buffer.concat(usedGroups(groups).map(({ weights }) => bytesOf(weights))));
 
 /** Writes a taste into its folder, each file whole; taste.json last. Throws a FileError where that can't be. */
 export async function writeTaste(folder: string, taste: TasteFacts): Promise<void> {
@@ -116,7 +117,7 @@ export async function readTaste(folder: string, { warn = processWarning }: { war
       const values = entry ? ((await readable(head, () => file.read(name))) as Float64Array) : new Float64Array(0);
       groups.push({ name, strength, mean, deviation, weights: values });
     }
-    if (weightsHash(usedGroups(groups)) !== weights)
+    if (weightsHash(groups) !== weights)
       throw new ModelFileError(head, [`its weights are not those of ${tasteName}: ${remedy}`]);
     return { ...facts, groups };
   } finally {

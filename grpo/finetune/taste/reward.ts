@@ -7,17 +7,33 @@ import type { Reward } from '../../rewards/reward.js';
 import { UsageError } from '../errors.js';
 import { agreementText, doubtOf, growthText } from './agreement.js';
 import { clipFolder, embeddedClip } from './features.js';
-import { loadTaste, readTaste, tasteName } from './folder.js';
+import { loadTaste, readTaste, tasteName, weightsHash } from './folder.js';
 
-/** The utility of a picture by the taste in a folder, in logits of being preferred. Its prompt is not looked at. */
+/**
+ * The utility of a picture by the taste in a folder, in logits of being preferred. Its prompt is not looked at. A taste that was
+ * fitted again meanwhile, and is read by renew(), scores in the units of the first: by the ratio of their deviations over the
+ * base model's pictures, so that its weight in a sum stays what it was.
+ */
 export async function tasteReward(device: Device, name: string, folder: string): Promise<Reward> {
   const warnings: string[] = [];
-  const taste = await loadTaste(device, folder, { warn: (message) => void warnings.push(message) });
+  const load = () => loadTaste(device, folder, { warn: (message) => void warnings.push(message) });
+  let taste = await load();
+  const { taste: unit } = taste.base;
+  let factor = 1;
   return {
     name,
     score: async (images, { warn } = {}) => {
       for (const message of warnings.splice(0)) warn?.(message);
-      return taste.score(images);
+      const scores = await taste.score(images);
+      return factor === 1 ? scores : scores.map((score) => factor * score);
+    },
+    version: () => weightsHash(taste.groups),
+    renew: async () => {
+      const next = await load();
+      taste.dispose();
+      taste = next;
+      const { taste: now } = next.base;
+      factor = unit > 0 && now > 0 ? unit / now : 1;
     },
     dispose: () => taste.dispose(),
   };

@@ -97,6 +97,9 @@ export function undo() {
 /** Starts a training by the votes; `anyway` also where they do not agree with one another. */
 export const train = (anyway) => act('train', { anyway });
 
+/** Has a training that waits for votes go on without more of them. */
+export const goOn = () => act('go-on', {});
+
 /** Ends the training in good order. */
 export const stop = () => act('stop', {});
 

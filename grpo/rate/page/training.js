@@ -1,6 +1,6 @@
 /** «Train now», and the samples before and now, which change while it learns. */
 import { el, number, replace } from '../../serve/page/dom.js';
-import { onChange, stop, store, train } from './store.js';
+import { goOn, onChange, stop, store, train } from './store.js';
 
 const said = {
   none: '',
@@ -32,6 +32,8 @@ export function mountTraining(panel) {
   const press = el('button', { type: 'button', className: 'main', on: { click: () => begin(false) } }, 'train now');
   const anyway = el('button', { type: 'button', on: { click: () => begin(true) } }, 'train anyway');
   const end = el('button', { type: 'button', on: { click: stop } }, 'stop');
+  const request = el('p', { role: 'status', className: 'request' });
+  const enough = el('button', { type: 'button', on: { click: goOn } }, 'go on without');
   const status = el('p', { role: 'status', id: 'lesson' });
   const refusal = el('p', { role: 'alert', className: 'refusal' });
   const hint = el('p', { className: 'soft' });
@@ -47,8 +49,20 @@ export function mountTraining(panel) {
   const progress = el('progress', { max: 1, value: 0, 'aria-label': 'updates' });
   const grids = el('div', { className: 'grids' });
   const tools = el('div', { className: 'tools' }, press, anyway, end, status);
-  replace(panel, panel.querySelector('h2'), tools, refusal, hint, progress, results, link, grids);
+  replace(
+    panel,
+    panel.querySelector('h2'),
+    tools,
+    el('div', { className: 'tools' }, request, enough),
+    refusal,
+    hint,
+    progress,
+    results,
+    link,
+    grids,
+  );
   let drawn = '';
+  let wasAsking = false;
 
   // The title is in the picture.
   const column = (run, update) => {
@@ -60,7 +74,7 @@ export function mountTraining(panel) {
   onChange(() => {
     const { state, refusal: refused } = store;
     if (!state) return;
-    const { lesson, taste, trains, counted, folder } = state;
+    const { lesson, taste, trains, counted, folder, asking } = state;
     const { status: now, update, of, message, dashboard, rewards = {}, run } = lesson;
     const isOver = ['none', 'done', 'stopped', 'failed'].includes(now);
     press.hidden = !isOver;
@@ -72,6 +86,14 @@ export function mountTraining(panel) {
     const text = message ? `${at}: ${message}` : at;
     if (status.textContent !== text) status.textContent = text;
     status.dataset.status = now;
+    const wanted = asking ? asking.of - asking.votes : 0;
+    request.parentElement.hidden = !asking;
+    if (asking && !wasAsking) document.getElementById('choice').scrollIntoView({ block: 'start' }); // it waits for somebody
+    wasAsking = asking !== undefined;
+    const words = asking
+      ? `It waits for ${wanted} more ${wanted === 1 ? 'vote' : 'votes'} on what it draws now, ${nameOf(asking.update)}.`
+      : '';
+    if (request.textContent !== words) request.textContent = words;
     refusal.textContent = refused;
     hint.hidden = press.hidden || !press.disabled;
     hint.textContent = !trains
@@ -85,8 +107,9 @@ export function mountTraining(panel) {
     const shown = JSON.stringify([lesson.grids, run, dashboard, rewards]);
     if (shown === drawn) return;
     drawn = shown;
-    results.hidden = Object.keys(rewards).length === 0;
-    replace(body, ...Object.entries(rewards).map(rowOf));
+    const rows = Object.entries(rewards).filter(([name]) => !(lesson.renewed && ['reward', 'taste'].includes(name)));
+    results.hidden = rows.length === 0;
+    replace(body, ...rows.map(rowOf));
     replace(
       link,
       dashboard

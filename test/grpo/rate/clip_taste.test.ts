@@ -19,7 +19,7 @@ test('votes by a rule agree, are told in words, choose pairs, and are trained by
   const taste = clipTaste(device, 'scenes-clip', () => {});
   const drawn = pictures.slice(0, 6).map((picture, seed) => ({ ...picture, prompt: 'a scene', seed }));
   expect(await taste.nextPair(drawn, 20)).toEqual([0, 1]); // nothing is fitted yet
-  const shown = await taste.fit(own, { write: false });
+  const shown = await taste.fit(own);
   expect(shown).toMatchObject({ agrees: true, sentence: 'Your votes agree with one another.' });
   expect(shown.words.join()).toMatch(/darker/);
   expect(shown.agreement.history.map(({ votes }) => votes)).toEqual([20, 30, 40]);
@@ -29,7 +29,8 @@ test('votes by a rule agree, are told in words, choose pairs, and are trained by
   expect([one < other, other < 6]).toEqual([true, true]);
 
   taste.rest();
-  expect(await taste.fit(own, { write: true })).toEqual(shown); // with the same votes, and a CLIP that is loaded again
+  expect(await taste.fit(own)).toEqual(shown); // with the same votes, and a CLIP that is loaded again
+  await taste.write(own);
   const [change, ...more] = await taste.rewards(own, { force: false });
   expect(more).toEqual(['grpo.combine=sum']);
   const [, rewards] = /^reward=(.*)$/.exec(change!)!;
@@ -43,7 +44,8 @@ test('votes at random are refused in words, and are trained by only where one in
   const own = join(folder, 'random');
   await castVotes(own, pairs, undefined, 3);
   const taste = clipTaste(device, 'scenes-clip', () => {});
-  const { agrees, sentence } = await taste.fit(own, { write: true });
+  const { agrees, sentence } = await taste.fit(own);
+  await taste.write(own);
   expect(agrees).toBe(false);
   expect(sentence).toMatch(
     /^Your votes do not agree with one another yet \(\d+ % of 40 held-out pairs; chance is 50 %\): rate more\.$/,

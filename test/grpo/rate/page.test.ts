@@ -49,7 +49,7 @@ describe.skipIf(noBrowser)(`the page in a browser${noBrowser ? ` (skipped: ${noB
 
   test('thirty votes by keyboard with undo and a reload in the middle, then a training to a changed grid', async () => {
     const taste = brightTaste({ agreesAfter: 15 });
-    const server = await startTiny(folder, 'keys', { taste, pairs: 30, runs: join(folder, 'runs') });
+    const server = await startTiny(folder, 'keys', { taste, pairs: 30, ask: 1, runs: join(folder, 'runs') });
     const { page, complaints, hosts } = await openPage(browser);
     await page.goto(server.url);
     await pairOn(page);
@@ -86,6 +86,13 @@ describe.skipIf(noBrowser)(`the page in a browser${noBrowser ? ` (skipped: ${noB
     expect(await seriousFaults(page)).toEqual([]);
     await expect.poll(() => train.isEnabled()).toBe(true);
     await train.click();
+    await page
+      .getByText('It waits for 1 more vote on what it draws now, after 1 update.')
+      .waitFor({ timeout: 120_000 });
+    expect(await seriousFaults(page)).toEqual([]);
+    await seen(page);
+    await page.keyboard.press('ArrowLeft');
+    await page.getByText('It waits for').waitFor({ state: 'hidden' });
     const shownGrids = '[...document.querySelectorAll(".grids img")].filter((each) => each.naturalWidth > 0).length';
     await page.locator('.grids figure[data-update="2"]').waitFor({ timeout: 120_000 });
     await expect.poll(() => page.evaluate<number>(shownGrids), { timeout: 60_000 }).toBe(2);

@@ -13,9 +13,8 @@ export function brightTaste({ agreesAfter = 20 }: { readonly agreesAfter?: numbe
   const asked = { fits: 0, written: 0, pairs: 0, candidates: 0 };
   return {
     asked,
-    fit: async (folder, { write }) => {
+    fit: async (folder) => {
       asked.fits++;
-      if (write) asked.written++;
       const { votes } = await readVotes(folder);
       const of = votes.filter(({ choice }) => choice === 'left' || choice === 'right').length;
       const agrees = of >= agreesAfter;
@@ -36,6 +35,7 @@ export function brightTaste({ agreesAfter = 20 }: { readonly agreesAfter?: numbe
       asked.candidates = pictures.length;
       return [0, pictures.length - 1];
     },
+    write: async () => void asked.written++,
     rest: () => {},
     rewards: async () => ['reward={ brightness: { weight: 1 } }'],
   };
