@@ -40,6 +40,7 @@ export function mountChoice(panel) {
   const pictures = ['left', 'right'].map((side) => {
     const own = button(side, () => choose(side));
     own.className = 'picture';
+    own.setAttribute('aria-label', `the picture on the ${side}`); // also while there is none
     return own;
   });
   const choices = ways.map(({ choice, label, shown }) => button(choice, () => choose(choice), label, ' ', key(shown)));
@@ -119,14 +120,14 @@ export function mountChoice(panel) {
     panel.dataset.pair = pair?.id ?? '';
     const wanted = upcoming().flatMap((each) => each.pictures.map(imageOf));
     for (const [source, image] of ahead) if (!wanted.includes(image)) ahead.delete(source);
-    for (const [i, side] of ['left', 'right'].entries()) {
+    for (const i of [0, 1]) {
       const picture = pair?.pictures[i];
       if (!picture) {
         replace(pictures[i]);
         continue;
       }
       const image = imageOf(picture);
-      image.alt = `the picture on the ${side}`;
+      image.alt = ''; // the button is called by it
       image.width0 = picture.width;
       image.height0 = picture.height;
       replace(pictures[i], image);
