@@ -26,7 +26,7 @@ export const voters: Readonly<Record<string, Liking>> = {
   'pale and clean': { vivid: -1, clean: 1 },
   'things at the left': { left: 1.4 },
   'bright and vivid': { bright: 1, vivid: 1 },
-  'small and pale': { size: -1, vivid: -1 },
+  'vivid at the right': { vivid: 1, left: -1 },
 };
 
 const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)]!;
