@@ -35,13 +35,20 @@ export function wilson(agree: number, of: number): Agreement {
 
 /**
  * The agreement on held-out votes by cross-validation: each part is foretold by the others, strengths included, so that nothing
- * of it is known beforehand. What is foretold as exactly equal counts as half. Between two parts others of this process have
- * their turn: with a hundred votes it takes seconds, in which a page's server has to answer.
+ * of it is known beforehand. What is foretold as exactly equal counts as half.
  */
-export async function agreementOf(design: Design, votes: readonly number[]): Promise<Agreement> {
+export function agreementOf(design: Design, votes: readonly number[]): Agreement {
+  const parts = judging(design, votes);
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done) return value;
+  }
+}
+
+/** The same, part by part. */
+function* judging(design: Design, votes: readonly number[]): Generator<undefined, Agreement, undefined> {
   let [agree, of] = [0, 0];
   for (const test of foldsOf(votes, design.pairs)) {
-    await breath();
     const train = votes.filter((vote) => !test.includes(vote));
     const found = foretell(design, chooseStrengths(design, train), train, test);
     for (const [i, vote] of test.entries()) {
@@ -50,8 +57,19 @@ export async function agreementOf(design: Design, votes: readonly number[]): Pro
       of++;
       agree += found[i] === 0 ? 0.5 : Number(found[i]! > 0 === side > 0);
     }
+    yield;
   }
   return wilson(agree, of);
+}
+
+/** The same; between two parts others of this process have their turn, as a page's server that has to answer. */
+async function patiently(design: Design, votes: readonly number[]): Promise<Agreement> {
+  const parts = judging(design, votes);
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done) return value;
+    await breath();
+  }
 }
 
 /** Votes from which on a taste is fitted. */
@@ -67,8 +85,8 @@ export async function agreementReport(design: Design): Promise<AgreementReport> 
   const between = step * Math.max(1, Math.ceil((count - fewestVotes) / step / mostEntries));
   const history: AgreementGrowth[] = [];
   for (let votes = fewestVotes; votes < count; votes += between)
-    history.push({ votes, ...(await agreementOf(design, all.slice(0, votes))) });
-  const last = await agreementOf(design, all);
+    history.push({ votes, ...(await patiently(design, all.slice(0, votes))) });
+  const last = await patiently(design, all);
   return { ...last, history: [...history, { votes: count, ...last }] };
 }
 
