@@ -31,6 +31,9 @@ export interface Lesson {
   readonly message?: string | undefined;
 }
 
+/** None has been begun. */
+export const noLesson: Lesson = { status: 'none', update: 0, of: 0, grids: [] };
+
 export interface LessonOptions
   extends Pick<RunConfigOptions, 'config' | 'set' | 'out' | 'device' | 'seed' | 'between'> {
   /** A run whose adapter it begins with. */
@@ -53,7 +56,7 @@ export function startLesson({ changed, from, between, ...options }: LessonOption
   const end = new AbortController();
   const asked = new Set<'save' | 'sample'>();
   let page: Promise<Dashboard> | undefined;
-  let lesson: Lesson = { status: 'loading', update: 0, of: 0, grids: [] };
+  let lesson: Lesson = { ...noLesson, status: 'loading' };
   const change = (changes: Partial<Lesson>): void => {
     lesson = { ...lesson, ...changes };
     changed(lesson);
@@ -89,7 +92,7 @@ export function startLesson({ changed, from, between, ...options }: LessonOption
     const isStopped = error instanceof InterruptedError;
     change({
       status: isStopped ? 'stopped' : 'failed',
-      message: isStopped ? undefined : error instanceof Error ? error.message : String(error),
+      message: isStopped ? undefined : messageOf(error),
     });
   });
   return { ended, stop, close: async () => (await page)?.close() };
@@ -100,6 +103,8 @@ async function adapterOf(run: string): Promise<string> {
   const { train } = await loadConfig(run);
   return exportRun(run, { format: 'peft', dtype: 'f32', ema: train.ema > 0 });
 }
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export const isOver = (status: LessonStatus): boolean => ['none', 'done', 'stopped', 'failed'].includes(status);
 

@@ -7,7 +7,15 @@ import { readVotes, undoVote, type Vote, votesName } from '../finetune/taste/vot
 import { hashNumbers } from '../random.js';
 import { Asking, isPause } from './asking.js';
 import { keepVote, votedPair } from './ballot.js';
-import { isOver, type Lesson, type LessonOptions, type RunningLesson, startLesson } from './lessons.js';
+import {
+  isOver,
+  type Lesson,
+  type LessonOptions,
+  messageOf,
+  noLesson,
+  type RunningLesson,
+  startLesson,
+} from './lessons.js';
 import { type Drawn, PairQueue } from './pairs.js';
 import type { Source } from './source.js';
 import type { GivenVote, RatingState } from './state.js';
@@ -49,8 +57,6 @@ export interface RatingOptions {
   readonly warn: (message: string) => void;
 }
 
-const noLesson: Lesson = { status: 'none', update: 0, of: 0, grids: [] };
-
 export class Rating {
   private readonly queue: PairQueue;
   private readonly server = randomBytes(8).toString('hex');
@@ -64,8 +70,6 @@ export class Rating {
   private lesson: Lesson = noLesson;
   private running: RunningLesson | undefined;
   private asking: Asking | undefined;
-  /** Votes before this one can't be taken back: their pairs are of another policy. */
-  private undoable = 0;
   private problem: string | undefined;
   private isClosed = false;
 
@@ -128,10 +132,7 @@ export class Rating {
       counted: this.counted,
       of: pairs,
       skipped: this.votes.length - this.counted,
-      recent: this.votes
-        .slice(this.undoable)
-        .slice(-votesRecent)
-        .map(({ id }) => id),
+      recent: this.votes.slice(this.undoable).map(({ id }) => id),
       taste: this.taste,
       fitting: this.fitting,
       trains: taste !== undefined && source.config !== undefined,
@@ -172,7 +173,7 @@ export class Rating {
       if (!pair) return false;
       const { folder, source } = this.options;
       const { model } = source;
-      const update = isAsked ? (source.update ?? 0) + asking.update : source.update;
+      const update = isAsked ? this.updateNow : source.update;
       this.votes.push(await keepVote(folder, pair, { id, choice, seconds, model, update }));
       queue.take(pair);
       if (isAsked) asking.count(1);
@@ -186,7 +187,7 @@ export class Rating {
   undo(id: string): Promise<boolean> {
     return this.writing(async () => {
       const vote = this.votes.at(-1);
-      if (vote?.id !== id || this.votes.length <= this.undoable) return false;
+      if (vote?.id !== id || vote.update !== this.updateNow) return false;
       await undoVote(this.options.folder, id);
       this.votes.pop();
       const pair = await votedPair(this.options.folder, vote);
@@ -242,7 +243,6 @@ export class Rating {
       return pictures.map((picture, i) => ({ ...picture, seed: from + i }));
     };
     const asking = new Asking(this.queueOf(hashNumbers(seed, update), drawn), update, ask);
-    this.undoable = this.votes.length;
     this.asking = asking;
     asking.queue.fill();
     this.changed();
@@ -250,7 +250,6 @@ export class Rating {
     await asking.queue.hold();
     await this.writing(async () => {
       this.asking = undefined;
-      this.undoable = this.votes.length;
     });
     this.changed();
     if (asking.votes === 0 || this.isStopping) return;
@@ -300,6 +299,18 @@ export class Rating {
     return this.asking?.queue ?? this.queue;
   }
 
+  /** Updates of the policy whose pairs are voted on now. */
+  private get updateNow(): number | undefined {
+    const { update } = this.options.source;
+    return this.asking ? (update ?? 0) + this.asking.update : update;
+  }
+
+  /** The first vote that can be taken back, one after another: pairs of another policy are not shown again. */
+  private get undoable(): number {
+    const other = this.votes.findLastIndex(({ update }) => update !== this.updateNow);
+    return Math.max(other + 1, this.votes.length - votesRecent);
+  }
+
   private get counted(): number {
     return this.votes.filter(({ choice }) => choice !== 'skip').length;
   }
@@ -339,5 +350,3 @@ export class Rating {
     }
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
