@@ -7,23 +7,15 @@ import { readVotes, undoVote, type Vote, votesName } from '../finetune/taste/vot
 import { hashNumbers } from '../random.js';
 import { Asking, isPause } from './asking.js';
 import { keepVote, votedPair } from './ballot.js';
-import {
-  isOver,
-  type Lesson,
-  type LessonOptions,
-  messageOf,
-  noLesson,
-  type RunningLesson,
-  startLesson,
-} from './lessons.js';
+import { isOver, type Lesson, messageOf, noLesson, type RunningLesson, startLesson } from './lessons.js';
+import type { RatingOptions } from './options.js';
 import { type Drawn, PairQueue } from './pairs.js';
-import type { Source } from './source.js';
 import type { GivenVote, RatingState } from './state.js';
-import type { ShownTaste, TasteFitting } from './taste.js';
+import type { ShownTaste } from './taste.js';
 import { inTurn } from './turns.js';
 
 /** Votes from which on pairs are those that the taste is least sure of. */
-export const votesBeforeChoosing = 20;
+const votesBeforeChoosing = 20;
 
 /** Votes between two fits, and before the first. */
 const votesBetweenFits = 5;
@@ -37,25 +29,6 @@ const pairsShown = 4;
 
 /** Votes that can be taken back one after another. */
 const votesRecent = 20;
-
-export interface RatingOptions {
-  readonly source: Source;
-  /** Where votes and pictures go. */
-  readonly folder: string;
-  /** Votes that are wanted. */
-  readonly pairs: number;
-  readonly seed: number;
-  readonly taste: TasteFitting | undefined;
-  /** Draws `n` pictures of each prompt, from this seed on. */
-  readonly draw: (prompts: readonly string[], n: number, seed: number) => Promise<readonly Drawn[]>;
-  /** Frees the memory that drawing takes, before a training. */
-  readonly rest: () => void;
-  /** Votes that a training asks for at each pause; 0: none. */
-  readonly ask: number;
-  /** How a training is made besides its rewards. */
-  readonly lesson: Omit<LessonOptions, 'changed' | 'config' | 'from' | 'between'>;
-  readonly warn: (message: string) => void;
-}
 
 export class Rating {
   private readonly queue: PairQueue;
