@@ -2,7 +2,7 @@
 import { absent, el, replace, svg } from '../../serve/page/dom.js';
 import { onChange, store } from './store.js';
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 const shareOf = ({ agree, of }) => (of > 0 ? agree / of : 0.5); // of votes for «equal» alone there is none
 
 export function mountTaste(panel) {
