@@ -34,7 +34,7 @@ export { findRun, type ListedRun, listRuns } from './run/list.js';
 export type { RewardSummary, UpdateRecord } from './run/metrics.js';
 export { type RunConfigOptions, runConfig } from './run/run_config.js';
 export { type Agreement, type AgreementReport, agreementText, doubtOf, growthText } from './taste/agreement.js';
-export type { Features } from './taste/features.js';
+export { type FeatureReader, type Features, openFeatures } from './taste/features.js';
 export { loadTaste, readTaste, writeTaste } from './taste/folder.js';
 export { type Candidate, nextPair } from './taste/next_pair.js';
 export { type RefitOptions, refitTaste } from './taste/refit.js';

@@ -27,8 +27,9 @@ const { values } = parseArgs({
   },
 });
 const [orders, candidates, wrong, refit] = [Number(values.orders), 6, 0.1, 5];
-const looked = [20, 30, 40, 50, 60, 70, 80] as const;
-const most = looked.at(-1)!;
+const looked: readonly number[] = [20, 30, 40, 50, 60, 70, 80];
+const most = Math.max(...looked);
+const asked: readonly number[] = [40, 60]; // whether they are good enough to train by takes longer to find out
 const ways = ['any two', 'every other', 'always'] as const;
 
 type Way = (typeof ways)[number];
@@ -52,8 +53,8 @@ async function draw(prompts: readonly string[], n: number, seed: number): Promis
 interface Look {
   /** Share of fresh pairs that the taste puts in the true order. */
   readonly fresh: number;
-  /** Whether one could train by it. */
-  readonly good: boolean;
+  /** Whether one could train by it, 1 or 0, where that was asked. */
+  readonly good?: number;
 }
 
 /** Votes in one order of the prompts, and what came of the first 20, 30 and so on. */
@@ -66,26 +67,31 @@ function vote(utility: ReadonlyMap<Seen, number>, way: Way, order: number): Look
   for (const { group } of shuffled.slice(0, most)) {
     const count = votes.length;
     if (way !== 'any two' && count >= fewestVotes && count % refit === 0) head = fitHead(votes);
-    const asked = way === 'always' ? 0 : count;
-    const [i, j] = nextPair(head, group, { votes: asked });
+    const [i, j] = nextPair(head, group, { votes: way === 'always' ? 0 : count });
     const [left, right] = [group[i]!, group[j]!];
     const isRight = chance[groups.length + count]! >= wrong;
     const target = utility.get(left)! > utility.get(right)! === isRight ? 1 : 0;
     votes.push({ left: left.features, right: right.features, target, pair: `${count}` });
-    if (!looked.some((each) => each === votes.length)) continue;
+    if (!looked.includes(votes.length)) continue;
     const { groups: weights } = fitHead(votes);
     const agree = fresh.filter(([a, b]) => {
       const better = utilityOf(weights, a!.features) > utilityOf(weights, b!.features);
       return better === utility.get(a!)! > utility.get(b!)!;
     });
-    const agreement = agreementOf(
-      designOf(votes),
-      votes.map((_, vote) => vote),
-    );
-    const good = doubtOf({ ...agreement, history: [{ votes: votes.length, ...agreement }] }) === undefined;
-    looks.push({ fresh: agree.length / fresh.length, good });
+    looks.push({
+      fresh: agree.length / fresh.length,
+      ...(asked.includes(votes.length) && { good: Number(isGood(votes)) }),
+    });
   }
   return looks;
+}
+
+function isGood(votes: readonly ComparedPair[]): boolean {
+  const agreement = agreementOf(
+    designOf(votes),
+    votes.map((_, vote) => vote),
+  );
+  return doubtOf({ ...agreement, history: [{ votes: votes.length, ...agreement }] }) === undefined;
 }
 
 const device = await Device.create({ provideDriver: true });
@@ -118,11 +124,16 @@ for (const [voter, liking] of Object.entries(voters)) {
   }
 }
 
-console.log(`\nall voters after ${looked.join(', ')} votes: fresh pairs, and how often good enough to train by`);
+console.log(
+  `\nall voters after ${looked.join(', ')} votes: fresh pairs; how often good enough to train by after ${asked.join(' and ')}`,
+);
 for (const way of ways) {
   const own = found.filter((each) => each.way === way);
   const shares = looked.map((_, i) => estimateMean(own.map(({ looks }) => looks[i]!.fresh)).mean.toFixed(3));
-  const good = looked.map((_, i) => estimateMean(own.map(({ looks }) => Number(looks[i]!.good))).mean.toFixed(2));
+  const good = asked.map((votes) => {
+    const goods = own.map(({ looks }) => looks[looked.indexOf(votes)]!.good!);
+    return estimateMean(goods).mean.toFixed(2);
+  });
   console.log(`${way}: ${shares.join(' ')}; ${good.join(' ')}`);
 }
 // Of a voter and an order: what the way of asking added to the agreement.

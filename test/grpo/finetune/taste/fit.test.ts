@@ -120,6 +120,11 @@ test('a group that foretells votes gets a strength, and one of noise gets none',
   const [plain, early] = chooseStrengths(design, all);
   expect(plain).toBeGreaterThan(0);
   expect(early).toBe(0);
+  // Votes that go by another group alone: it comes in, although it is not the first.
+  const other = designOf(
+    made.map((vote) => ({ ...vote, target: vote.left.early![3]! > vote.right.early![3]! ? 1 : 0 })),
+  );
+  expect(chooseStrengths(other, all)[1]).toBeGreaterThan(0);
   // Votes that alternate have nothing to do with the features: nothing is better than knowing nothing.
   expect(chooseStrengths({ ...design, targets: made.map((_, i) => i % 2) }, all)).toEqual([0, 0]);
 });
