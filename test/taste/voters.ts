@@ -93,7 +93,8 @@ interface Before {
 
 /** Trains by the taste in a folder, and looks at what was learned. */
 async function train(folder: string, seed: number, utility: (picture: Picture) => number, before: Before) {
-  const keys = { 'train.updates': updates, seed, 'eval.n': 1, 'eval.rewards': [], 'sample.seeds': [1] };
+  const few = { 'eval.n': 1, 'eval.rewards': [], 'sample.seeds': [1] }; // what it says of itself is not needed
+  const keys = { 'train.updates': updates, 'train.ema': 0, seed, ...few }; // an average lags ten updates behind
   const { set } = await tasteTraining(folder);
   const start = performance.now();
   const options = { config: 'scenes-flow', out: `${folder}-runs`, name: 'run' };
