@@ -174,5 +174,12 @@ test('one trains by taste and CLIP score, each over its deviation, but not by vo
     message: expect.stringMatching(/your votes do not agree with one another yet \(\d+ % of 40 held-out pairs; chance/),
   });
   // Told to, one still can't learn of what is the same for every picture.
-  expect(await refusalOf(tasteTraining(folder, { force: true }))).toContain('base.taste is 0');
+  const same = edited('same', (copy) => {
+    const path = join(copy, votesName);
+    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(/"choice":"\w+"/g, '"choice":"equal"'));
+  });
+  const none = await fitTaste(device, same, { clip });
+  await writeTaste(same, none);
+  none.dispose();
+  expect(await refusalOf(tasteTraining(same, { force: true }))).toContain('base.taste is 0');
 });
