@@ -146,6 +146,25 @@ export class PairQueue {
   }
 }
 
+/** Pictures of the last pairs that left: pages may be about to ask for them. */
+export class LastPictures {
+  private readonly files = new Map<string, Uint8Array>();
+
+  add({ pictures }: Pair): void {
+    for (const { sha256, png } of pictures) {
+      this.files.delete(sha256); // the newest last
+      this.files.set(sha256, png);
+    }
+    for (const oldest of [...this.files.keys()].slice(0, -mostLast)) this.files.delete(oldest);
+  }
+
+  get(sha256: string): Uint8Array | undefined {
+    return this.files.get(sha256);
+  }
+}
+
+const mostLast = 32;
+
 /** A picture with its hash and its file, whose texts say what it is of. */
 function shownPicture(picture: Drawn): ShownPicture {
   const { width, height, prompt, seed } = picture;

@@ -9,7 +9,7 @@ import { Asking, isPause } from './asking.js';
 import { keepVote, votedPair } from './ballot.js';
 import { isOver, type Lesson, messageOf, noLesson, type RunningLesson, startLesson } from './lessons.js';
 import type { RatingOptions } from './options.js';
-import { type Drawn, PairQueue } from './pairs.js';
+import { type Drawn, LastPictures, PairQueue } from './pairs.js';
 import type { GivenVote, RatingState } from './state.js';
 import type { ShownTaste } from './taste.js';
 import { inTurn } from './turns.js';
@@ -33,6 +33,7 @@ const votesRecent = 20;
 export class Rating {
   private readonly queue: PairQueue;
   private readonly server = randomBytes(8).toString('hex');
+  private readonly last = new LastPictures();
   private readonly listeners = new Set<(state: RatingState) => void>();
   private readonly writing = inTurn(); // votes and undos
   private readonly computing = inTurn(); // what needs the device
@@ -120,10 +121,10 @@ export class Rating {
     return this.lesson.run;
   }
 
-  /** The file of a picture that waits to be chosen from. */
+  /** The file of a picture that waits to be chosen from, or did until lately. */
   picture(sha256: string): Uint8Array | undefined {
     const shown = [...this.shown.pairs, ...this.queue.pairs].flatMap(({ pictures }) => pictures);
-    return shown.find((picture) => picture.sha256 === sha256)?.png;
+    return shown.find((picture) => picture.sha256 === sha256)?.png ?? this.last.get(sha256);
   }
 
   /** Calls a listener with every new state; returns how to end that. */
@@ -149,6 +150,7 @@ export class Rating {
       const update = isAsked ? this.updateNow : source.update;
       this.votes.push(await keepVote(folder, pair, { id, choice, seconds, model, update }));
       queue.take(pair);
+      this.last.add(pair);
       if (isAsked) asking.count(1);
       this.fitWhenDue();
       this.changed();
@@ -223,6 +225,7 @@ export class Rating {
     await asking.queue.hold();
     await this.writing(async () => {
       this.asking = undefined;
+      asking.queue.pairs.slice(0, pairsShown).forEach((pair) => this.last.add(pair));
     });
     this.changed();
     if (asking.votes === 0 || this.isStopping) return;

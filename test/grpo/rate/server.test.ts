@@ -53,6 +53,7 @@ test('a vote is a line with its pictures beside it at once, counts once however 
   const hashes = pair!.pictures.map(({ sha256 }) => sha256);
   expect(line!.pictures).toMatchObject(hashes.map((sha256) => ({ sha256, file: `pictures/${sha256}.png` })));
   expect((await readdir(join(folder, 'once', 'pictures'))).sort()).toEqual(hashes.map((hash) => `${hash}.png`).sort());
+  expect((await ask(server, `/api/pictures/${hashes[0]}.png`)).status).toBe(200); // another tab may be at it yet
   const kept = await readFile(join(folder, 'once', 'pictures', `${hashes[0]}.png`));
   expect(pictureHash(decodePng(kept).picture)).toBe(hashes[0]);
 
