@@ -146,6 +146,8 @@ export class PairQueue {
   }
 }
 
+const mostLast = 32; // pictures
+
 /** Pictures of the last pairs that left: pages may be about to ask for them. */
 export class LastPictures {
   private readonly files = new Map<string, Uint8Array>();
@@ -162,8 +164,6 @@ export class LastPictures {
     return this.files.get(sha256);
   }
 }
-
-const mostLast = 32;
 
 /** A picture with its hash and its file, whose texts say what it is of. */
 function shownPicture(picture: Drawn): ShownPicture {

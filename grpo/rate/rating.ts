@@ -225,7 +225,7 @@ export class Rating {
     await asking.queue.hold();
     await this.writing(async () => {
       this.asking = undefined;
-      asking.queue.pairs.slice(0, pairsShown).forEach((pair) => this.last.add(pair));
+      for (const pair of asking.queue.pairs.slice(0, pairsShown)) this.last.add(pair);
     });
     this.changed();
     if (asking.votes === 0 || this.isStopping) return;
