@@ -173,13 +173,16 @@ test('one trains by taste and CLIP score, each over its deviation, but not by vo
     name: 'UsageError',
     message: expect.stringMatching(/your votes do not agree with one another yet \(\d+ % of 40 held-out pairs; chance/),
   });
+  expect((await tasteTraining(folder, { force: true })).reward.taste!.weight).toBeGreaterThan(0);
   // Told to, one still can't learn of what is the same for every picture.
-  const same = edited('same', (copy) => {
+  const equal = edited('equal', (copy) => {
     const path = join(copy, votesName);
-    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(/"choice":"\w+"/g, '"choice":"equal"'));
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/"(left|right)"/g, '"equal"'));
   });
-  const none = await fitTaste(device, same, { clip });
-  await writeTaste(same, none);
-  none.dispose();
-  expect(await refusalOf(tasteTraining(same, { force: true }))).toContain('base.taste is 0');
+  const even = await fitTaste(device, equal, { clip });
+  await writeTaste(equal, even);
+  expect(even.groups.map(({ strength }) => strength)).toEqual([0, 0, 0, 0]);
+  even.dispose();
+  await expect(tasteTraining(equal)).rejects.toThrow('0 % of 0 held-out pairs');
+  expect(await refusalOf(tasteTraining(equal, { force: true }))).toContain('base.taste is 0');
 });
