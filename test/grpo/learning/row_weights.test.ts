@@ -24,7 +24,7 @@ import { flowMatchSchedule } from '../../../grpo/sampling/schedule.js';
 import { cpsCoefficients, ddimCoefficients, flowSdeCoefficients } from '../../../grpo/sampling/step.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { random, testDevice } from '../../check.js';
-import { readRecorded } from '../recorded_fixture.js';
+import { readRecorded } from '../../recorded_fixture.js';
 import { loadTiny, tinyConfig } from '../tiny.js';
 import { drawGroup, expectGradients, halfMoments, momentsOf, sumByHand } from './by_hand.js';
 
@@ -70,7 +70,7 @@ const lossNames = ['loss', 'grad_v', 'kl'];
 const metrics = ['policy_loss', 'positive_loss', 'negative_loss', 'ref_kl_loss', 'old_deviate', 'reward_prob_mean'];
 const nft = ['loss', 'reward_prob', 'grad_v_analytic_weights_detached'];
 const awm = ['logProb', 'oldLogProb', 'loss_unclipped', 'loss_clip_0_01'];
-const { value: methods, done } = readRecorded<Methods>('methods', {
+const { value: methods, done } = readRecorded<Methods>('grpo/methods', {
   note: 'what the file is',
   ...fields('forward.', ['x0', 'noise', 't', 'xt', 'v_old', 'v', 'v_ref', 'advantages'], others),
   ...Object.assign(
