@@ -35,7 +35,10 @@ export function addTrain(program: Command): void {
     .option('--out <folder>', 'where runs go', 'runs')
     .option('--name <name>', "the run's folder below that (default: date, configuration and seed)")
     .option('--resume <run>', 'go on with a run, by its folder or its name, from its last checkpoint')
-    .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT, diffusers or kohya')
+    .option(
+      '--init-lora <file>',
+      'begin with this adapter: of a run, a checkpoint, or a file or folder of PEFT, diffusers or kohya',
+    )
     .option(...shared.device)
     .option(...shared.json)
     .option('--dashboard [port]', `show the run at 127.0.0.1, port ${usualPort} or a free one`, portNumber)
