@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckError, check } from '../engine/errors.js';
-import { hashFile, makeFolder, reasonOf, replaceFile, syncFolder } from '../engine/files.js';
+import { exists, hashFile, makeFolder, reasonOf, replaceFile, syncFolder } from '../engine/files.js';
 import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
 import { formatShape, sameShape } from '../engine/tensor/shape.js';
@@ -110,6 +110,9 @@ export async function pruneCheckpoints(folder: string, count: number): Promise<v
   const old = (await listCheckpoints(folder)).slice(0, -Math.max(1, count));
   for (const each of [...left, ...old]) await rm(each, { recursive: true, force: true });
 }
+
+/** Whether a folder says that it is a checkpoint. */
+export const isCheckpoint = (folder: string): Promise<boolean> => exists(join(folder, stateFile));
 
 /** Reads what a checkpoint says of itself. Throws a CheckpointError where it is damaged. */
 export async function readCheckpointInfo(folder: string): Promise<CheckpointInfo> {

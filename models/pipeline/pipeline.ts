@@ -5,6 +5,7 @@ import type { Parameters } from '../blocks/parameters.js';
 import { type DiTPipeline, declareDiT } from './dit.js';
 import type { PipelineKind } from './kinds.js';
 import { ModelFolder, type PipelineOptions } from './model_folder.js';
+import type { Scheduler } from './scheduler.js';
 import { declareStableDiffusion, type StableDiffusionPipeline } from './sd1.js';
 import { declareStableDiffusion3, type StableDiffusion3Pipeline } from './sd3.js';
 
@@ -69,6 +70,7 @@ export interface PipelineSizes {
   readonly latentSize: number;
   /** Pixels of a picture for one of the latents, in each direction. */
   readonly factor: number;
+  readonly scheduler: Scheduler;
 }
 
 /** Declares the networks of a folder without loading them. Throws a ModelFileError for files that are missing or do not fit. */
@@ -76,5 +78,6 @@ export async function measurePipeline(path: string, options: PipelineOptions = {
   const folder = await ModelFolder.open(path, options);
   const { kind, parameters, latentShape, latentChannels, latentSize, vae } = await declareNetworks(folder);
   const components = new Map(folder.components.map((component) => [component.name, component.parameters]));
-  return { kind, components, parameters, latentShape, latentChannels, latentSize, factor: vae.factor };
+  const { scheduler } = folder;
+  return { kind, components, parameters, latentShape, latentChannels, latentSize, factor: vae.factor, scheduler };
 }

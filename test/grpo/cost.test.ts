@@ -1,16 +1,16 @@
 /** Counts by simulating a group, and the paper's table 4 to its printed digits. */
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatTable4 } from '../../bench/cost.js';
 import type { Prune } from '../../grpo/config.js';
 import { fullGroup, type GroupPlan, groupCalls, groupCost, groupPlanOf, paperCosts, table4 } from '../../grpo/cost.js';
 import { stagesOf } from '../../grpo/rollout/stages.js';
+import { readRecorded } from '../recorded_fixture.js';
 import { type TinyChanges, tinyConfig } from './tiny.js';
 
-const fixture = new URL('../fixtures/grpo/table4.json', import.meta.url);
-const { rows } = JSON.parse(readFileSync(fixture, 'utf8')) as {
-  rows: { name: string; total: string; calls: number }[];
-};
+const fixture = readRecorded<{ readonly rows: readonly { name: string; total: string; calls: number }[] }>(
+  'grpo/table4',
+);
+const { rows } = fixture.value;
 
 /** The keys of a group, and how many steps of it are trained. */
 interface Keys {
@@ -131,3 +131,5 @@ describe('table 4', () => {
     expect(full).toEqual({ network: 30, previews: 0, finals: 6, survivors: 6, trained: 18 });
   });
 });
+
+fixture.done();

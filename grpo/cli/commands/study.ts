@@ -1,5 +1,6 @@
 /** `winnow study`: the paper in miniature. */
 import type { Command } from 'commander';
+import { InterruptedError } from '../../finetune/errors.js';
 import { formatSeconds } from '../../finetune/report/numbers.js';
 import { experiments, runStudy, type StudyEvent, type StudyOptions } from '../../study/index.js';
 import { wholeNumber } from '../arguments.js';
@@ -37,6 +38,10 @@ async function study(
       tell(reporter, event);
       reporter.object({ ...event });
     }
+  } catch (error) {
+    // A run by itself would be gone on with by `winnow train`, which knows nothing of the study.
+    if (!(error instanceof InterruptedError)) throw error;
+    throw new InterruptedError(error.signal, 'stopped; the same command goes on where it was');
   } finally {
     reporter.clear();
     interruption.release();

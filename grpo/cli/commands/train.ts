@@ -54,7 +54,10 @@ export function addTrain(program: Command): void {
       'the CLIP whose features the taste goes by (default: as it was fitted last; scenes-clip for models that ship)',
     )
     .option('--force', 'train by a taste whose votes do not agree with one another, or are on another model')
-    .option('--init-lora <file>', 'begin with this adapter: a file or folder of PEFT, diffusers or kohya')
+    .option(
+      '--init-lora <file>',
+      'begin with this adapter: of a run, a checkpoint, or a file or folder of PEFT, diffusers or kohya',
+    )
     .option(...shared.device)
     .option(...shared.json)
     .option('--dashboard [port]', `show the run at 127.0.0.1, port ${usualPort} or a free one`, portNumber)

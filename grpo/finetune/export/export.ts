@@ -3,12 +3,11 @@
 import { join } from 'node:path';
 import { makeFolder, writing } from '../../../engine/files.js';
 import { Device, tensor } from '../../../engine/index.js';
-import { openSafetensors } from '../../../engine/safetensors.js';
+import type { LoraFile } from '../../../models/lora/load_lora.js';
 import { type LoraWeights, type SaveLoraOptions, saveLora } from '../../../models/lora/save_lora.js';
 import { pipelineKinds } from '../../../models/pipeline/kinds.js';
-import { CheckpointError, readCheckpointInfo } from '../../checkpoint.js';
-import type { RunConfig } from '../../config.js';
-import type { Weights } from '../adapter.js';
+import { readCheckpointInfo } from '../../checkpoint.js';
+import { readAdapter } from '../adapter.js';
 import { UsageError } from '../errors.js';
 import { RunFolder } from '../run/folder.js';
 import { exportModel } from './model_folder.js';
@@ -55,7 +54,7 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
   }
   const device = await Device.create({ name: options.device, provideDriver: true, quiet: true });
   try {
-    const lora = await readAdapter(device, checkpoint, weights, config.lora);
+    const lora = onDevice(device, await readAdapter(checkpoint, weights));
     return await writing(out, async () => {
       await makeFolder(out);
       return saveLora(out, lora, { format: options.format, component, dtype });
@@ -65,29 +64,12 @@ export async function exportRun(given: string, options: ExportOptions): Promise<
   }
 }
 
-const halves = /^(.+)\.lora_A\.weight$/;
-
-/** The adapter of a checkpoint, without its network. */
-async function readAdapter(
-  device: Device,
-  checkpoint: string,
-  weights: Weights,
-  { rank, alpha }: NonNullable<RunConfig['lora']>,
-): Promise<LoraWeights> {
-  const path = join(checkpoint, `${weights}.safetensors`);
-  try {
-    const file = await openSafetensors(path);
-    try {
-      const read = async (key: string) => tensor(device, (await file.read(key)) as Float32Array, file.entry(key).shape); // checkpoints are f32
-      const names = [...file.entries.keys()].flatMap((key) => halves.exec(key)?.[1] ?? []);
-      const modules = [];
-      for (const name of names)
-        modules.push({ name, down: await read(`${name}.lora_A.weight`), up: await read(`${name}.lora_B.weight`) });
-      return { modules, rank, alpha };
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw new CheckpointError(`can't export ${path}: ${(error as Error).message}`, { cause: error });
-  }
+/** A file's adapter as tensors. */
+function onDevice(device: Device, { rank, alpha, values }: LoraFile): LoraWeights {
+  const modules = [...values].map(([name, { rank: width, down, up }]) => ({
+    name,
+    down: tensor(device, down, [width, down.length / width]),
+    up: tensor(device, up, [up.length / width, width]),
+  }));
+  return { modules, rank, alpha };
 }

@@ -20,9 +20,10 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
 
 /**
  * What stays on the GPU for the whole run, part by part: weights of each component, what learns with AdamW's moments, the
- * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions. The networks are declared by their configs as
- * loading does it; their weights are not read. Activations are not in it: they need the network at work (`plan --probe`).
- * `warn` is told what a person should know of the folder. Throws a ModelFileError for folders that can't be read.
+ * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions. The
+ * networks are declared by their configs as loading it does; their weights are not read. Activations are not in it: they need
+ * the network at work (`plan --probe`). `warn` is told what a person should know of the folder. Throws a ModelFileError for
+ * folders that can't be read.
  */
 export async function keptMemory(
   folder: string,
@@ -31,6 +32,7 @@ export async function keptMemory(
 ): Promise<MemoryPart[]> {
   const { model, lora, sampler, grpo, train } = config;
   const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
+  for (const message of pipeline.scheduler.warnings) warn?.(message);
   const parts: MemoryPart[] = Array.from(pipeline.components, ([part, { bytes }]) => ({ part, bytes }));
 
   const own = pipeline.parameters.all.filter(({ name }) => !train.weights || isTarget(name, train.weights));

@@ -1,6 +1,5 @@
 /** A training: update after update, with evaluations, grids and checkpoints, told as a stream of events. */
 import { exists, writing } from '../../../engine/files.js';
-import type { GridRow } from '../../../models/pictures/grid.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
 import type { Evaluation } from '../../evaluate.js';
 import type { Prompt } from '../../model.js';
@@ -18,7 +17,6 @@ import { type Session, weightsOf } from '../session.js';
 import { GroupPictures } from '../track/previews.js';
 import type { ProgressEvent, RunEvent } from './events.js';
 import type { RunFolder } from './folder.js';
-import { readGrid, writeBeforeAfter, writeGrid } from './grids.js';
 import {
   addTotals,
   compareEvaluations,
@@ -31,6 +29,7 @@ import {
   updateRecord,
 } from './metrics.js';
 import { Pace } from './pace.js';
+import { TrainingSamples } from './samples.js';
 import { told } from './told.js';
 
 const evaluationSeed = 0; // the noise of every run's evaluations: runs of other seeds are compared on the same
@@ -74,8 +73,7 @@ class Training {
   private warned: number;
   private readonly pace = new Pace();
   private totals: RunTotals = { calls: 0 };
-  /** The samples drawn before the first update and last. */
-  private samples: { before?: readonly GridRow[]; last?: readonly GridRow[] } = {};
+  private readonly samples: TrainingSamples;
 
   constructor(
     private readonly session: Session,
@@ -83,6 +81,7 @@ class Training {
     private readonly run: RunFolder,
     private readonly options: TrainingOptions & TrainingNotices,
   ) {
+    this.samples = new TrainingSamples(session, run);
     this.secondsBefore = run.info.seconds;
     this.warned = session.warnings.length;
     this.saved = trainer.updates > 0 ? trainer.updates : undefined;
@@ -190,7 +189,7 @@ class Training {
   /** Evaluates and draws what is asked for, with the averages in place of the weights where there are some. */
   private async *look(what: { readonly evaluate: boolean; readonly grid: boolean }): Events<Evaluation | undefined> {
     if (!what.evaluate && !what.grid) return undefined;
-    const { trainer, run, session, signal } = this;
+    const { trainer, session, signal } = this;
     const update = trainer.updates;
     const of = session.config.train.updates;
     const progress = (phase: 'drawing' | 'evaluating', tell: (at: ProgressEvent['at']) => void) => ({
@@ -201,9 +200,7 @@ class Training {
       const rows = yield* this.told((tell) =>
         trainer.withAverages(() => drawSamples(session, progress('drawing', tell))),
       );
-      await writeGrid(session, run.sample(update), rows, update);
-      this.samples = { ...(update === 0 ? { before: rows } : this.samples), last: rows };
-      yield { kind: 'pictures', update, path: run.sample(update), rows };
+      yield { kind: 'pictures', update, path: await this.samples.write(rows, update), rows };
     }
     if (!what.evaluate) return undefined;
     const start = performance.now();
@@ -235,7 +232,8 @@ class Training {
     const before: Evaluation = (await this.evaluationAfter(0))?.scores ?? {};
     const known = (await this.evaluationAfter(updates))?.scores; // where a run was ended after its last evaluation
     const after = (yield* this.look({ evaluate: !known, grid: true })) ?? known!;
-    const beforeAfter = yield* this.compareSamples();
+    const beforeAfter = await this.samples.compare(updates);
+    if (beforeAfter.warning) yield* warning(beforeAfter.warning);
     const rewards = compareEvaluations(before, after);
     if (!('reward' in rewards))
       yield* warning('eval.n is not what it was at the start of the run: before and after can not be compared');
@@ -248,24 +246,10 @@ class Training {
       seconds: this.seconds(),
       rewards,
       deviation: spread > 0 ? spread : undefined,
-      samples: [run.sample(0), run.sample(updates), ...(beforeAfter ? [beforeAfter] : [])],
+      samples: [run.sample(0), run.sample(updates), ...(beforeAfter.path ? [beforeAfter.path] : [])],
       weights: weightsOf(this.session.config),
       adapter: this.session.model.lora !== null,
     };
-  }
-
-  /** Puts the samples before and after on one picture; undefined where nothing was learned or those before are gone. */
-  private async *compareSamples(): Events<string | undefined> {
-    const { session, run, trainer } = this;
-    const { last } = this.samples;
-    if (trainer.updates === 0 || !last) return undefined;
-    const before = this.samples.before ?? (await readGrid(session, run.sample(0), 0)); // drawn before a resumption
-    if (!before) {
-      yield* warning(`${run.sample(0)} is gone, or of other prompts, seeds or size: there is no before and after`);
-      return undefined;
-    }
-    await writeBeforeAfter(session, run.beforeAfter, before, last, trainer.updates);
-    return run.beforeAfter;
   }
 
   /**

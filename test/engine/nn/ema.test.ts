@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { EMA, emaDecay } from '../../../engine/nn/ema.js';
 import { scope } from '../../../engine/tensor/scope.js';
 import { tensor } from '../../../engine/tensor/tensor.js';
 import { expectClose, random, testDevice, upload } from '../../check.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 const device = await testDevice();
 
@@ -18,8 +18,10 @@ interface Case {
   };
   readonly values: readonly (readonly number[])[];
 }
-const fixture = new URL('../../fixtures/grpo/ema.json', import.meta.url);
-const cases = (JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] }).cases;
+const fixture = readRecorded<{ readonly cases: readonly Case[] }>('grpo/ema', {
+  'cases.tol.abs': 'for double precision; averages are f32',
+});
+const { cases } = fixture.value;
 
 /** Roundings of up to 40 updates of values near 1, which the decay keeps from adding up. */
 const relative = 2 ** -20;
@@ -77,3 +79,5 @@ test('EMA refuses what does not fit', () => {
     expect(() => ema.copyTo([tensor(device, [1])])).toThrow('EMA: target 0 is [1] f32, its average [2] f32');
   });
 });
+
+fixture.done();

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { capture } from '../../../engine/device/capture.js';
 import { AdamW, type AdamWOptions } from '../../../engine/nn/optimizer.js';
 import { scope } from '../../../engine/tensor/scope.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { expectClose, random, testDevice, upload } from '../../check.js';
+import { readRecorded } from '../../recorded_fixture.js';
 import { adamW } from '../../references/optimizer.js';
 
 const device = await testDevice();
@@ -25,8 +25,10 @@ interface Case {
   readonly params: readonly (readonly Nested[])[];
 }
 const flat = (values: Nested): number[] => [values].flat(9) as number[];
-const fixture = new URL('../../fixtures/grpo/adamw.json', import.meta.url);
-const cases = (JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] }).cases;
+const fixture = readRecorded<{ readonly cases: readonly Case[] }>('grpo/adamw', {
+  'cases.tol.abs': 'for double precision; parameters are f32',
+});
+const { cases } = fixture.value;
 
 /** Rounding of a parameter of magnitude 4 in each of five steps. */
 const parameterTolerance = 5 * 2 ** -22;
@@ -177,3 +179,5 @@ test('AdamW refuses parameters, gradients and options that do not fit', () => {
     expect(() => optimizer.step([tensor(device, [1, 2, 3])])).toThrow('gradient 0 is [3] f32, its parameter [2] f32');
   });
 });
+
+fixture.done();

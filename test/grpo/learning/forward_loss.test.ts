@@ -5,7 +5,7 @@ import type { AwmWeight } from '../../../grpo/config.js';
 import { awmLogProb, forwardRows, nftLoss } from '../../../grpo/learning/forward_loss.js';
 import { policyLoss, referenceKL } from '../../../grpo/learning/loss.js';
 import { random, testDevice } from '../../check.js';
-import { readRecorded } from '../recorded_fixture.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 const device = await testDevice();
 
@@ -43,7 +43,7 @@ function othersOf(why: string, cases: Readonly<Record<string, string>>): Record<
 
 const path = 'of a step of a path, not of a forward row';
 const guard = 'loss grad_v ratio ratio_by_identity_exp_mean_z_dmean identity_error';
-const { value: recorded, done } = readRecorded<Recorded>('methods', {
+const { value: recorded, done } = readRecorded<Recorded>('grpo/methods', {
   note: 'a description',
   ...Object.fromEntries(
     ['sigma', 'sigmaNext', 'a', 'c', 'std', 'x', 'v', 'interval'].map((name) => [`step.${name}`, path]),

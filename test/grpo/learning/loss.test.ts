@@ -1,11 +1,12 @@
 /** The policy loss and the divergence on the device against Flow-GRPO's own (test/fixtures/grpo: ppo_loss, flow_kl). */
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { backward, capture, scope, type Tensor, tensor } from '../../../engine/index.js';
 import { klFactor, policyLoss, referenceKL } from '../../../grpo/learning/loss.js';
+import { flowMatchSchedule } from '../../../grpo/sampling/schedule.js';
 import { ddimCoefficients, eulerCoefficients, flowSdeCoefficients } from '../../../grpo/sampling/step.js';
 import { testDevice } from '../../check.js';
 import { fixtureTensor, readFixture } from '../../fixtures.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 const device = await testDevice();
 
@@ -20,6 +21,7 @@ interface LossCase {
   };
   readonly ratio: readonly number[];
   readonly policy_loss: number;
+  readonly per_sample_loss?: readonly number[];
   readonly grad_log_prob: readonly number[];
   readonly approx_kl?: number;
   readonly clipfrac?: number;
@@ -31,21 +33,27 @@ interface LossCase {
 interface KLCase {
   readonly name: string;
   readonly args: {
+    readonly T: number;
+    readonly shift: number;
+    readonly step_index: number;
     readonly sigma: number;
     readonly sigma_prev: number;
     readonly sigma_max: number;
     readonly noise_level: number;
   };
   readonly shape: readonly number[];
+  /** What the noise of the step is, over the square root of the interval. */
+  readonly std_dev_t: readonly number[];
   readonly kl_loss: number;
   readonly gaussian_kl_per_dim: number;
-  readonly tol: { readonly kl_rel: number; readonly grad_rel_to_max: number };
+  readonly tol: { readonly kl_rel: number; readonly mean_abs: number; readonly grad_rel_to_max: number };
+  readonly tensors: Readonly<Record<string, string>>;
 }
 
-function readCases<T>(group: string): T[] {
-  const path = new URL(`../../fixtures/grpo/${group}.json`, import.meta.url);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { cases: T[] }).cases;
-}
+const losses = readRecorded<{ readonly cases: readonly LossCase[] }>('grpo/ppo_loss', {
+  'cases.tol.abs': 'for double precision; the loss is f32',
+});
+const divergences = readRecorded<{ readonly cases: readonly KLCase[]; readonly tensor_file: string }>('grpo/flow_kl');
 
 /** The values of tensors, which are freed. */
 async function read<K extends string>(tensors: Readonly<Record<K, Tensor>>): Promise<Record<K, number[]>> {
@@ -87,10 +95,11 @@ async function evaluate(
 }
 
 describe('the clipped loss', () => {
-  const cases = readCases<LossCase>('ppo_loss');
+  const { cases } = losses.value;
   test('there are as many cases as the reference has', () => expect(cases).toHaveLength(32));
 
-  for (const { name, args, tol, ...expected } of cases) {
+  for (const expected of cases) {
+    const { name, args, tol } = expected;
     test(name, async () => {
       const { clip_range, adv_clip_max, log_prob, old_log_prob, advantages } = args;
       // What the reference has in double precision is one difference here: an f32 difference of two f32 would be off by
@@ -107,6 +116,10 @@ describe('the clipped loss', () => {
       expectWithin(found.ratio!, expected.ratio, allowed, 'ratio');
       expectWithin(found.loss!, [expected.policy_loss], allowed, 'loss');
       if (tol.gradient === 'skip') return;
+      for (const [i, loss] of expected.per_sample_loss!.entries()) {
+        const alone = await evaluate([difference[i]!], [0], clamped([advantages[i]!], adv_clip_max), clip_range);
+        expectWithin(alone.loss!, [loss], allowed * Math.max(1, Math.abs(loss)), `loss of row ${i}`);
+      }
       expectWithin(found.gradient!, expected.grad_log_prob, allowed, 'gradient');
       expectWithin(found.approxKL!, [expected.approx_kl!], 1e-5 * expected.approx_kl!, 'approx_kl');
       expectWithin(found.clipFraction!, [expected.clipfrac!], 1e-6, 'clipfrac');
@@ -203,15 +216,24 @@ describe('the clipped loss', () => {
 });
 
 describe('the divergence from the reference', async () => {
-  const fixture = await readFixture('grpo/flow_kl');
-  const cases = readCases<KLCase>('flow_kl');
+  const fixture = await readFixture(`grpo/${divergences.value.tensor_file.replace('.safetensors', '')}`);
+  const { cases } = divergences.value;
   test('there are as many cases as the reference has', () => expect(cases).toHaveLength(10));
 
-  for (const { name, args, shape, tol, ...expected } of cases) {
+  for (const expected of cases) {
+    const { name, args, shape, tol } = expected;
     test(name, async () => {
       const { sigma, sigma_prev: sigmaNext, sigma_max: sigmaMax, noise_level: noiseLevel } = args;
       const coefficients = flowSdeCoefficients({ sigma, sigmaNext, sigmaMax, noiseLevel });
-      const values = (role: string): ArrayLike<number> => fixtureTensor(fixture, `${name}/${role}`).values;
+      const levels = flowMatchSchedule(args.T, args.shift).sigmas.slice(args.step_index);
+      expectWithin(levels.slice(0, 2), [sigma, sigmaNext], 1e-7, 'levels');
+      expectWithin([coefficients.std / Math.sqrt(sigma - sigmaNext)], expected.std_dev_t, 1e-5, 'noise');
+      const values = (role: string): ArrayLike<number> => fixtureTensor(fixture, expected.tensors[role]!).values;
+      for (const which of ['', '_ref']) {
+        const [x, v] = [values('sample'), values(`model_output${which}`)];
+        const means = Array.from(v, (velocity, i) => coefficients.x * x[i]! + coefficients.v * velocity);
+        expectWithin(means, Array.from(values(`prev_sample_mean${which}`)), tol.mean_abs, `mean${which}`);
+      }
       const evaluateForm = (form: 'flow-grpo' | 'gaussian' | 'velocity') =>
         read(
           scope(device, () => {
@@ -276,3 +298,6 @@ describe('the divergence from the reference', async () => {
     });
   });
 });
+
+losses.done();
+divergences.done();

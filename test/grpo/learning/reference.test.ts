@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
   add,
-  backward,
   gaussianLogProb,
   mean,
   mul,
@@ -22,14 +21,11 @@ import type { LoadedModel } from '../../../grpo/finetune/policy.js';
 import { Learner } from '../../../grpo/learning/learner.js';
 import { klFactor } from '../../../grpo/learning/loss.js';
 import { referenceOf } from '../../../grpo/learning/reference.js';
-import { Rollout } from '../../../grpo/rollout/rollout.js';
-import { wholeGroup } from '../../../grpo/rollout/stages.js';
-import { Trajectories } from '../../../grpo/rollout/trajectories.js';
-import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { Trainer, type TrainerConfig } from '../../../grpo/trainer.js';
-import { expectClose, random, testDevice } from '../../check.js';
+import { random, testDevice } from '../../check.js';
 import { temporaryFolder } from '../../temporary.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from '../tiny.js';
+import { drawGroup, expectGradients, halfMoments, momentsOf, sumByHand } from './by_hand.js';
 
 const device = await testDevice();
 const temporary = temporaryFolder();
@@ -62,32 +58,20 @@ for (const [name, { load, keys, lora }] of Object.entries(policies))
   describe(name, () => {
     test('the divergence is 0 at first, and later that of the predictions by the weights as they began', async () => {
       const model = await load();
-      const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
-      const store = Trajectories.create(model, { slots: 4, groups: 1, transitions });
-      store.encode(['a red circle']);
-      const sampler = { guidance: 1, same_latent: false };
-      const rollout = await Rollout.create(model, store, brightness(), { sampler, grpo: wholeGroup(4), seed: 1 });
-      const [group] = await rollout.sample(tinyPrompts.slice(0, 1), 0);
+      const { transitions, store, rollout, rows, latent, logProb: stored } = await drawGroup(model);
       const config = tinyConfig({
         grpo: { ...keys, kl: 0.5, clip: 0.9 },
-        train: { micro_batch: 3, lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 },
+        train: { ...halfMoments, micro_batch: 3 },
       });
       const learner = await Learner.create(model, store, config);
-      const rows = group!.survivors.flatMap(({ slot }, i) =>
-        [0, 1].map((step) => ({ slot, step, condition: 0, advantage: i - 1.4 })),
-      );
       expect(await learner.accumulate(rows, rows.length)).toMatchObject({ kl: 0, ratioDeviation: 0 });
       await learner.apply(0);
-      const kept = await Promise.all(learner.optimizer.firstMoments.map((moment) => moment.data()));
+      const kept = await momentsOf(learner);
 
       const parameters = [...model.trainable.values()];
       const condition = model.encode(['a red circle']);
-      const [latents, logProbs] = await Promise.all([store.latents.data(), store.logProbs.data()]);
-      const width = store.latents.size / store.latents.shape[0]!;
-      const stored = (slot: number, i: number): Tensor =>
-        tensor(device, latents.subarray((i * 4 + slot) * width, (i * 4 + slot + 1) * width), [1, ...model.latentShape]);
       const predict = (slot: number, step: number): Tensor =>
-        model.predict(stored(slot, step), tensor(device, [transitions[step]!.timestep]), condition);
+        model.predict(latent(slot, step), tensor(device, [transitions[step]!.timestep]), condition);
       const references = rows.map(({ slot, step }) => scope(device, () => noGrad(() => predict(slot, step))));
       for (const [i, each] of parameters.entries()) {
         const noise = random(each.shape, 50 + i, { low: -0.05, high: 0.05 }).data;
@@ -99,35 +83,23 @@ for (const [name, { load, keys, lora }] of Object.entries(policies))
       expect(await bitsOf(parameters), 'the policy is what it was').toEqual(before);
       expect(report.kl).toBeGreaterThan(0);
 
-      const expected = parameters.map(({ size }) => new Float64Array(size));
-      let kl = 0;
-      for (const [i, { slot, step, advantage }] of rows.entries()) {
+      const lossOf = ({ slot, step, advantage }: (typeof rows)[number], i: number) => {
         const transition = transitions[step]!;
-        const made = scope(device, () => {
-          const v = predict(slot, step);
-          const coefficients = tensor(device, packGaussianCoefficients([transition.step]), [1, 5]);
-          const [logProb] = gaussianLogProb(v, stored(slot, step), stored(slot, step + 1), coefficients);
-          const difference = sub(logProb, logProbs[step * 4 + slot]!);
-          const divergence = mul(
-            mean(square(sub(v, references[i]!))),
-            klFactor('flow-grpo', transition.step, transition.interval),
-          );
-          // Not clipped: exp(x) has the gradient exp(x) dx, and these ratios are 1 to a few thousandths.
-          const ratio = add(add(difference, 1), mul(square(difference), 0.5));
-          const mine = sum(add(mul(ratio, -advantage), mul(divergence, 0.5)));
-          return [divergence, ...backward(mine, parameters)];
-        });
-        const [value, ...gradients] = await Promise.all(made.map((each) => each.data()));
-        kl += value![0]! / rows.length;
-        for (const [p, gradient] of gradients.entries())
-          for (const [k, part] of gradient.entries()) expected[p]![k]! += part / rows.length;
-        for (const each of made) each.dispose();
-      }
+        const v = predict(slot, step);
+        const coefficients = tensor(device, packGaussianCoefficients([transition.step]), [1, 5]);
+        const [logProb] = gaussianLogProb(v, latent(slot, step), latent(slot, step + 1), coefficients);
+        const difference = sub(logProb, stored(slot, step));
+        const divergence = mul(
+          mean(square(sub(v, references[i]!))),
+          klFactor('flow-grpo', transition.step, transition.interval),
+        );
+        // Not clipped: exp(x) has the gradient exp(x) dx, and these ratios are 1 to a few thousandths.
+        const ratio = add(add(difference, 1), mul(square(difference), 0.5));
+        return { loss: sum(add(mul(ratio, -advantage), mul(divergence, 0.5))), value: divergence };
+      };
+      const { value: kl, gradients } = await sumByHand(device, parameters, rows, lossOf);
       expect(report.kl).toBeCloseTo(kl, 6);
-      for (const [p, moment] of learner.optimizer.firstMoments.entries()) {
-        const gradient = Float64Array.from(await moment.data(), (value, k) => 2 * value - kept[p]![k]!);
-        expectClose(gradient, expected[p]!, 2e-4, `gradient ${p}`);
-      }
+      await expectGradients(learner, gradients, { kept, tolerance: 2e-4 });
       for (const each of [...references, ...condition, learner, rollout, store, model]) each.dispose();
     });
 

@@ -20,15 +20,13 @@ import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { Learner } from '../../../grpo/learning/learner.js';
 import { policyLoss } from '../../../grpo/learning/loss.js';
 import { guardedLogRatio, guardFactor, hasGuardedRatio, rowWeights } from '../../../grpo/learning/row_weights.js';
-import { Rollout } from '../../../grpo/rollout/rollout.js';
-import { wholeGroup } from '../../../grpo/rollout/stages.js';
-import { Trajectories } from '../../../grpo/rollout/trajectories.js';
 import { flowMatchSchedule } from '../../../grpo/sampling/schedule.js';
 import { cpsCoefficients, ddimCoefficients, flowSdeCoefficients } from '../../../grpo/sampling/step.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
-import { expectClose, random, testDevice } from '../../check.js';
-import { readRecorded } from '../recorded_fixture.js';
-import { brightness, loadTiny, tinyConfig, tinyPrompts } from '../tiny.js';
+import { random, testDevice } from '../../check.js';
+import { readRecorded } from '../../recorded_fixture.js';
+import { loadTiny, tinyConfig } from '../tiny.js';
+import { drawGroup, expectGradients, halfMoments, momentsOf, sumByHand } from './by_hand.js';
 
 const device = await testDevice();
 
@@ -72,7 +70,7 @@ const lossNames = ['loss', 'grad_v', 'kl'];
 const metrics = ['policy_loss', 'positive_loss', 'negative_loss', 'ref_kl_loss', 'old_deviate', 'reward_prob_mean'];
 const nft = ['loss', 'reward_prob', 'grad_v_analytic_weights_detached'];
 const awm = ['logProb', 'oldLogProb', 'loss_unclipped', 'loss_clip_0_01'];
-const { value: methods, done } = readRecorded<Methods>('methods', {
+const { value: methods, done } = readRecorded<Methods>('grpo/methods', {
   note: 'what the file is',
   ...fields('forward.', ['x0', 'noise', 't', 'xt', 'v_old', 'v', 'v_ref', 'advantages'], others),
   ...Object.assign(
@@ -223,71 +221,44 @@ describe('weights', () => {
 test("the learner's gradient with GRPO-Guard's ratio is that of its definition by log probabilities and means", async () => {
   const clip = 5e-4; // near the spread of the ratios below
   const model = await loadTiny(device, 'sd3');
-  const transitions = transitionsOf(model.schedule(3), { noise: 0.7 });
-  const store = Trajectories.create(model, { slots: 4, groups: 1, transitions, predictions: true });
-  store.encode(['a red circle']);
-  const sampler = { guidance: 1, same_latent: false };
-  const rollout = await Rollout.create(model, store, brightness(), { sampler, grpo: wholeGroup(4), seed: 1 });
-  const [group] = await rollout.sample(tinyPrompts.slice(0, 1), 0);
+  const { transitions, store, rollout, rows, latent, logProb: stored } = await drawGroup(model, { predictions: true });
   const parameters = [...model.trainable.values()];
-  const [latents, logProbs] = await Promise.all([store.latents.data(), store.logProbs.data()]);
   const condition = model.encode(['a red circle']);
-  const width = store.latents.size / store.latents.shape[0]!;
-  const rows = group!.survivors.flatMap(({ slot }, i) =>
-    [0, 1].map((step) => ({ slot, step, condition: 0, advantage: i - 1.4 })),
-  );
   /** Log probability and mean of a row by the weights as they are. */
   const recomputed = ({ slot, step: at }: (typeof rows)[number]): readonly [logProb: Tensor, mean: Tensor] => {
-    const stored = (i: number): Tensor =>
-      tensor(device, latents.subarray((i * 4 + slot) * width, (i * 4 + slot + 1) * width), [1, ...model.latentShape]);
-    const v = model.predict(stored(at), tensor(device, [transitions[at]!.timestep]), condition);
-    return gaussianLogProb(
-      v,
-      stored(at),
-      stored(at + 1),
-      tensor(device, packGaussianCoefficients([transitions[at]!.step]), [1, 5]),
-    );
+    const { timestep, step } = transitions[at]!;
+    const x = latent(slot, at);
+    const v = model.predict(x, tensor(device, [timestep]), condition);
+    return gaussianLogProb(v, x, latent(slot, at + 1), tensor(device, packGaussianCoefficients([step]), [1, 5]));
   };
   const before = rows.map((row) => scope(device, () => noGrad(() => recomputed(row)[1])));
   const config = tinyConfig({
     grpo: { clip },
-    train: { micro_batch: 3, lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 }, // the first moment is half the gradient
+    train: { ...halfMoments, micro_batch: 3 },
   });
   const learner = await Learner.create(model, store, config);
   const first = await learner.accumulate(rows, rows.length);
   expect(first).toMatchObject({ ratioDeviation: 0, approxKL: 0, clipFraction: 0 });
   await learner.apply(0);
   for (const each of parameters) each.write(random(each.shape, 3, { low: -0.4, high: 0.4 }).data);
-  const kept = await Promise.all(learner.optimizer.firstMoments.map((moment) => moment.data()));
+  const kept = await momentsOf(learner);
   const report = await learner.accumulate(rows, rows.length);
   await learner.apply(1);
   expect(report.clipFraction).toBeGreaterThan(0);
   expect(report.clipFraction).toBeLessThan(1);
 
-  const expected = parameters.map(({ size }) => new Float64Array(size));
-  let loss = 0;
-  for (const [i, row] of rows.entries()) {
+  const lossOf = (row: (typeof rows)[number], i: number) => {
     const { std } = transitions[row.step]!.step;
-    const made = scope(device, () => {
-      const [logProb, meanNow] = recomputed(row);
-      const difference = sub(logProb, logProbs[row.step * 4 + row.slot]!);
-      const drift = mul(mean(square(sub(meanNow, before[i]!))), 1 / (2 * std * std));
-      const ratio = exp(mul(sub(difference, mul(drift, -1)), std));
-      const { advantage } = row;
-      const mine = sum(mul(minimum(mul(ratio, advantage), mul(clamp(ratio, 1 - clip, 1 + clip), advantage)), -1));
-      return [mine, ...backward(mine, parameters)];
-    });
-    const [value, ...gradients] = await Promise.all(made.map((each) => each.data()));
-    loss += value![0]! / rows.length;
-    for (const [p, gradient] of gradients.entries())
-      for (const [k, part] of gradient.entries()) expected[p]![k]! += part / rows.length;
-    for (const each of made) each.dispose();
-  }
-  expect(report.policyLoss).toBeCloseTo(loss, 5);
-  for (const [p, moment] of learner.optimizer.firstMoments.entries()) {
-    const now = await moment.data();
-    const gradient = Float64Array.from(now, (value, k) => 2 * value - kept[p]![k]!);
-    expectClose(gradient, expected[p]!, 1e-4, `gradient ${p}`);
-  }
+    const [logProb, meanNow] = recomputed(row);
+    const difference = sub(logProb, stored(row.slot, row.step));
+    const drift = mul(mean(square(sub(meanNow, before[i]!))), 1 / (2 * std * std));
+    const ratio = exp(mul(sub(difference, mul(drift, -1)), std));
+    const { advantage } = row;
+    const loss = sum(mul(minimum(mul(ratio, advantage), mul(clamp(ratio, 1 - clip, 1 + clip), advantage)), -1));
+    return { loss, value: loss };
+  };
+  const { value, gradients } = await sumByHand(device, parameters, rows, lossOf);
+  expect(report.policyLoss).toBeCloseTo(value, 5);
+  await expectGradients(learner, gradients, { kept });
   for (const each of [...before, learner, rollout, store, model, ...condition]) each.dispose();
 });

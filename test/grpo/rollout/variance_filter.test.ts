@@ -1,7 +1,7 @@
 /** The subset of largest variance against exact enumeration (test/fixtures/grpo/ovf.json), and its guards. */
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { extremes, optimalVarianceSubset, uniformSubset } from '../../../grpo/rollout/variance_filter.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 interface Case {
   readonly name: string;
@@ -10,11 +10,15 @@ interface Case {
   readonly optimal_subsets: readonly (readonly number[])[];
   readonly optimal_count: number | null;
   readonly max_variance: number;
+  /** How many of the lowest and of the highest rewards make up one maximiser. */
+  readonly n_low: number;
+  readonly n_high: number;
+  readonly mean_of_selected: number;
   readonly tol: { readonly variance_rel: number };
 }
 
-const fixture = new URL('../../fixtures/grpo/ovf.json', import.meta.url);
-const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] };
+const fixture = readRecorded<{ readonly cases: readonly Case[] }>('grpo/ovf');
+const { cases } = fixture.value;
 
 /** Population variance in two passes about the first value, where a large common offset cancels exactly. */
 function variance(values: readonly number[]): number {
@@ -28,7 +32,8 @@ const pick = (rewards: readonly number[], kept: readonly number[]): number[] => 
 describe('the subset of largest variance', () => {
   test('there are as many cases as the reference has', () => expect(cases).toHaveLength(86));
 
-  for (const { name, args, optimal_subsets, optimal_count, max_variance, tol } of cases) {
+  for (const expected of cases) {
+    const { name, args, optimal_subsets, optimal_count, max_variance, tol } = expected;
     test(name, () => {
       const kept = optimalVarianceSubset(args.rewards, args.k);
       expect(kept).toHaveLength(args.k);
@@ -36,6 +41,13 @@ describe('the subset of largest variance', () => {
       const found = variance(pick(args.rewards, kept));
       expect(Math.abs(found - max_variance)).toBeLessThanOrEqual(tol.variance_rel * max_variance + 1e-30);
       if (optimal_count === optimal_subsets.length) expect(optimal_subsets).toContainEqual(kept);
+      const sorted = [...args.rewards].sort((a, b) => a - b);
+      const ends = [...sorted.slice(0, expected.n_low), ...sorted.slice(args.rewards.length - expected.n_high)];
+      expect(Math.abs(variance(ends) - found)).toBeLessThanOrEqual(tol.variance_rel * found + 1e-30);
+      const mean = pick(args.rewards, kept).reduce((sum, value) => sum + value / args.k, 0);
+      const largest = Math.max(...sorted.map(Math.abs));
+      if (optimal_count === 1)
+        expect(Math.abs(mean - expected.mean_of_selected)).toBeLessThanOrEqual(1e-15 * args.k * largest);
     });
   }
 
@@ -127,3 +139,5 @@ test('the lowest and highest of a group', () => {
   expect(extremes([0, 0, 0], 1, 1)).toEqual([0, 2]);
   expect(() => extremes([1], 1, 1)).toThrow('extremes: expected to keep 0 to 1 of 1 samples, found 2');
 });
+
+fixture.done();

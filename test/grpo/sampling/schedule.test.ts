@@ -13,7 +13,7 @@ import {
 import { takeScheduler } from '../../../models/pipeline/scheduler.js';
 import { readFixture } from '../../fixtures.js';
 import { readGolden } from '../../models/golden.js';
-import { readRecorded } from '../recorded_fixture.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 interface Case {
   readonly name: string;
@@ -37,7 +37,7 @@ interface Case {
   readonly tensors?: Readonly<Record<string, string>>;
 }
 
-const fixture = readRecorded<{ readonly cases: readonly Case[]; readonly tensor_file: string }>('schedules');
+const fixture = readRecorded<{ readonly cases: readonly Case[]; readonly tensor_file: string }>('grpo/schedules');
 const { cases, tensor_file: tensorFile } = fixture.value;
 
 /** The schedule a case of flows stands for. */

@@ -25,7 +25,7 @@ import {
   flowSdeCoefficients,
 } from '../../../grpo/sampling/step.js';
 import { testDevice } from '../../check.js';
-import { readRecorded } from '../recorded_fixture.js';
+import { readRecorded } from '../../recorded_fixture.js';
 
 const device = await testDevice();
 
@@ -77,7 +77,7 @@ async function readCases(group: string): Promise<{ cases: Read[]; done: () => vo
     given.some(({ f32_error = {} }) => path.split('.')[2]! in f32_error),
   );
   const { value, done } = readRecorded<{ cases: Case[]; tensor_file: string }>(
-    group,
+    `grpo/${group}`,
     Object.fromEntries(own.map((path) => [path, unread[path]!])),
   );
   const file = await openSafetensors(fixture(value.tensor_file));

@@ -162,6 +162,7 @@ describe('without a device', () => {
       latentChannels: pipeline.latentChannels,
       latentSize: pipeline.latentSize,
       factor: pipeline.vae.factor,
+      scheduler: pipeline.scheduler,
     });
     pipeline.dispose();
   });

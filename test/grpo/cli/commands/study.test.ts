@@ -19,4 +19,6 @@ test('Ctrl-C ends the run at hand in good order, with status 130', async () => {
   child.kill('SIGINT');
   expect(await ended, printed()).toBe(130);
   expect(printed()).toContain('ending the run at hand and saving');
+  expect(printed()).toContain('stopped; the same command goes on where it was');
+  expect(printed()).not.toContain('winnow train');
 });

@@ -254,6 +254,11 @@ describe('a run', () => {
       expect(await train(`again-${format}`, '--steps', '0', '--init-lora', other)).toMatchObject({ status: 0 });
       expect((await info(`again-${format}`)).rewards.reward.before).toBeCloseTo(rewards.reward.before, 6);
     }
+    const checkpoint = join(run('first'), 'checkpoints', (await readdir(run('first', 'checkpoints'))).sort().at(-1)!);
+    for (const [i, own] of [run('first'), checkpoint, join(checkpoint, 'adapter.safetensors')].entries()) {
+      expect(await train(`own-${i}`, '--steps', '0', '--init-lora', own)).toMatchObject({ status: 0 });
+      expect((await info(`own-${i}`)).rewards.reward.before).toBe((await info('first')).rewards.reward.after);
+    }
     const wrong = await train('wrong', '--init-lora', adapter, '--set', 'lora.rank=3');
     expect(wrong.status).toBe(6);
     expect(wrong.stderr).toContain('has rank 2, expected lora.rank, 3: --set lora.rank=2');

@@ -16,7 +16,10 @@ import { callSizeOf, slotsOf } from '../../../../grpo/rollout/turns.js';
 import { transitionsOf } from '../../../../grpo/sampling/transitions.js';
 import { readJson } from '../../../../models/files/weight_files.js';
 import { measurePipeline } from '../../../../models/pipeline/pipeline.js';
+import { temporaryFolder } from '../../../temporary.js';
+import { folderWithScheduler } from '../../tiny.js';
 
+const temporary = temporaryFolder();
 const folder = (name: string): string => join(packageRoot(), 'test/fixtures/pipelines', name);
 const { rows } = JSON.parse(readFileSync(join(packageRoot(), 'test/fixtures/grpo/table4.json'), 'utf8')) as {
   rows: { name: string; total: string; calls: number }[];
@@ -107,6 +110,12 @@ describe('memory', () => {
     const { memory, warnings } = await plan(await loadConfig('sd35m'));
     expect(memory).toBeUndefined();
     expect(warnings).toEqual([expect.stringContaining('model_index.json')]);
+  });
+
+  test('comes with what loading the folder would warn of', async () => {
+    const path = await folderWithScheduler(temporary, 'sd1', { _class_name: 'EulerDiscreteScheduler' });
+    const { warnings } = await plan(await loadConfig('sd14', [`model.path=${path}`, 'sampler.resolution=16']));
+    expect(warnings).toEqual([expect.stringContaining('the folder names EulerDiscreteScheduler: DDIM samples')]);
   });
 });
 

@@ -1,8 +1,8 @@
-/** The JSON files of test/fixtures/grpo, which remember what tests read of them: a field that no test reads checks nothing. */
+/** JSON files of test/fixtures, which remember what tests read of them: a field that no test reads checks nothing. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../engine/version.js';
+import { packageRoot } from '../engine/version.js';
 
 /** A value that has fields of its own, in itself or in the objects of its list. */
 const hasFields = (value: unknown): value is object =>
@@ -21,14 +21,14 @@ function fieldsOf(value: unknown, path = ''): string[] {
 const descriptions = ['group', 'doc', 'cases.name', 'cases.source', 'cases.note', 'cases.verified', 'cases.dtype'];
 
 /**
- * Reads a file. `done`, called after the other tests are declared, declares one that fails for each field that nobody has read,
+ * Reads `test/fixtures/<name>.json`. `done`, called after the other tests are declared, declares one that fails for each field that nobody has read,
  * but descriptions and those of `unread`, each with the reason, and for a field of `unread` that somebody reads.
  */
 export function readRecorded<T>(
-  group: string,
+  name: string,
   unread: Readonly<Record<string, string>> = {},
 ): { readonly value: T; done(): void } {
-  const whole: unknown = JSON.parse(readFileSync(join(packageRoot(), 'test/fixtures/grpo', `${group}.json`), 'utf8'));
+  const whole: unknown = JSON.parse(readFileSync(join(packageRoot(), 'test', 'fixtures', `${name}.json`), 'utf8'));
   const seen = new Set<string>();
   const recorded = (value: unknown, path: string): unknown =>
     hasFields(value)
@@ -45,7 +45,7 @@ export function readRecorded<T>(
   return {
     value: recorded(whole, '') as T, // as its reader knows it to be
     done() {
-      test(`every field of ${group}.json is read, but for those with a reason`, () => {
+      test(`every field of ${name}.json is read, but for those with a reason`, () => {
         const left = [...new Set(fieldsOf(whole))].filter((path) => !seen.has(path) && !descriptions.includes(path));
         expect(left.sort()).toEqual(Object.keys(unread).sort());
       });
