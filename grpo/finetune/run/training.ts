@@ -17,6 +17,7 @@ import { type Session, weightsOf } from '../session.js';
 import { GroupPictures } from '../track/previews.js';
 import type { ProgressEvent, RunEvent } from './events.js';
 import type { RunFolder } from './folder.js';
+import { TrainingSamples } from './grids.js';
 import {
   addTotals,
   compareEvaluations,
@@ -29,7 +30,6 @@ import {
   updateRecord,
 } from './metrics.js';
 import { Pace } from './pace.js';
-import { TrainingSamples } from './samples.js';
 import { told } from './told.js';
 
 const evaluationSeed = 0; // the noise of every run's evaluations: runs of other seeds are compared on the same
