@@ -138,6 +138,7 @@ export async function drawGroups(
     rollout = await Rollout.create(model, store, reward, { sampler, grpo: wholeGroup(n), seed });
     const drawn = [];
     for (const [update, prompt] of prompts.entries()) {
+      store.clear();
       store.encode([prompt.prompt]);
       const [group] = await rollout.sample([prompt], update, {
         signal,

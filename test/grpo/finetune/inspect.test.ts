@@ -1,8 +1,11 @@
 /** The selections that inspect compares, and its histograms. */
 import { expect, test } from 'vitest';
 import { formatInspection } from '../../../grpo/cli/print/inspection.js';
-import { compareSubsets } from '../../../grpo/finetune/inspect.js';
+import { compareSubsets, drawGroups } from '../../../grpo/finetune/inspect.js';
 import { drawHistograms, histogramOf } from '../../../grpo/finetune/report/histogram.js';
+import type { Session } from '../../../grpo/finetune/session.js';
+import { testDevice } from '../../check.js';
+import { brightness, loadTiny, tinyConfig, tinyPrompts } from '../tiny.js';
 
 const rewards = [0, 1, 2, 3, 4, 5, 6, Number.NaN];
 
@@ -43,4 +46,14 @@ test('text and picture show the same counts', () => {
   const bars = orange.filter((x, i) => orange[i - 1] !== x - 1);
   expect(bars.length, 'one bar for each of the four kept').toBe(4);
   expect(Math.min(...bars)).toBeGreaterThanOrEqual((2 / 3) * width);
+});
+
+test('groups of several prompts are drawn one after the other, each as if it were alone', async () => {
+  const model = await loadTiny(await testDevice(), 'sd3');
+  const session = { config: tinyConfig(), model, rewards: brightness() } as unknown as Session; // all of it that is looked at
+  const both = await drawGroups(session, { prompts: tinyPrompts, n: 3, seed: 1 });
+  expect(both.map(({ rewards }) => rewards.length)).toEqual([3, 3]);
+  expect(both[1]!.rewards).not.toEqual(both[0]!.rewards);
+  expect(await drawGroups(session, { prompts: tinyPrompts.slice(0, 1), n: 3, seed: 1 })).toEqual(both.slice(0, 1));
+  model.dispose();
 });
