@@ -130,9 +130,8 @@ function pointsOf(run: RunOutcome, { y, over }: Figure): Point[] {
       const values = point.scores[y.reward]?.heldOut;
       return values ? [[placeOf(point, over), meanOf(values)]] : [];
     });
-  let seconds = 0;
   return run.updates.flatMap((record): Point[] => {
-    seconds += record.seconds ?? 0;
+    const seconds = record.update * run.secondsOfUpdate;
     const costs = { calls: record['total/calls'] ?? 0, flops: record['total/flops'] ?? 0, seconds };
     const value = record[y.column];
     return value === undefined ? [] : [[placeOf({ update: record.update, ...costs }, over), value]];

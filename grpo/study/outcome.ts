@@ -8,7 +8,7 @@ import { meanOf } from './statistics.js';
 /** An evaluation, and what the run had cost by then. */
 export interface EvaluationPoint {
   readonly update: number;
-  /** Network calls of sampling; FLOP of sampling, decoding and training; seconds of the updates alone. */
+  /** Network calls of sampling; FLOP of sampling, decoding and training; seconds of the updates alone, by the clock (clock.ts). */
   readonly calls: number;
   readonly flops: number;
   readonly seconds: number;
@@ -23,26 +23,35 @@ export interface RunOutcome {
   /** Updates that were to be done; a run that diverged has done fewer. */
   readonly of: number;
   readonly updates: readonly UpdateRecord[];
+  /** By the clock (clock.ts). */
+  readonly secondsOfUpdate: number;
   readonly evaluations: readonly EvaluationPoint[];
 }
 
-/** Reads what a finished run has recorded. */
-export async function readOutcome(folder: string, name: string, seed: number): Promise<RunOutcome> {
+/** Reads what a finished run of a method has recorded. */
+export async function readOutcome(
+  folder: string,
+  { name, seed, secondsOfUpdate }: Pick<RunOutcome, 'name' | 'seed' | 'secondsOfUpdate'>,
+): Promise<RunOutcome> {
   const run = await RunFolder.open(folder);
   const updates = await run.read<UpdateRecord>('metrics');
   const evaluations = await run.read<EvaluationRecord>('evaluations');
-  return { name, seed, of: run.info.of, updates, evaluations: evaluations.map((record) => pointOf(record, updates)) };
+  const points = evaluations.map((record) => pointOf(record, updates, secondsOfUpdate));
+  return { name, seed, of: run.info.of, updates, secondsOfUpdate, evaluations: points };
 }
 
-function pointOf({ update, scores }: EvaluationRecord, updates: readonly UpdateRecord[]): EvaluationPoint {
-  const done = updates.filter((record) => record.update <= update);
-  const last = done.at(-1);
+function pointOf(
+  { update, scores }: EvaluationRecord,
+  updates: readonly UpdateRecord[],
+  secondsOfUpdate: number,
+): EvaluationPoint {
+  const last = updates.findLast((record) => record.update <= update);
   const named = Object.entries(scores).filter(([name]) => name !== totalName);
   return {
     update,
     calls: last?.['total/calls'] ?? 0,
     flops: last?.['total/flops'] ?? 0,
-    seconds: done.reduce((sum, { seconds = 0 }) => sum + seconds, 0),
+    seconds: update * secondsOfUpdate,
     scores: Object.fromEntries(named.map(([name, values]) => [name, captionMeans(values)])),
   };
 }

@@ -1,5 +1,4 @@
 /** The numbers that tables show and claims compare. */
-import { check } from '../../engine/errors.js';
 import type { UpdateRecord } from '../finetune/run/metrics.js';
 import type { Quantity } from './experiment.js';
 import type { EvaluationPoint, RunOutcome } from './outcome.js';
@@ -67,16 +66,9 @@ export function interpolate(
   return low && high?.map((value, i) => (1 - weight) * low[i]! + weight * value);
 }
 
-const median = (values: readonly number[]): number => {
-  check(values.length > 0, 'median: there are no values');
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-};
-
-/** Values of a column of metrics.jsonl; those of the first update, in which kernels are compiled, left out where asked. */
-const columnOf = ({ updates }: RunOutcome, column: string, { warm = false } = {}): number[] =>
-  updates.slice(warm ? 1 : 0).flatMap(({ [column]: value }: UpdateRecord) => (value === undefined ? [] : [value]));
+/** Values of a column of metrics.jsonl. */
+const columnOf = ({ updates }: RunOutcome, column: string): number[] =>
+  updates.flatMap(({ [column]: value }: UpdateRecord) => (value === undefined ? [] : [value]));
 
 /** FLOP of an update in GFLOP: sampling, decoding and training, without the rewards' networks. */
 export const flopsOfUpdate: Quantity = {
@@ -95,14 +87,11 @@ export const flopRatio: Quantity = {
   of: (run, baseline) => ratioOf(flopsOfUpdate.of(baseline, baseline), flopsOfUpdate.of(run, baseline)),
 };
 
-/** Seconds of an update, the median of all but the first. */
+/** Seconds of an update by the clock. */
 export const secondsOfUpdate: Quantity = {
   name: 'seconds an update',
   digits: 3,
-  of: (run) => {
-    const seconds = columnOf(run, 'seconds', { warm: true });
-    return seconds.length > 0 ? [median(seconds)] : undefined;
-  },
+  of: ({ updates, secondsOfUpdate }) => (updates.length > 0 ? [secondsOfUpdate] : undefined),
 };
 
 /** How many times faster an update is than the baseline's, by the clock. */

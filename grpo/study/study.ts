@@ -13,6 +13,7 @@ import { holdRun, reserveNamed } from '../finetune/run/reserve.js';
 import { startRun } from '../finetune/run/start.js';
 import { sessionOn } from '../finetune/session.js';
 import { DivergedError } from '../trainer.js';
+import { type ClockEvent, storedClock } from './clock.js';
 import { normalShares, storedClustering } from './clustering.js';
 import type { Experiment } from './experiment.js';
 import { experiments, preliminary, quickExperiments } from './experiments/index.js';
@@ -63,6 +64,7 @@ export type StudyEvent =
       readonly secondsLeft: number;
     }
   | { readonly kind: 'warning'; readonly message: string }
+  | ClockEvent
   | { readonly kind: 'reported'; readonly files: readonly string[]; readonly lines: readonly string[] };
 
 type Events<R = void> = AsyncGenerator<StudyEvent, R, undefined>;
@@ -90,8 +92,9 @@ export async function* runStudy(options: StudyOptions = {}): Events {
         const measured = await storedClustering(device, experiment, out, signal);
         clustering.push({ experiment, measured, normal: normalShares(experiment.size, experiment.keep) });
       }
+    const clock = yield* storedClock(device, planned, out, signal);
     const trained = chosen.filter((each) => each.kind === 'training');
-    yield { kind: 'reported', ...(await writeStudy({ trained, clustering, planned, out, results })) };
+    yield { kind: 'reported', ...(await writeStudy({ trained, clustering, planned, clock, out, results })) };
   } finally {
     (await opened.device)?.close();
   }

@@ -70,6 +70,9 @@ function tell(reporter: Reporter, event: StudyEvent): void {
       );
       break;
     }
+    case 'timed':
+      reporter.status(`clock  round ${event.round} of ${event.of}`);
+      break;
     case 'warning':
       reporter.warn(event.message);
       break;

@@ -10,7 +10,7 @@ export const table1: TrainingExperiment = {
   paper: 'tables 1 and 4',
   title: 'Pro-GRPO beside Flow-GRPO',
   about:
-    'One reward is trained on; the others stand for the taste of others. FLOPs are those of sampling, decoding and training an update; the clock is the median update.',
+    'One reward is trained on; the others stand for the taste of others. FLOPs are those of sampling, decoding and training an update; the clock is that of an update.',
   baseline: flowGrpo.name,
   base: true,
   methods: [flowGrpo, flash, standard],

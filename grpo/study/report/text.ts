@@ -61,5 +61,5 @@ export const method = [
   'This is a miniature: a flow model of half a million parameters that draws 32 x 32 pictures of coloured shapes, rewarded by small learned preferences. It shows how the methods differ here; it does not show how they differ on Stable Diffusion.',
   'Recipes were fixed beforehand on the baseline alone, on other seeds (grpo/study/recipe.ts); all runs are reported, and seeds are consecutive from 0. Runs of one seed see the same prompts in the same order, and all are evaluated on the same captions and noises.',
   "A difference is the mean over prompts of a seed, then the mean over seeds with the 95 % interval of Student's t over seeds. A claim of «more» holds where the interval is above 0, fails where it is below, and is open where it includes 0; of «at least» the border is the margin below 0 that was fixed beforehand.",
-  "FLOPs are those of sampling, decoding and training, without the rewards' networks. Seconds are those of the updates, without evaluations, on the machine that is named.",
+  "FLOPs are those of sampling, decoding and training, without the rewards' networks. Seconds are those of updates alone, on the machine that is named: the methods take turns in one process, an update each in a round, so that what slows the machine for a while slows all of them.",
 ] as const;

@@ -5,6 +5,7 @@ import { makeFolder, writeWhole } from '../../../engine/files.js';
 import { version } from '../../../engine/version.js';
 import { formatSeconds } from '../../finetune/report/numbers.js';
 import { readInfo } from '../../finetune/run/info.js';
+import { type Clock, secondsOfSeed } from '../clock.js';
 import type { TrainingExperiment } from '../experiment.js';
 import { type Findings, findingsOf } from '../findings.js';
 import { type RunOutcome, readOutcome } from '../outcome.js';
@@ -27,18 +28,26 @@ export async function writeStudy({
   trained,
   clustering,
   planned,
+  clock,
   out,
   results,
 }: {
   readonly trained: readonly TrainingExperiment[];
   readonly clustering: readonly ClusteringFindings[];
   readonly planned: readonly PlannedRun[];
+  readonly clock: Clock;
   readonly out: string;
   readonly results: string;
 }): Promise<WrittenStudy> {
   const outcomes: RunOutcome[] = [];
   for (const { folder, method, seed } of planned)
-    outcomes.push(await readOutcome(join(out, folder), method.name, seed));
+    outcomes.push(
+      await readOutcome(join(out, folder), {
+        name: method.name,
+        seed,
+        secondsOfUpdate: secondsOfSeed(clock[method.name]!, seed),
+      }),
+    );
   const findings: StudyFindings = {
     trained: trained.map((experiment) => findingsOf(experiment, outcomes)),
     clustering,
@@ -49,7 +58,10 @@ export async function writeStudy({
     ['README.md', markdownOf(findings)],
     ['index.html', pageOf(findings)],
     ...figureFiles(findings),
-    ...findings.trained.map((found): [string, string] => [`${found.experiment.name}.json`, recordOf(found, outcomes)]),
+    ...findings.trained.map((found): [string, string] => [
+      `${found.experiment.name}.json`,
+      recordOf(found, outcomes, clock),
+    ]),
     ...clustering.map((found): [string, string] => [
       `${found.experiment.name}.json`,
       `${JSON.stringify({ experiment: found.experiment, measured: found.measured, normal: found.normal }, rounded, 1)}\n`,
@@ -76,7 +88,11 @@ const rounded = (_: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
 
 /** An experiment's findings, and what each of its runs has measured, as JSON. */
-function recordOf({ experiment, rows, claims, figures }: Findings, outcomes: readonly RunOutcome[]): string {
+function recordOf(
+  { experiment, rows, claims, figures }: Findings,
+  outcomes: readonly RunOutcome[],
+  clock: Clock,
+): string {
   const { name, paper, title, methods, columns, baseline } = experiment;
   const record = {
     experiment: { name, paper, title, baseline, methods, columns: columns.map((column) => column.name) },
@@ -87,6 +103,7 @@ function recordOf({ experiment, rows, claims, figures }: Findings, outcomes: rea
       ...found,
     })),
     figures: figures.map(({ figure, curves }) => ({ ...figure, curves })),
+    seconds: Object.fromEntries(methods.map((method) => [method.name, clock[method.name]])),
     runs: outcomes.filter((run) => methods.some((method) => method.name === run.name)).map(runRecord),
   };
   return `${JSON.stringify(record, rounded, 1)}\n`;

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { InterruptedError } from '../../../grpo/finetune/errors.js';
 import type { Method, TrainingExperiment } from '../../../grpo/study/experiment.js';
 import { runStudy, type StudyEvent, type StudyOptions } from '../../../grpo/study/index.js';
-import { rewardAfter } from '../../../grpo/study/quantities.js';
+import { rewardAfter, secondsRatio } from '../../../grpo/study/quantities.js';
 import { temporaryFolder } from '../../temporary.js';
 
 const folder = temporaryFolder();
@@ -33,7 +33,7 @@ const experimentOf = (name: string, ...methods: Method[]): TrainingExperiment =>
   about: 'A test.',
   methods,
   baseline: methods[0]!.name,
-  columns: [rewardAfter()],
+  columns: [rewardAfter(), secondsRatio],
   figures: [{ name: `${name}_reward`, title: 'pick', over: 'updates', y: { kind: 'reward', reward: 'scenes-pick' } }],
   claims: [],
 });
@@ -61,13 +61,23 @@ async function bitsOf(out: string, method: string): Promise<unknown[]> {
 
 test('one after another gives the same bits as alone; experiments share runs; what is done is not done again', async () => {
   const both = [experimentOf('first', plain, thinned), experimentOf('second', plain)];
-  expect(ran(await study('shared', { experiments: both }))).toEqual(['plain', 'thinned']);
+  const first = await study('shared', { experiments: both });
+  expect(ran(first)).toEqual(['plain', 'thinned']);
+  const rounds = (events: readonly StudyEvent[]): number => events.filter(({ kind }) => kind === 'timed').length;
+  expect(rounds(first)).toBe(6);
   await study('alone', { experiments: [experimentOf('only', thinned)] });
   expect(await bitsOf('shared', 'thinned')).toEqual(await bitsOf('alone', 'thinned'));
 
   const again = await study('shared', { experiments: both });
   expect(again[0]).toMatchObject({ kind: 'planned', runs: 2, left: 0, seconds: 0 });
   expect(ran(again)).toEqual([]);
+  expect(rounds(again), 'the clock is not measured again').toBe(0);
+  const { seconds, rows } = JSON.parse(await readFile(join(folder, 'shared', 'report', 'first.json'), 'utf8'));
+  expect(Object.keys(seconds)).toEqual(['plain', 'thinned']);
+  const every = [...seconds.plain, ...seconds.thinned];
+  expect([every.length, every.every((value: number) => value > 0)]).toEqual([12, true]);
+  expect(rows[0].cells[1].mean).toBe(1);
+  expect(rows[1].cells[1].mean).toBeCloseTo(seconds.plain[0] / seconds.thinned[0], 3);
   expect(again.at(-1)).toMatchObject({ kind: 'reported' });
   const files = ['README.md', 'first.json', 'first_reward.svg', 'index.html', 'second.json', 'second_reward.svg'];
   expect((await readdir(join(folder, 'shared', 'report'))).sort()).toEqual(files);
