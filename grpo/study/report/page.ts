@@ -6,6 +6,9 @@ import { axisNames, type Findings } from '../findings.js';
 import { clusteringCells, clusteringHead, linesOf, resultCells, resultHead, type StudyFindings } from './markdown.js';
 import { claimCells, claimHead, method, summaryOf } from './text.js';
 
+/** Tables of many short columns: words stay whole, and what is wider than the window is scrolled to. */
+const wideTables = ' th, td { overflow-wrap: normal; } main { overflow-x: auto; }';
+
 /** The file's text. */
 export function pageOf({ trained, clustering, facts }: StudyFindings): string {
   return html`<!doctype html>
@@ -15,7 +18,7 @@ export function pageOf({ trained, clustering, facts }: StudyFindings): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>The paper in miniature</title>
-<style>${new Html(reportStyle)}</style>
+<style>${new Html(`${reportStyle}${wideTables}`)}</style>
 </head>
 <body>
 <main>
