@@ -14,10 +14,10 @@
  *   checkpoints/000020  what resuming needs
  */
 import { appendFileSync } from 'node:fs';
-import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
+import { access, appendFile, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../../engine/errors.js';
-import { exists, makeFolder, refused, writeWhole, writing } from '../../../engine/files.js';
+import { exists, makeFolder, refused, replaceFile, writeWhole, writing } from '../../../engine/files.js';
 import { CheckpointError, type CheckpointPart, checkpointName, damageOf, listCheckpoints } from '../../checkpoint.js';
 import type { RunConfig } from '../../config.js';
 import { formatConfig } from '../config/format.js';
@@ -38,6 +38,10 @@ export interface FoundCheckpoint {
   readonly warnings: readonly string[];
 }
 
+const infoFile = 'run.json';
+
+const textOf = (info: RunInfo): string => `${JSON.stringify(info, null, 2)}\n`;
+
 const recordFiles = ['metrics', 'groups', 'evaluations', 'probes'] as const;
 type Records = (typeof recordFiles)[number];
 
@@ -55,7 +59,7 @@ export class RunFolder {
       await makeFolder(join(path, 'samples'));
       const run = new RunFolder(path, info);
       await run.writeConfig(config);
-      await run.change({});
+      await writeWhole(join(path, infoFile), textOf(info));
       return run;
     });
   }
@@ -135,10 +139,14 @@ export class RunFolder {
     return this.replace({ ...this.current, ...changes });
   }
 
-  /** Rewrites run.json. */
+  /** Rewrites run.json. Throws a FileError where it is gone: a folder that was removed is not begun anew, without its records. */
   async replace(info: RunInfo): Promise<void> {
     this.current = { ...info, changed: new Date().toISOString() };
-    await writeWhole(join(this.path, 'run.json'), `${JSON.stringify(this.current, null, 2)}\n`);
+    const path = join(this.path, infoFile);
+    await writing(path, async () => {
+      await access(path);
+      await replaceFile(path, (file) => file.writeFile(textOf(this.current)), { durable: false });
+    });
   }
 
   async writeConfig(config: RunConfig): Promise<void> {

@@ -1,10 +1,10 @@
 /** Folders of runs: what stands in them, taking back, lists, and disks that refuse. */
-import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { FileError } from '../../../../engine/errors.js';
-import { writeWhole } from '../../../../engine/files.js';
+import { exists, writeWhole } from '../../../../engine/files.js';
 import { formatRuns } from '../../../../grpo/cli/print/runs.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { RunFolder } from '../../../../grpo/finetune/run/folder.js';
@@ -45,6 +45,16 @@ test('a new run has its configuration, which reads back as it was', async () => 
   expect(run.checkpoint(20)).toBe(join(folder, 'checkpoints', '000020'));
   expect(run.sample(20)).toBe(join(folder, 'samples', '000020.png'));
   expect(run.beforeAfter).toBe(join(folder, 'samples', 'before_after.png'));
+});
+
+test('a folder that was removed under a run is not begun anew, also not once something was written there again', async () => {
+  const run = await RunFolder.create(join(out, 'removed'), config, info());
+  await rm(run.path, { recursive: true });
+  const gone = /^can't write .*run\.json: no such file or folder/;
+  await expect(run.change({ updates: 1 })).rejects.toThrow(gone);
+  expect(await exists(run.path)).toBe(false);
+  await writeWhole(run.sample(1), 'a picture');
+  await expect(run.change({ updates: 2 })).rejects.toThrow(gone);
 });
 
 test('records of updates that will be done again are dropped, also half a line', async () => {
