@@ -132,6 +132,9 @@ export async function writeWhole(path: string, data: string | Uint8Array): Promi
   });
 }
 
+/** SHA-256 of bytes or of a text's UTF-8, in hexadecimal digits. */
+export const sha256Of = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
 /** SHA-256 of a file's bytes, in hexadecimal digits, read in pieces. */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');

@@ -2,11 +2,10 @@
  * Checkpoints: a folder with what a run needs to go on as if it had never stopped. Everything else is a function of the seed
  * and the number of the update. A folder is written aside and renamed, so that it is there whole or not at all.
  */
-import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckError, check } from '../engine/errors.js';
-import { exists, hashFile, makeFolder, reasonOf, replaceFile, syncFolder } from '../engine/files.js';
+import { exists, hashFile, makeFolder, reasonOf, replaceFile, sha256Of, syncFolder } from '../engine/files.js';
 import type { KernelChoices, Tensor } from '../engine/index.js';
 import { type FileTensor, openSafetensors, writeSafetensors } from '../engine/safetensors.js';
 import { formatShape, sameShape } from '../engine/tensor/shape.js';
@@ -142,7 +141,7 @@ function checkInfo({ counters, config, hashes = {} }: Readonly<Record<string, un
 }
 
 /** The hash that state.json carries of itself. */
-const hashOf = (info: object): string => createHash('sha256').update(JSON.stringify(info)).digest('hex');
+const hashOf = (info: object): string => sha256Of(JSON.stringify(info));
 
 /**
  * What is wrong with a checkpoint's files, in a sentence; undefined where nothing is. Of `parts`, by default all that a run

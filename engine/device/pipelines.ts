@@ -1,5 +1,7 @@
 /** Compute pipelines by kernel and variant, and the translation of their errors to the lines of the .wgsl files. */
+
 import { type KernelSource, kernelKey, kernelName, type Plan } from '../../kernels/kernel.js';
+import { messageOf } from '../errors.js';
 import { sourceOf } from './kernel_source.js';
 
 export interface Pipeline {
@@ -54,7 +56,7 @@ export class PipelineCache {
         try {
           this.ready.set(key, { source, layout, gpu: await made });
         } catch (error) {
-          throw new Error(mapErrorLines(error instanceof Error ? error.message : String(error), source), {
+          throw new Error(mapErrorLines(messageOf(error), source), {
             cause: error,
           });
         }

@@ -3,6 +3,7 @@
  * packages, else SwiftShader from npm in the user's cache folder. Only for a device that asks for it (`provideDriver`), and
  * `WINNOW_NO_INSTALL=1` forbids both.
  */
+
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -21,6 +22,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { cacheFolder, forbidsInstalling } from '../environment.js';
+import { messageOf } from '../errors.js';
 import { readTar } from './tar.js';
 import {
   type AptRecipe,
@@ -75,7 +77,7 @@ export async function provideVulkan(log: (line: string) => void): Promise<Provid
       log(`winnow: ${message}`);
       return { ok: true, message };
     } catch (error) {
-      failures.push(error instanceof Error ? error.message : String(error));
+      failures.push(messageOf(error));
       return undefined;
     }
   };

@@ -1,5 +1,7 @@
 /** «Train now»: a training in this process, as a page follows it. */
+
 import { dirname } from 'node:path';
+import { messageOf } from '../../engine/errors.js';
 import { type Dashboard, startDashboard } from '../dashboard/index.js';
 import { loadConfig } from '../finetune/config/file.js';
 import { InterruptedError } from '../finetune/errors.js';
@@ -103,8 +105,6 @@ async function adapterOf(run: string): Promise<string> {
   const { train } = await loadConfig(run);
   return exportRun(run, { format: 'peft', dtype: 'f32', ema: train.ema > 0 });
 }
-
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export const isOver = (status: LessonStatus): boolean => ['none', 'done', 'stopped', 'failed'].includes(status);
 

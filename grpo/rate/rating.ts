@@ -1,13 +1,15 @@
 /** A rating: votes as they come, the pairs that wait, what the votes have taught, and the training by it. */
+
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
+import { messageOf } from '../../engine/errors.js';
 import { UsageError } from '../finetune/errors.js';
 import type { Pause } from '../finetune/run/pause.js';
 import { readVotes, undoVote, type Vote, votesName } from '../finetune/taste/votes.js';
 import { hashNumbers } from '../random.js';
 import { Asking, isPause } from './asking.js';
 import { keepVote, votedPair } from './ballot.js';
-import { isOver, type Lesson, messageOf, noLesson, type RunningLesson, startLesson } from './lessons.js';
+import { isOver, type Lesson, noLesson, type RunningLesson, startLesson } from './lessons.js';
 import type { RatingOptions } from './options.js';
 import { type Drawn, LastPictures, PairQueue } from './pairs.js';
 import type { GivenVote, RatingState } from './state.js';

@@ -1,6 +1,8 @@
 /** A server of this machine: who may come in, which files it has, and what is asked of it below /api. */
+
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { messageOf } from '../../engine/errors.js';
 import { checkReach, createGuard, type Guard, type GuardOptions, isLoopback } from './guard.js';
 import { type Exchange, sendPageFile, sendText } from './responses.js';
 
@@ -45,7 +47,7 @@ export async function serveSite(options: SiteOptions, site: (guard: Guard) => Si
     const exchange = { request, response };
     answer(served, guard, exchange).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
-      else sendText(exchange, 500, error instanceof Error ? error.message : String(error));
+      else sendText(exchange, 500, messageOf(error));
     });
   });
   const shown = isLoopback(host) ? host : host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;

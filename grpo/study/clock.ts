@@ -2,15 +2,13 @@
  * How long an update of each method takes by the clock. Runs stand minutes apart, in which a machine's speed may change more than
  * the methods differ: so their updates are timed beside them, in turn.
  */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { writeWhole } from '../../engine/files.js';
 import type { Device } from '../../engine/index.js';
 import { type Session, sessionOn } from '../finetune/session.js';
 import { promptsOfUpdate } from '../prompt_order.js';
 import { Trainer } from '../trainer.js';
 import { identityOf, type PlannedRun } from './planned_run.js';
+import { readStored } from './stored.js';
 
 /** Seconds of an update by method, a value for each round. In a round every method does one, from another one on each time. */
 export type Clock = Readonly<Record<string, readonly number[]>>;
@@ -39,9 +37,8 @@ export async function* storedClock(
     ({ method }, i) => planned.findIndex((each) => each.method.name === method.name) === i,
   );
   const content = methods.map(({ config }) => identityOf(config)).join();
-  const path = join(out, `clock_${createHash('sha256').update(content).digest('hex').slice(0, 8)}.json`);
-  const stored = await readFile(path, 'utf8').catch(() => undefined);
-  if (stored !== undefined) return JSON.parse(stored) as Clock; // written below, whole
+  const { path, stored } = await readStored<Clock>(out, 'clock', content);
+  if (stored) return stored;
   const clock = yield* measureClock(await device(), methods, signal);
   await writeWhole(path, `${JSON.stringify(clock)}\n`);
   return clock;

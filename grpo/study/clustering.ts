@@ -1,7 +1,4 @@
 /** How rewards cluster within groups (the paper's figure 1): a measurement of the model before any training. */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { writeWhole } from '../../engine/files.js';
 import type { Device } from '../../engine/index.js';
 import { randomStream } from '../../models/scenes/random.js';
@@ -14,6 +11,7 @@ import { momentsOf } from '../learning/advantage.js';
 import type { ClusteringExperiment } from './experiment.js';
 import { setsOf } from './planned_run.js';
 import { recipes, studyFormat } from './recipe.js';
+import { readStored } from './stored.js';
 
 /** Shares of a set's rewards near the mean of the full group, means over groups. */
 export interface Shares {
@@ -39,10 +37,8 @@ export async function storedClustering(
   signal: AbortSignal | undefined,
 ): Promise<Clustering[]> {
   const content = JSON.stringify([experiment, recipes.flow, studyFormat]);
-  const hash = createHash('sha256').update(content).digest('hex').slice(0, 8);
-  const path = join(out, `${experiment.name}_${hash}.json`);
-  const stored = await readFile(path, 'utf8').catch(() => undefined);
-  if (stored !== undefined) return JSON.parse(stored) as Clustering[]; // written below, whole
+  const { path, stored } = await readStored<Clustering[]>(out, experiment.name, content);
+  if (stored) return stored;
   const measured = await measureClustering(await device(), experiment, { signal });
   await writeWhole(path, `${JSON.stringify(measured, null, 2)}\n`);
   return measured;

@@ -1,5 +1,4 @@
 /** The runs that experiments need: each configuration once, known by what it is. */
-import { createHash } from 'node:crypto';
 import { CheckError } from '../../engine/errors.js';
 import type { RunConfig } from '../config.js';
 import { loadConfig } from '../finetune/config/file.js';
@@ -7,6 +6,7 @@ import type { ConfigChanges } from '../finetune/config/program.js';
 import type { Experiment, Method } from './experiment.js';
 import { evaluationPrompts, recipes, studyFormat } from './recipe.js';
 import { secondsOfRun } from './seconds.js';
+import { identityOfText } from './stored.js';
 
 /** A run that is to be done. */
 export interface PlannedRun {
@@ -57,7 +57,7 @@ export const setsOf = (changes: ConfigChanges): string[] =>
 export function identityOf(config: RunConfig): string {
   const { test: _, ...prompts } = config.prompts;
   const content = { ...config, prompts, captions: evaluationPrompts().map(({ prompt }) => prompt), studyFormat };
-  return createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 8);
+  return identityOfText(JSON.stringify(content));
 }
 
 /** The seeds of a method. */

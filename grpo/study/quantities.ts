@@ -3,6 +3,7 @@ import type { UpdateRecord } from '../finetune/run/metrics.js';
 import type { Quantity } from './experiment.js';
 import type { EvaluationPoint, RunOutcome } from './outcome.js';
 import { type PromptSet, trainedReward } from './recipe.js';
+import { meanOf } from './statistics.js';
 
 export interface RewardOptions {
   /** Which captions. Default held-out ones. */
@@ -114,7 +115,7 @@ export const meanOfColumn = (column: string, name: string, digits = 3): Quantity
   digits,
   of: (run) => {
     const values = columnOf(run, column);
-    return values.length > 0 ? [values.reduce((sum, value) => sum + value, 0) / values.length] : undefined;
+    return values.length > 0 ? [meanOf(values)] : undefined;
   },
 });
 
@@ -126,7 +127,7 @@ export const rankAgreement: Quantity = {
     const values = updates.flatMap((record) =>
       Object.entries(record).flatMap(([name, value]) => (name.startsWith('spearman/') ? [value] : [])),
     );
-    return values.length > 0 ? [values.reduce((sum, value) => sum + value, 0) / values.length] : undefined;
+    return values.length > 0 ? [meanOf(values)] : undefined;
   },
 };
 

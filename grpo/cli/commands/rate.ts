@@ -1,11 +1,10 @@
 /** `winnow rate`: a page on which somebody chooses between pictures, and trains by what was liked. */
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { startRating, usualPort } from '../../rate/index.js';
 import { portNumber, seedNumber, wholeNumber } from '../arguments.js';
-import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
+import { serveUntilInterrupted } from '../serve_page.js';
 
 interface RateOptions {
   readonly prompts?: string;
@@ -41,13 +40,5 @@ export function addRate(program: Command): void {
 async function rate(model: string, { json = false, out, ...options }: RateOptions): Promise<void> {
   const reporter = new Reporter({ json });
   const page = await startRating({ ...options, model, folder: out, warn: (message) => reporter.warn(message) });
-  const interruption = catchInterrupts(() => {});
-  try {
-    reporter.result(`page     ${page.url}`);
-    reporter.object({ url: page.url, port: page.port });
-    if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
-  } finally {
-    await page.close();
-    interruption.release();
-  }
+  await serveUntilInterrupted(reporter, page);
 }

@@ -1,11 +1,10 @@
 /** `winnow watch`: the dashboard of runs, live or finished. */
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { startDashboard, usualPort } from '../../dashboard/index.js';
 import { portNumber } from '../arguments.js';
-import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';
 import { Reporter } from '../reporter.js';
+import { serveUntilInterrupted } from '../serve_page.js';
 
 interface WatchOptions {
   readonly port: number;
@@ -30,13 +29,5 @@ export function addWatch(program: Command): void {
 async function watch(runs: readonly string[], { json = false, ...options }: WatchOptions): Promise<void> {
   const reporter = new Reporter({ json });
   const page = await startDashboard({ runs: runs.length > 0 ? runs : ['runs'], ...options, readOnly: true });
-  const interruption = catchInterrupts(() => {});
-  try {
-    reporter.result(`page     ${page.url}`);
-    reporter.object({ url: page.url, port: page.port });
-    if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
-  } finally {
-    await page.close();
-    interruption.release();
-  }
+  await serveUntilInterrupted(reporter, page);
 }

@@ -1,13 +1,12 @@
 /** run.json: what a run is, how far it is, and why it ended. */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { FileError } from '../../../engine/errors.js';
-import { reading } from '../../../engine/files.js';
+import { reading, sha256Of } from '../../../engine/files.js';
 import { version } from '../../../engine/version.js';
 import { type PipelineKind, pipelineKinds } from '../../../models/pipeline/kinds.js';
 import type { RunConfig } from '../../config.js';
@@ -50,8 +49,7 @@ export interface RunInfo {
   readonly exit?: { readonly code: number; readonly reason: string };
 }
 
-export const hashConfig = (config: RunConfig): string =>
-  createHash('sha256').update(formatConfig(config)).digest('hex').slice(0, 16);
+export const hashConfig = (config: RunConfig): string => sha256Of(formatConfig(config)).slice(0, 16);
 
 /** What is known of a run before its first update. */
 export async function describeRun({

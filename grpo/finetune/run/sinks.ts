@@ -1,4 +1,5 @@
 /** What the files of a run take of its events. */
+import { messageOf } from '../../../engine/errors.js';
 import { exitCodeOf } from '../exit_codes.js';
 import { linesOf } from '../report/run.js';
 import type { RunEvent, Sink } from './events.js';
@@ -48,7 +49,7 @@ function changesOf(event: RunEvent, { totals }: RunInfo): Partial<RunInfo> | und
       };
     case 'failed': {
       const { status, seconds, error } = event;
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       return { status, seconds, exit: { code: exitCodeOf(error), reason } };
     }
     default:

@@ -1,4 +1,5 @@
 /** A training: update after update, with evaluations, grids and checkpoints, told as a stream of events. */
+import { messageOf } from '../../../engine/errors.js';
 import { exists, writing } from '../../../engine/files.js';
 import { listCheckpoints, pruneCheckpoints, writeCheckpoint } from '../../checkpoint.js';
 import type { Evaluation } from '../../evaluate.js';
@@ -281,7 +282,7 @@ class Training {
       try {
         yield* this.save();
       } catch (failure) {
-        yield* warning(failure instanceof Error ? failure.message : String(failure));
+        yield* warning(messageOf(failure));
       }
     }
     const { updates } = trainer;

@@ -1,6 +1,6 @@
 /** What a taste is told of pictures: plain numbers, and what the layers of a CLIP's image encoder see, in groups. */
 import { join } from 'node:path';
-import { exists, hashFile } from '../../../engine/files.js';
+import { exists, hashFile, sha256Of } from '../../../engine/files.js';
 import { concat, type Device, mean, slice, sqrt, square, sub, type Tensor } from '../../../engine/index.js';
 import { type EmbeddedModel, embeddedFolder, embeddedModels } from '../../../models/embedded/index.js';
 import { readConfig } from '../../../models/files/config_file.js';
@@ -11,7 +11,6 @@ import type { Picture } from '../../../models/pictures/png.js';
 import { visionSizeOf } from '../rewards/image_encoder.js';
 import { loadVision } from '../rewards/vision.js';
 import { plainNumbers } from './plain.js';
-import { sha256Of } from './votes.js';
 
 /**
  * Groups of features. plain: plainNumbers(). early: means and deviations over the patches of each channel, before the CLIP's

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeWhole, writing } from '../../../engine/files.js';
+import { sha256Of, writeWhole, writing } from '../../../engine/files.js';
 import type { Device } from '../../../engine/index.js';
 import { type FileTensor, writeSafetensors } from '../../../engine/safetensors.js';
 import { ModelFileError, processWarning, type Warn } from '../../../models/files/errors.js';
@@ -10,7 +10,7 @@ import { openWeights, readable, readJson, shown } from '../../../models/files/we
 import { clipHash, groupNames, openFeatures } from './features.js';
 import type { GroupHead } from './fit.js';
 import { type Taste, type TasteFacts, tasteOf } from './taste.js';
-import { sha256Of, votesName } from './votes.js';
+import { votesName } from './votes.js';
 
 export const tasteName = 'taste.json';
 export const headName = 'head.safetensors';

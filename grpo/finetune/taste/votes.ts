@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, reading, writing } from '../../../engine/files.js';
+import { makeFolder, reading, sha256Of, writing } from '../../../engine/files.js';
 import { ModelFileError, processWarning, type Warn } from '../../../models/files/errors.js';
 import type { Picture } from '../../../models/pictures/png.js';
 
@@ -62,9 +62,6 @@ export function pictureHash({ width, height, rgb }: Picture): string {
 
 /** Where a picture with this hash is kept in a folder of votes. */
 export const pictureFile = (sha256: string): string => `pictures/${sha256}.png`;
-
-/** SHA-256 of bytes, in hexadecimal digits. */
-export const sha256Of = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Adds a vote to the folder's file by one write, and makes both where there are none. Throws a FileError where that can't be. */
 export const appendVote = (folder: string, vote: Vote): Promise<void> =>

@@ -1,6 +1,7 @@
 /** A run for a Trackio server: the values of each update and evaluation, by its HTTP endpoint for many at once. */
-import { createHash } from 'node:crypto';
+
 import { basename } from 'node:path';
+import { sha256Of } from '../../../engine/files.js';
 import type { RunEvent, Sink } from '../run/events.js';
 import type { RunFolder } from '../run/folder.js';
 
@@ -32,7 +33,7 @@ const waitingAtMost = 1000; // entries, should the server not answer for long
  */
 export function trackioSink(server: string, run: RunFolder, { warn, timeout = 5000 }: TrackioOptions): Sink {
   const endpoint = `${server.replace(/\/+$/, '')}/api/bulk_log`;
-  const run_id = createHash('sha256').update(`${run.path} ${run.info.started}`).digest('hex').slice(0, 32);
+  const run_id = sha256Of(`${run.path} ${run.info.started}`).slice(0, 32);
   const token = process.env.TRACKIO_WRITE_TOKEN;
   const waiting: Log[] = [];
   let sending: Promise<void> | undefined;
@@ -73,7 +74,7 @@ export function trackioSink(server: string, run: RunFolder, { warn, timeout = 50
     const found = entryOf(event);
     if (found) {
       const { name, step, metrics, config } = found;
-      const log_id = createHash('sha256').update(`${run_id} ${name} ${step}`).digest('hex').slice(0, 32);
+      const log_id = sha256Of(`${run_id} ${name} ${step}`).slice(0, 32);
       waiting.push({
         project: 'winnow',
         run: basename(run.path),

@@ -1,5 +1,5 @@
 /** The page in a real browser: of a live run, of a long one, of one that is out to do harm. */
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -7,6 +7,7 @@ import { packageRoot } from '../../../engine/version.js';
 import { type Action, type DashboardOptions, startDashboard } from '../../../grpo/dashboard/index.js';
 import { InterruptedError, type RunEvent, runConfig } from '../../../grpo/finetune/index.js';
 import { temporaryFolder } from '../../temporary.js';
+import { writeTinyFile } from '../tiny_file.js';
 import { noBrowser, openBrowser, openPage, seriousFaults } from './browser.js';
 import { makeRun } from './run_folder.js';
 
@@ -33,12 +34,9 @@ describe.skipIf(noBrowser)(`the page in a browser${noBrowser ? ` (skipped: ${noB
 
   test('a live run: its values are those of the files, it grows, its buttons act, and a lost server is survived', async () => {
     const config = join(folder, 'tiny.yaml');
-    await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\n');
-    await writeFile(
-      config,
-      `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2, alpha: 4, targets: attention }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+    await writeTinyFile(
+      folder,
+      `lora: { rank: 2, alpha: 4, targets: attention }
 reward: { brightness: { weight: 1 } }
 sampler: { steps: 4, kind: ddim, noise: 1, eval_steps: 3 }
 grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 2 }

@@ -1,14 +1,14 @@
 /** Ratings of a tiny model. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { packageRoot } from '../../../engine/version.js';
 import {
   type RatingServer,
   type RatingServerOptions,
   type RatingState,
   startRating,
 } from '../../../grpo/rate/index.js';
+import { writeTinyFile } from '../tiny_file.js';
 import { stateOf } from './client.js';
 
 /** Writes prompts.txt and tiny.yaml. */
@@ -16,12 +16,9 @@ export async function writeTinyConfig(
   folder: string,
   prompts = 'a red circle\nthe blue cat\na green tree\n',
 ): Promise<void> {
-  await writeFile(join(folder, 'prompts.txt'), prompts);
-  await writeFile(
-    join(folder, 'tiny.yaml'),
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2, alpha: 4, targets: attention }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+  await writeTinyFile(
+    folder,
+    `lora: { rank: 2, alpha: 4, targets: attention }
 reward: { brightness: { weight: 1 } }
 sampler: { steps: 3, kind: ddim, noise: 1, eval_steps: 2 }
 grpo: { keep: [3, 2], prune_at: [1], groups_per_update: 1 }
@@ -29,6 +26,7 @@ train: { updates: 2, lr: 1.0e-2, micro_batch: 2 }
 sample: { seeds: [1] }
 eval: { n: 2 }
 `,
+    prompts,
   );
 }
 

@@ -2,8 +2,8 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
+import { writeTinyFile } from '../../tiny_file.js';
 import { winnow } from '../output.js';
 import { start } from '../process.js';
 
@@ -12,12 +12,9 @@ const out = join(folder, 'runs');
 const config = join(folder, 'tiny.yaml');
 
 beforeAll(async () => {
-  await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\n');
-  await writeFile(
-    config,
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2 }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+  await writeTinyFile(
+    folder,
+    `lora: { rank: 2 }
 reward: { brightness: {} }
 sampler: { steps: 2, kind: ddim }
 grpo: { keep: [2], prune_at: [], prune: none, groups_per_update: 1 }

@@ -1,9 +1,9 @@
 /** A run whose newest checkpoint is damaged: every command goes by the one before it, and says so. */
-import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
+import { writeTinyFile } from '../../tiny_file.js';
 import { winnow } from '../output.js';
 
 const folder = temporaryFolder();
@@ -11,12 +11,9 @@ const whole = join(folder, 'runs', 'whole');
 const config = join(folder, 'tiny.yaml');
 
 beforeAll(async () => {
-  await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\n');
-  await writeFile(
-    config,
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2, alpha: 4, targets: attention }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+  await writeTinyFile(
+    folder,
+    `lora: { rank: 2, alpha: 4, targets: attention }
 reward: { brightness: { weight: 1 } }
 sampler: { steps: 3, kind: ddim, noise: 1, eval_steps: 2 }
 grpo: { keep: [4, 3, 2], prune_at: [0, 1], groups_per_update: 1 }

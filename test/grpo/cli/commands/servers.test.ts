@@ -1,10 +1,10 @@
 /** Runs whose reward is a server: credentials that nothing keeps or prints, and interruptions while it is waited for. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { packageRoot } from '../../../../engine/version.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { isSilent, type Received, refuses, testServer } from '../../rewards/server.js';
+import { writeTinyFile } from '../../tiny_file.js';
 import { winnow } from '../output.js';
 import { start } from '../process.js';
 
@@ -15,12 +15,9 @@ const server = await testServer();
 const secret = 'hunter22-hunter22';
 
 beforeAll(async () => {
-  await writeFile(join(folder, 'prompts.txt'), 'a red circle\nthe blue cat\n');
-  await writeFile(
-    config,
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd1')}, weights: f32 }
-lora: { rank: 2 }
-prompts: { train: ${join(folder, 'prompts.txt')}, test: ${join(folder, 'prompts.txt')} }
+  await writeTinyFile(
+    folder,
+    `lora: { rank: 2 }
 reward:
   mine: { http: "${server.url}?token=env:MY_TOKEN", headers: { Authorization: "Bearer env:MY_TOKEN" }, batch: 1 }
 sampler: { steps: 2, kind: ddim }
