@@ -291,6 +291,22 @@ const train = section({
     .describe('Recompute blocks in the backward instead of keeping their activations.'),
 });
 
+const workers = section({
+  shards: whole(1, most)
+    .default(8)
+    .describe(
+      'Shards of an update at most: each is some of its groups, drawn and differentiated together, by this machine or by a worker. The sums of gradients are added in their order, so that the number of machines changes no bit.',
+    ),
+  mixed: flag()
+    .default(false)
+    .describe(
+      'Take workers whose adapter, driver or kernels are others, too. They compute other bits: a run then has no longer those of one machine.',
+    ),
+  lock_s: whole(5, 86_400)
+    .default(60)
+    .describe('Seconds without a sign of life until a worker counts as lost and its shard goes to another.'),
+});
+
 /** The keys of a run as a file has them. */
 export const configSchema = section({
   model: model.describe('The model that learns.'),
@@ -307,6 +323,7 @@ export const configSchema = section({
   sampler: sampler.prefault({}).describe('How trajectories are drawn.'),
   grpo: grpo.prefault({}).describe('Groups, selections and the loss.'),
   train: train.prefault({}).describe('The optimizer.'),
+  workers: workers.prefault({}).describe('How an update is shared out among machines.'),
   save: save.prefault({}).describe('Checkpoints.'),
   sample: sample.prefault({}).describe('Pictures to look at.'),
   eval: evaluation.prefault({}).describe('Held-out pictures and their rewards.'),
@@ -337,4 +354,5 @@ export const defaults = {
   sampler: sampler.parse({}),
   grpo: grpo.parse({}),
   train: train.parse({}),
+  workers: workers.parse({}),
 };

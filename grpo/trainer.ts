@@ -2,25 +2,22 @@
 
 import { owning } from '../engine/owning.js';
 import type { TrainingState } from './checkpoint.js';
-import type { RunConfig } from './config.js';
 import { rowCostOf, trainingCalls } from './cost.js';
 import { groupAdvantages } from './learning/advantage.js';
-import { ForwardLearner, type ForwardRow } from './learning/forward_learner.js';
-import { Learner } from './learning/learner.js';
-import { checkLoss, isForward, learnsFromEveryRow, trainedRows } from './learning/losses.js';
-import { hasGuardedRatio, rowWeights } from './learning/row_weights.js';
+import { OptimizerStep } from './learning/optimizer_step.js';
+import { measuresOf } from './learning/report.js';
+import { type Minibatch, minibatchesOf } from './learning/rows.js';
 import type { GenerativeModel, Prompt } from './model.js';
-import { randomOrder } from './random.js';
 import type { CombinedReward } from './rewards/reward.js';
-import type { GroupResult } from './rollout/group.js';
-import { Rollout, type RolloutEvents, type RolloutProgress } from './rollout/rollout.js';
-import { Trajectories } from './rollout/trajectories.js';
-import { callSizeOf, slotsOf } from './rollout/turns.js';
-import { pathOf, windowOf } from './sampling/window.js';
+import type { RolloutEvents, RolloutProgress } from './rollout/rollout.js';
+import { pathOf } from './sampling/window.js';
+import { LocalShards, type ShardConfig } from './shards/local.js';
+import { shardsOf } from './shards/shards.js';
+import type { ShardSource } from './shards/source.js';
 import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
 /** What of a run's configuration the trainer reads. */
-export type TrainerConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'seed'>;
+export type TrainerConfig = ShardConfig;
 
 /** The weights, or what they are computed from, are no longer finite numbers. */
 export class DivergedError extends Error {
@@ -41,16 +38,6 @@ export interface UpdateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A survivor with its advantage. */
-interface Trajectory {
-  readonly slot: number;
-  readonly group: number;
-  readonly sample: number;
-  readonly advantage: number;
-  /** Steps of its path that are trained, or numbers of the draws that are made for it. */
-  readonly steps: readonly number[];
-}
-
 const forgiven = 2; // optimizer steps in a row without a finite gradient
 
 export class Trainer {
@@ -62,26 +49,23 @@ export class Trainer {
   private constructor(
     private readonly model: GenerativeModel,
     private readonly config: TrainerConfig,
-    private readonly store: Trajectories,
-    private readonly rollout: Rollout,
-    private readonly learner: Learner | ForwardLearner,
+    /** Draws and differentiates. */
+    private readonly source: ShardSource,
+    private readonly optimizer: OptimizerStep,
   ) {}
 
-  /** Captures every step of rollout and learning. Throws a CheckError for a configuration that makes no sense. */
+  /** Captures every step of rollout and learning on the model's device. Throws a CheckError for a configuration that makes no sense. */
   static create(model: GenerativeModel, reward: CombinedReward, config: TrainerConfig): Promise<Trainer> {
+    return Trainer.over(model, config, () => LocalShards.create(model, reward, config));
+  }
+
+  /** A trainer whose groups are drawn and differentiated by a source, which it disposes of. */
+  static over(model: GenerativeModel, config: TrainerConfig, open: () => Promise<ShardSource>): Promise<Trainer> {
     return owning(async (own) => {
-      const { grpo } = config;
-      checkLoss(config, model.kind);
-      const groups = grpo.groups_per_update;
-      const transitions = pathOf(model, config, 0);
-      const size = callSizeOf(model.latentShape, config);
-      const keeps = isForward(grpo.loss) ? 'ends' : 'path';
-      const slots = slotsOf(groups, size);
-      const predictions = hasGuardedRatio(grpo);
-      const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
-      const rollout = own(await Rollout.create(model, store, reward, config));
-      const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, config);
-      return new Trainer(model, config, store, rollout, learner);
+      const source = own(await open());
+      const shards = shardsOf(config.grpo.groups_per_update, config.workers.shards).length;
+      const step = { train: config.train, shards, measures: measuresOf(config.grpo) };
+      return new Trainer(model, config, source, await OptimizerStep.create(model, source.sum, step));
     });
   }
 
@@ -97,28 +81,26 @@ export class Trainer {
    */
   async update(prompts: readonly Prompt[], options: UpdateOptions = {}): Promise<UpdateReport> {
     const { onProgress, onPictures, signal } = options;
+    const { model, config, source } = this;
     const update = this.counters.updates;
-    this.store.clear();
-    this.store.follow(pathOf(this.model, this.config, update));
-    this.store.encode(prompts.map(({ prompt }) => prompt));
-    const groups = await this.rollout.sample(prompts, update, {
+    const groups = await source.draw(update, prompts, {
       onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
       onPictures,
       signal,
     });
     signal?.throwIfAborted();
     const baselines = groups.map(({ baseline }) => baseline);
-    const advantages = groupAdvantages(finalRewards(groups), { ...this.config.grpo, baselines });
+    const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
     const start = performance.now();
-    const trajectories = this.trajectoriesOf(groups, advantages);
-    if (trajectories.length === 0) throw new DivergedError(`update ${update}: no picture of its groups is finite`);
+    const transitions = pathOf(model, config, update);
+    const minibatches = minibatchesOf(config, { update, groups, advantages, transitions });
+    const trained = minibatches.reduce((sum, { total }) => sum + total, 0);
+    if (trained === 0) throw new DivergedError(`update ${update}: no picture of its groups is finite`);
+    await source.begin(minibatches, signal);
     const steps: OptimizerReport[] = [];
-    const minibatches = this.minibatchesOf(trajectories).map((own) => own.flatMap((each) => this.rowsOf(each)));
-    if (this.learner instanceof ForwardLearner) this.learner.remember(minibatches.flatMap((rows) => this.taught(rows)));
-    for (const [i, minibatch] of minibatches.entries()) steps.push(await this.learn(minibatch, i === 0, onProgress));
+    for (const [i, minibatch] of minibatches.entries()) steps.push(await this.learn(i, minibatch, options));
     this.counters.updates++;
     const train = (performance.now() - start) / 1000;
-    const trained = trajectories.reduce((sum, each) => sum + each.steps.length, 0);
     const cost = costReport(groups, trained, train);
     return { update, groups, advantages, ...rewardReport(groups), steps, ...cost, flops: this.flopsOf(cost, steps) };
   }
@@ -128,48 +110,9 @@ export class Trainer {
     { counts: { calls, decodes } }: Pick<UpdateReport, 'counts'>,
     steps: readonly OptimizerReport[],
   ): number {
-    const { network, decode } = this.rollout.costs;
+    const { network, decode } = this.source.costs;
     const rows = steps.reduce((sum, step) => sum + step.rows, 0);
     return network * (calls + rows * trainingCalls(rowCostOf(this.config))) + decodes * decode;
-  }
-
-  private trajectoriesOf(groups: readonly GroupResult[], advantages: readonly (readonly number[])[]): Trajectory[] {
-    const { config } = this;
-    const { updates } = this.counters;
-    const { start } = windowOf(config, updates);
-    return groups.flatMap(({ survivors }, group) =>
-      survivors.map(({ slot, sample }, i) => {
-        const steps = trainedRows(config, [config.seed, updates, group, sample], start);
-        return { slot, group, sample, advantage: advantages[group]![i]!, steps };
-      }),
-    );
-  }
-
-  private rowsOf({ slot, group: condition, sample, advantage, steps }: Trajectory): ForwardRow[] {
-    const { updates: update } = this.counters;
-    const { grpo } = this.config;
-    const weights = isForward(grpo.loss)
-      ? steps.map(() => 1) // these are draws, not steps
-      : rowWeights(
-          grpo,
-          steps.map((step) => this.store.transitions[step]!),
-        );
-    return steps.map((step, i) => ({ slot, step, condition, advantage: advantage * weights[i]!, sample, update }));
-  }
-
-  /** The rows that teach something. */
-  private taught(rows: readonly ForwardRow[]): readonly ForwardRow[] {
-    return learnsFromEveryRow(this.config.grpo) ? rows : rows.filter(({ advantage }) => advantage !== 0);
-  }
-
-  /** The trajectories of each optimizer step: all, or equal shares of a random order. */
-  private minibatchesOf(trajectories: readonly Trajectory[]): Trajectory[][] {
-    const { grpo, seed } = this.config;
-    const count = Math.min(grpo.updates_per_rollout, trajectories.length);
-    if (count === 1) return [[...trajectories]];
-    const order = randomOrder(trajectories.length, seed, this.counters.updates, trajectories.length);
-    const end = (minibatch: number): number => Math.round((minibatch * trajectories.length) / count);
-    return Array.from({ length: count }, (_, m) => order.slice(end(m), end(m + 1)).map((i) => trajectories[i]!));
   }
 
   /**
@@ -177,13 +120,20 @@ export class Trainer {
    * prediction the one that was kept.
    */
   private async learn(
-    all: readonly ForwardRow[],
-    isFirst: boolean,
-    onProgress?: UpdateOptions['onProgress'],
+    index: number,
+    { rows, total }: Minibatch,
+    { onProgress, signal }: UpdateOptions,
   ): Promise<OptimizerReport> {
-    const rows = this.taught(all);
     onProgress?.({ phase: 'training', rows: rows.length });
-    const report = await this.learner.accumulate(rows, all.length);
+    try {
+      // Once weights have changed there is no way back to those before the update: it is done to its end.
+      await this.source.differentiate(index, () => this.optimizer.collect(), index === 0 ? signal : undefined);
+    } catch (error) {
+      this.optimizer.clear();
+      throw error;
+    }
+    const isFirst = index === 0;
+    const report = await this.optimizer.report(rows.length, total);
     const finite = Number.isFinite(report.policyLoss) && Number.isFinite(report.kl);
     const { ratioDeviation = 0, predictionDeviation = 0 } = report;
     if (isFirst && finite && ratioDeviation !== 0) {
@@ -199,7 +149,7 @@ export class Trainer {
       );
     }
     if (rows.length === 0) return { ...report, gradNorm: 0, rows: 0 };
-    const gradNorm = await this.learner.apply(this.counters.steps++);
+    const gradNorm = await this.optimizer.apply(this.counters.steps++);
     this.leftOut = finite && Number.isFinite(gradNorm) ? 0 : this.leftOut + 1;
     if (this.leftOut > forgiven) {
       throw new DivergedError(
@@ -211,7 +161,7 @@ export class Trainer {
 
   /** Runs `body` with the moving averages in place of the weights, or as it is where there are none. */
   async withAverages<R>(body: () => Promise<R>): Promise<R> {
-    const { ema } = this.learner;
+    const { ema } = this.optimizer;
     ema?.swap();
     try {
       return await body();
@@ -222,7 +172,8 @@ export class Trainer {
 
   /** Everything that the next update depends on besides the configuration, for a checkpoint. */
   get state(): TrainingState {
-    const { optimizer, ema, reference } = this.learner;
+    const { optimizer, ema } = this.optimizer;
+    const { reference } = this.source;
     const names = [...this.model.trainable.keys()];
     return {
       tensors: {
@@ -236,6 +187,7 @@ export class Trainer {
   }
 
   dispose(): void {
-    for (const each of [this.rollout, this.learner, this.store]) each.dispose();
+    this.optimizer.dispose(); // before the sum that it reads
+    this.source.dispose();
   }
 }

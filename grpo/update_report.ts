@@ -1,6 +1,6 @@
 /** What an update tells of itself: its groups, the rewards they got, its optimizer steps, and what all of it cost. */
 import { type Moments, momentsOf } from './learning/advantage.js';
-import type { LearningReport } from './learning/learner.js';
+import type { LearningReport } from './learning/report.js';
 import type { GroupResult } from './rollout/group.js';
 
 /** One optimizer step. */

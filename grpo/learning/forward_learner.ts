@@ -6,13 +6,11 @@
 
 import { CheckError } from '../../engine/errors.js';
 import {
-  type AdamW,
   abs,
   add,
   assignRows,
   capture,
   type Device,
-  type EMA,
   indexSelect,
   max,
   mul,
@@ -30,17 +28,12 @@ import type { GenerativeModel } from '../model.js';
 import { hashNumbers } from '../random.js';
 import type { Trajectories } from '../rollout/trajectories.js';
 import { awmLogProb, forwardRows, nftLoss } from './forward_loss.js';
-import {
-  checkMicroBatch,
-  GradientStep,
-  type MicroBatchLoss,
-  microBatches,
-  type OptimizerOptions,
-} from './gradient_step.js';
-import { type LearningReport, ratioAverages, type TrainingRow } from './learner.js';
+import { Differentiation, type GradientSum, type MicroBatchLoss, microBatches } from './gradient_sum.js';
+import type { TrainingRow } from './learner.js';
 import { policyLoss, referenceKL } from './loss.js';
 import { keepsPredictions } from './losses.js';
 import { type Reference, referenceOf } from './reference.js';
+import { measuresOf } from './report.js';
 
 type ForwardKeys =
   | 'loss'
@@ -57,7 +50,8 @@ type ForwardKeys =
 export interface ForwardOptions {
   readonly sampler: Pick<SamplerConfig, 'steps' | 'kind'>;
   readonly grpo: Pick<GrpoConfig, ForwardKeys>;
-  readonly train: OptimizerOptions;
+  /** Rows in one forward and backward. */
+  readonly rows: number;
   /** What noise and levels are functions of, besides the numbers of a row. */
   readonly seed: number;
 }
@@ -103,7 +97,7 @@ export class ForwardLearner {
     private readonly trainTimesteps: number,
     private readonly inputs: Inputs,
     private readonly kept: Kept | undefined,
-    private readonly gradients: GradientStep<string>,
+    private readonly gradients: Differentiation,
     /** Where there is a divergence, what it is from. */
     readonly reference: Reference | undefined,
   ) {}
@@ -111,16 +105,15 @@ export class ForwardLearner {
   /** Captures the learning from the final latents in `store`. Throws a CheckError for a model that is no flow. */
   static create(model: GenerativeModel, store: Trajectories, options: ForwardOptions): Promise<ForwardLearner> {
     const { device, latentShape } = model;
-    const { sampler, grpo, train } = options;
+    const { sampler, grpo, rows } = options;
     return owning(async (own) => {
-      checkMicroBatch(train);
       const reference = referenceOf(model, grpo);
       if (reference) own(reference);
       const schedule = model.schedule(sampler.steps, sampler.kind);
       if (schedule.kind !== 'flow')
         throw new CheckError(`grpo.loss: ${grpo.loss} is for flows, found a ${schedule.kind} model`);
       const trainTimesteps = schedule.levels.timesteps[0]! / schedule.levels.sigmas[0]!;
-      const inputs = makeInputs(device, train.micro_batch, own);
+      const inputs = makeInputs(device, rows, own);
       const kept = keepsPredictions(grpo)
         ? await keptOf(
             model,
@@ -130,42 +123,38 @@ export class ForwardLearner {
           )
         : undefined;
       if (kept) own(kept.step);
-      const gradients = await GradientStep.create<string>(model, {
-        train,
-        averages: grpo.loss === 'awm' ? ratioAverages : ['policyLoss', 'kl'],
-        loss: () => lossOf(model, store, grpo, inputs, kept?.predictions, reference),
-      });
+      const gradients = await Differentiation.create<string>(model, measuresOf(grpo).averages, rows, () =>
+        lossOf(model, store, grpo, inputs, kept?.predictions, reference),
+      );
       return new ForwardLearner(store, options, trainTimesteps, inputs, kept, gradients, reference);
     });
   }
 
-  get optimizer(): AdamW {
-    return this.gradients.optimizer;
-  }
-
-  get ema(): EMA | undefined {
-    return this.gradients.ema;
+  /** What the rows sum up to. */
+  get sum(): GradientSum {
+    return this.gradients.sum;
   }
 
   /** Keeps the predictions for all rows of a rollout, before its first optimizer step, where later steps depart from them. */
   remember(rows: readonly ForwardRow[]): void {
     if (!this.kept) return;
-    for (const { batch } of microBatches(rows, this.options.train.micro_batch)) {
+    for (const { batch } of microBatches(rows, this.options.rows)) {
       this.writeRows(batch);
       this.kept.step.run();
     }
   }
 
   /** Adds the gradients of the rows' mean loss, where `total` rows make the mean: those left out count as rows of loss 0. */
-  async accumulate(rows: readonly ForwardRow[], total: number): Promise<LearningReport> {
-    const { deviation, ...averages } = await this.gradients.accumulate(rows, total, (batch, shares) => {
+  add(rows: readonly ForwardRow[], total: number): void {
+    this.gradients.add(rows, total, (batch, shares) => {
       this.writeRows(batch);
       this.inputs.shares.write(shares);
     });
-    const departure = this.options.grpo.loss === 'awm' ? 'ratioDeviation' : 'predictionDeviation';
-    const isKnown = this.kept !== undefined || this.options.grpo.loss === 'awm';
-    // The averages are those that create() names.
-    return { ...averages, ...(isKnown && { [departure]: deviation }) } as unknown as LearningReport;
+  }
+
+  /** Begins the sum anew. */
+  clear(): void {
+    this.gradients.clear();
   }
 
   private writeRows(rows: readonly ForwardRow[]): void {
@@ -181,14 +170,9 @@ export class ForwardLearner {
     inputs.advantages.write(rows.map(({ advantage }) => advantage));
   }
 
-  /** Takes the optimizer's step number `count` (0-based) and clears the gradients. Returns their norm before clipping. */
-  apply(count: number): Promise<number> {
-    return this.gradients.apply(count);
-  }
-
   dispose(): void {
-    const { inputs, kept, gradients } = this;
-    for (const each of [...Object.values(inputs), kept?.predictions, kept?.step, gradients]) each?.dispose();
+    const { inputs, kept, gradients, reference } = this;
+    for (const each of [...Object.values(inputs), kept?.predictions, kept?.step, gradients, reference]) each?.dispose();
   }
 }
 

@@ -3,10 +3,8 @@
  * everything else is on the GPU already.
  */
 import {
-  type AdamW,
   add,
   type Device,
-  type EMA,
   full,
   gaussianColumns,
   gaussianLogProb,
@@ -25,15 +23,17 @@ import type { GenerativeModel } from '../model.js';
 import type { Trajectories } from '../rollout/trajectories.js';
 import { type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/clip.js';
 import { guided } from '../sampling/sampler.js';
-import { checkMicroBatch, GradientStep, type MicroBatchLoss, type OptimizerOptions } from './gradient_step.js';
+import { Differentiation, type GradientSum, type MicroBatchLoss } from './gradient_sum.js';
 import { klFactor, policyLoss, referenceKL } from './loss.js';
 import { type Reference, referenceOf } from './reference.js';
+import { type RatioAverage, ratioAverages } from './report.js';
 import { guardedLogRatio, guardFactor } from './row_weights.js';
 
 export interface LearnerOptions {
   readonly sampler: Pick<SamplerConfig, 'guidance' | 'detach_unconditional'>;
   readonly grpo: Pick<GrpoConfig, 'clip' | 'kl' | 'kl_form' | 'kl_reference'>;
-  readonly train: OptimizerOptions;
+  /** Rows in one forward and backward. */
+  readonly rows: number;
 }
 
 /** One step of a trajectory that is trained on. */
@@ -45,40 +45,6 @@ export interface TrainingRow {
   readonly condition: number;
   readonly advantage: number;
 }
-
-/** What ratios of the policy's probabilities say, where a loss has them: averages over the rows that were computed. */
-export interface RatioReport {
-  readonly approxKL: number;
-  /** Share of ratios outside the clip range; above it; below it. */
-  readonly clipFraction: number;
-  readonly clipFractionHigh: number;
-  readonly clipFractionLow: number;
-  readonly ratioMean: number;
-  /** The largest |ratio - 1|. */
-  readonly ratioDeviation: number;
-}
-
-/** What one optimizer step learns from: losses averaged over all rows. */
-export interface LearningReport extends Partial<RatioReport> {
-  readonly policyLoss: number;
-  /** Divergence from the reference, without its weight. */
-  readonly kl: number;
-  /** The largest difference of a prediction from the one before the rollout's first optimizer step, where those are kept. */
-  readonly predictionDeviation?: number;
-}
-
-/** The averages that add up over micro-batches. */
-export const ratioAverages = [
-  'policyLoss',
-  'kl',
-  'approxKL',
-  'clipFraction',
-  'clipFractionHigh',
-  'clipFractionLow',
-  'ratioMean',
-] as const;
-
-type Average = (typeof ratioAverages)[number];
 
 /** The inputs of a micro-batch, a row for each of its steps of trajectories. */
 interface Inputs {
@@ -105,7 +71,7 @@ export class Learner {
     private readonly store: Trajectories,
     private readonly options: LearnerOptions,
     private readonly inputs: Inputs,
-    private readonly gradients: GradientStep<Average>,
+    private readonly gradients: Differentiation,
     /** Where there is a divergence, what it is from. */
     readonly reference: Reference | undefined,
   ) {}
@@ -113,33 +79,33 @@ export class Learner {
   /** Captures the learning from the trajectories of `store`, by its transitions. */
   static create(model: GenerativeModel, store: Trajectories, options: LearnerOptions): Promise<Learner> {
     const { device } = model;
-    const { grpo, train } = options;
+    const { grpo, rows } = options;
     return owning(async (own) => {
-      checkMicroBatch(train);
       const reference = referenceOf(model, grpo);
       if (reference) own(reference);
-      const inputs = makeInputs(device, store, train.micro_batch, own);
-      const loss = (): MicroBatchLoss<Average> => lossOf(model, store, options, inputs, reference);
-      const gradients = await GradientStep.create(model, { train, averages: ratioAverages, loss });
+      const inputs = makeInputs(device, store, rows, own);
+      const loss = (): MicroBatchLoss<RatioAverage> => lossOf(model, store, options, inputs, reference);
+      const gradients = await Differentiation.create(model, ratioAverages, rows, loss);
       return new Learner(store, options, inputs, gradients, reference);
     });
   }
 
-  get optimizer(): AdamW {
-    return this.gradients.optimizer;
-  }
-
-  get ema(): EMA | undefined {
-    return this.gradients.ema;
+  /** What the rows sum up to. */
+  get sum(): GradientSum {
+    return this.gradients.sum;
   }
 
   /** Adds the gradients of the rows' mean loss, where `total` rows make the mean: those left out count as rows of loss 0. */
-  async accumulate(rows: readonly TrainingRow[], total: number): Promise<LearningReport> {
-    const { deviation: ratioDeviation, ...averages } = await this.gradients.accumulate(rows, total, (batch, shares) => {
+  add(rows: readonly TrainingRow[], total: number): void {
+    this.gradients.add(rows, total, (batch, shares) => {
       this.writeRows(batch);
       this.inputs.shares.write(shares);
     });
-    return { ...averages, ratioDeviation };
+  }
+
+  /** Begins the sum anew. */
+  clear(): void {
+    this.gradients.clear();
   }
 
   private writeRows(rows: readonly TrainingRow[]): void {
@@ -155,11 +121,6 @@ export class Learner {
     );
     inputs.guardFactors?.write(transitions.map(({ step }) => guardFactor(step)));
     inputs.advantages.write(rows.map(({ advantage }) => advantage));
-  }
-
-  /** Takes the optimizer's step number `count` (0-based) and clears the gradients. Returns their norm before clipping. */
-  apply(count: number): Promise<number> {
-    return this.gradients.apply(count);
   }
 
   dispose(): void {
@@ -191,7 +152,7 @@ function lossOf(
   { sampler, grpo }: LearnerOptions,
   inputs: Inputs,
   policy: Reference | undefined,
-): MicroBatchLoss<Average> {
+): MicroBatchLoss<RatioAverage> {
   const { device, predict } = model;
   const { stored, conditions, timesteps, coefficients, clip, klFactors, advantages, shares } = inputs;
   const scale = sampler.guidance;

@@ -88,16 +88,25 @@ export class Rollout {
     });
   }
 
-  /** Draws a group of each prompt of an update. Their conditions must stand in the store's rows, in the same order. */
-  async sample(prompts: readonly Prompt[], update: number, events: RolloutEvents = {}): Promise<GroupResult[]> {
+  /**
+   * Draws a group of each prompt of an update, the first of which has the number `first`. Their conditions must stand in the
+   * store's rows of these numbers.
+   */
+  async sample(
+    prompts: readonly Prompt[],
+    update: number,
+    events: RolloutEvents = {},
+    first = 0,
+  ): Promise<GroupResult[]> {
     const { store, stages, options } = this;
     const results: GroupResult[] = [];
     for (const together of this.turns(prompts.length)) {
-      const first = results.length;
+      const start = results.length;
       const groups = prompts
-        .slice(first, first + together)
+        .slice(start, start + together)
         .map(
-          (prompt, i) => new Group(prompt, { update, group: first + i }, store.claim(stages[0]!.size), options.seed),
+          (prompt, i) =>
+            new Group(prompt, { update, group: first + start + i }, store.claim(stages[0]!.size), options.seed),
         );
       results.push(...(await this.draw(groups, events)));
     }

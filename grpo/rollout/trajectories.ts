@@ -120,13 +120,14 @@ export class Trajectories {
     this.free.push(...slots);
   }
 
-  /** Encodes the prompts of an update: row i is the condition of prompt i. */
-  encode(prompts: readonly string[]): void {
+  /** Encodes the prompts of groups: the rows from `first` on are their conditions. */
+  encode(prompts: readonly string[], first = 0): void {
     const { model, options } = this;
-    check(prompts.length <= options.groups, `trajectories: ${prompts.length} prompts, room for ${options.groups}`);
+    const rows = first + prompts.length;
+    check(rows <= options.groups, `trajectories: ${rows} prompts, room for ${options.groups}`);
     for (let start = 0; start < prompts.length; start += encodedAtOnce) {
       scope(model.device, () => {
-        place(this.conditions, start, model.encode(prompts.slice(start, start + encodedAtOnce)));
+        place(this.conditions, first + start, model.encode(prompts.slice(start, start + encodedAtOnce)));
       });
     }
   }

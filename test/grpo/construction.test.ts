@@ -77,11 +77,11 @@ const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>
   'the store of trajectories': async () =>
     Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true }),
   'the rollout': () => Rollout.create(model, given, brightness(), config),
-  'the learner': () => Learner.create(model, given, config),
-  'the learner of forward rows': () => ForwardLearner.create(model, ends, forward),
+  'the learner': () => Learner.create(model, given, { ...config, rows: 2 }),
+  'the learner of forward rows': () => ForwardLearner.create(model, ends, { ...forward, rows: 2 }),
   'the learner with a copy and kept predictions': () => {
     const grpo = { ...config.grpo, kl_reference: 'initial' } as const;
-    return Learner.create(model, guarded, { ...config, grpo });
+    return Learner.create(model, guarded, { ...config, grpo, rows: 2 });
   },
   'the decoder': () => PictureDecoder.create(model, 3, 2),
   'the sampler': () => Sampler.create(device, model.predict, [1, ...model.latentShape], condition),
@@ -152,7 +152,6 @@ test('configurations that are refused, or too large for a binding, leave nothing
     { train: { betas: [0.9, 1] as [number, number] } },
     { train: { eps: 0 } },
     { train: { ema: 2 } },
-    { train: { micro_batch: huge } },
     { grpo: { keep: [huge, 2], prune_at: [2] } },
   ]) {
     await expect(Trainer.create(model, brightness(), tinyConfig(changes)), JSON.stringify(changes)).rejects.toThrow();

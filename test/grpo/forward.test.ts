@@ -10,7 +10,7 @@ import { keptMemory } from '../../grpo/finetune/plan/memory.js';
 import { ForwardLearner } from '../../grpo/learning/forward_learner.js';
 import { drawProbe } from '../../grpo/probe.js';
 import { promptsOfUpdate } from '../../grpo/prompt_order.js';
-import type { Rollout } from '../../grpo/rollout/rollout.js';
+import type { ShardSource } from '../../grpo/shards/source.js';
 import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
 import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
@@ -71,7 +71,7 @@ for (const [method, changes] of Object.entries(methods)) {
   test(`${method}: calls, decodes, rows and arithmetic are those of the plan, and the policy starts at the old one`, async () => {
     const config = forwardConfig(changes);
     // What the captured steps of the rollout cost, which the trainer shows to nobody.
-    const costsOf = async (trainer: Trainer) => (trainer as unknown as { rollout: Rollout }).rollout.costs;
+    const costsOf = async (trainer: Trainer) => (trainer as unknown as { source: ShardSource }).source.costs;
     const { reports, seen: costs } = await trained(config, 2, costsOf);
     const plan = groupPlanOf(config);
     const calls = groupCalls(plan);
@@ -103,7 +103,7 @@ for (const [method, changes] of Object.entries(methods)) {
 describe('bits', () => {
   test('do not depend on how groups are drawn; noise and levels not on micro-batches', async () => {
     const run = async (changes: TinyChanges) => {
-      const rows = vi.spyOn(ForwardLearner.prototype, 'accumulate');
+      const rows = vi.spyOn(ForwardLearner.prototype, 'add');
       const { seen, reports } = await trained(forwardConfig(changes), 2, weightsOf);
       const given = rows.mock.calls.flatMap(([own]) => own);
       rows.mockRestore();

@@ -151,7 +151,7 @@ test('best of n trains on the lowest and the highest, with the advantages they h
 });
 
 test('survivors learn with the advantages of their final rewards, not of the previews that chose them', async () => {
-  const learned = vi.spyOn(Learner.prototype, 'accumulate');
+  const learned = vi.spyOn(Learner.prototype, 'add');
   const { reports } = await train('sd3', tinyConfig({ grpo: { updates_per_rollout: 1 } }), 1, nothing);
   const rows = learned.mock.calls.flatMap(([given]) => given);
   learned.mockRestore();

@@ -30,15 +30,16 @@ export async function keptMemory(
   config: RunConfig,
   warn?: (message: string) => void,
 ): Promise<MemoryPart[]> {
-  const { model, lora, sampler, grpo, train } = config;
+  const { model, lora, sampler, grpo, train, workers } = config;
   const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
   for (const message of pipeline.scheduler.warnings) warn?.(message);
   const parts: MemoryPart[] = Array.from(pipeline.components, ([part, { bytes }]) => ({ part, bytes }));
 
   const own = pipeline.parameters.all.filter(({ name }) => !train.weights || isTarget(name, train.weights));
   const learned = lora ? adapterSize(pipeline.parameters, lora) : sumOf(own, ({ shape }) => product(shape));
-  // AdamW's two moments, the gathered gradient, the average, the copy that a divergence is from.
-  const moments = 2 + 1 + (train.ema > 0 ? 1 : 0) + (copiesReference(config) ? 1 : 0);
+  // AdamW's two moments, the gradient of a shard and of all, the average, the copy that a divergence is from.
+  const sums = Math.min(grpo.groups_per_update, workers.shards) > 1 ? 2 : 1;
+  const moments = 2 + sums + (train.ema > 0 ? 1 : 0) + (copiesReference(config) ? 1 : 0);
   parts.push({
     part: lora ? `adapter, rank ${lora.rank}` : 'learning',
     bytes: 4 * learned * (moments + (lora ? 1 : 0)),

@@ -21,6 +21,7 @@ import { decodedAtOnce } from '../../rollout/pictures.js';
 import { survivorsOf } from '../../rollout/stages.js';
 import { callSizeOf, groupsInTurn, samplesAtOnce } from '../../rollout/turns.js';
 import { guided } from '../../sampling/sampler.js';
+import { microBatchOf } from '../../shards/shards.js';
 import { Trainer } from '../../trainer.js';
 import { openDevice } from '../device.js';
 import { loadPolicy } from '../policy.js';
@@ -55,7 +56,8 @@ export async function probe(config: RunConfig, name?: string): Promise<Probe> {
 }
 
 async function measureParts(model: GenerativeModel, config: RunConfig): Promise<Pick<Probe, 'costs' | 'seconds'>> {
-  const { sampler, grpo, train } = config;
+  const { sampler, grpo } = config;
+  const rows = microBatchOf(config);
   const { device, trainable, latentShape } = model;
   const scale = sampler.guidance;
   // As many samples as the last steps of a rollout have in one call, and in one decode.
@@ -76,7 +78,7 @@ async function measureParts(model: GenerativeModel, config: RunConfig): Promise<
       unconditional,
       detached: sampler.detach_unconditional,
     });
-  const [one, many, micro] = [inputs(1), inputs(called), inputs(train.micro_batch)];
+  const [one, many, micro] = [inputs(1), inputs(called), inputs(rows)];
 
   const single = await capture(device, () => noGrad(() => predict(one)));
   const picture = await capture(device, () => noGrad(() => model.decode(one.latents)));
@@ -99,7 +101,7 @@ async function measureParts(model: GenerativeModel, config: RunConfig): Promise<
   const trained = await secondsOf(model, learning);
   return {
     costs,
-    seconds: { call: call / called, decode: decode / decoded, trained: trained / train.micro_batch },
+    seconds: { call: call / called, decode: decode / decoded, trained: trained / rows },
   };
 }
 

@@ -3,11 +3,16 @@ import { expect } from 'vitest';
 import { backward, type Device, scope } from '../../../engine/index.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import type { LoadedModel } from '../../../grpo/finetune/policy.js';
-import type { Learner } from '../../../grpo/learning/learner.js';
+import { ForwardLearner, type ForwardRow } from '../../../grpo/learning/forward_learner.js';
+import { Learner, type TrainingRow } from '../../../grpo/learning/learner.js';
+import { isForward } from '../../../grpo/learning/losses.js';
+import { OptimizerStep } from '../../../grpo/learning/optimizer_step.js';
+import { measuresOf } from '../../../grpo/learning/report.js';
 import { Rollout } from '../../../grpo/rollout/rollout.js';
 import { wholeGroup } from '../../../grpo/rollout/stages.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
+import type { TrainerConfig } from '../../../grpo/trainer.js';
 import { expectClose } from '../../check.js';
 import { brightness, type TinyChanges, tinyPrompts } from '../tiny.js';
 
@@ -15,6 +20,29 @@ const slots = 4;
 
 /** With these the first moment after one update from zero is half the gradient, and the weights stay. */
 export const halfMoments: TinyChanges['train'] = { lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 };
+
+/** A learner with the optimizer's step behind it, of updates of one shard. */
+export async function learning(model: LoadedModel, store: Trajectories, config: TrainerConfig) {
+  const { train, grpo } = config;
+  const kind = isForward(grpo.loss) ? ForwardLearner : Learner;
+  const learner = await kind.create(model, store, { ...config, rows: train.micro_batch });
+  const step = await OptimizerStep.create(model, learner.sum, { train, shards: 1, measures: measuresOf(grpo) });
+  return {
+    optimizer: step.optimizer,
+    remember: (rows: readonly ForwardRow[]): void => (learner as ForwardLearner).remember(rows),
+    accumulate: (rows: readonly TrainingRow[], total: number) => {
+      learner.add(rows as readonly ForwardRow[], total);
+      return step.report(rows.length, total);
+    },
+    apply: (count: number) => step.apply(count),
+    dispose: (): void => {
+      step.dispose();
+      learner.dispose();
+    },
+  };
+}
+
+export type Learning = Awaited<ReturnType<typeof learning>>;
 
 /** The trajectories of a group of four that a model drew in three steps, and the rows of the first two of them. */
 export async function drawGroup(model: LoadedModel, { guidance = 1, predictions = false } = {}) {
@@ -68,12 +96,12 @@ export async function sumByHand<Row>(
 }
 
 /** The learner's first moments as they are. */
-export const momentsOf = ({ optimizer }: Learner): Promise<readonly Float32Array[]> =>
+export const momentsOf = ({ optimizer }: Learning): Promise<readonly Float32Array[]> =>
   Promise.all(optimizer.firstMoments.map(async (moment) => Float32Array.from(await moment.data())));
 
 /** Expects gradients of a learner with halfMoments, whose moments were `kept` before its last update. */
 export async function expectGradients(
-  learner: Learner,
+  learner: Learning,
   expected: readonly Float64Array[],
   { kept, tolerance = 1e-4 }: { readonly kept?: readonly Float32Array[]; readonly tolerance?: number } = {},
 ): Promise<void> {

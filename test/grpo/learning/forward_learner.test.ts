@@ -14,13 +14,14 @@ import {
   type Tensor,
   tensor,
 } from '../../../engine/index.js';
-import { ForwardLearner, type ForwardRow, levelOf } from '../../../grpo/learning/forward_learner.js';
+import { type ForwardRow, levelOf } from '../../../grpo/learning/forward_learner.js';
 import { awmLogProb, forwardRows, nftLoss } from '../../../grpo/learning/forward_loss.js';
 import { hashNumbers } from '../../../grpo/random.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
 import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { expectClose, random, testDevice } from '../../check.js';
 import { loadTiny, tinyConfig } from '../tiny.js';
+import { learning } from './by_hand.js';
 
 const device = await testDevice();
 const seed = 5;
@@ -71,7 +72,7 @@ for (const loss of ['nft', 'awm'] as const)
       // The first moment is half the gradient.
       train: { micro_batch: 3, lr: 0, weight_decay: 0, betas: [0.5, 0.999], grad_norm: 1e9 },
     });
-    const learner = await ForwardLearner.create(model, store, config);
+    const learner = await learning(model, store, config);
     const rows = [0, 1, 2, 3].flatMap((slot) =>
       [0, 1].map((step) => row({ slot, step, sample: slot + 2, advantage: slot - 1.4, update: 3 })),
     );

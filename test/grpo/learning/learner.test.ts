@@ -15,11 +15,10 @@ import {
   sum,
 } from '../../../engine/index.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
-import { Learner } from '../../../grpo/learning/learner.js';
 import { klFactor } from '../../../grpo/learning/loss.js';
 import { expectClose, random, testDevice } from '../../check.js';
 import { loadTiny, tinyConfig } from '../tiny.js';
-import { drawGroup, expectGradients, halfMoments, sumByHand } from './by_hand.js';
+import { drawGroup, expectGradients, halfMoments, learning, sumByHand } from './by_hand.js';
 
 const device = await testDevice();
 const clip = 1.5e-3; // near the spread of the ratios below: some are clipped, some are not
@@ -33,7 +32,7 @@ for (const detachUnconditional of [false, true])
       grpo: { clip, kl: 0.5 },
       train: { ...halfMoments, micro_batch: 3 },
     });
-    const learner = await Learner.create(model, store, config);
+    const learner = await learning(model, store, config);
     // Weights that differ from those that drew: some ratios are clipped, and the reference is another policy.
     for (const each of model.trainable.values()) each.write(random(each.shape, 3, { low: -0.4, high: 0.4 }).data);
     const total = rows.length + 2;
@@ -82,7 +81,7 @@ test('with a large eps the step follows the gradient instead of its sign', async
     grpo: { clip },
     train: { micro_batch: 4, lr, weight_decay: 0, betas: [0.5, 0.999], eps, grad_norm: 1e9 },
   });
-  const learner = await Learner.create(model, store, config);
+  const learner = await learning(model, store, config);
   const parameters = [...model.trainable.values()];
   const read = () => Promise.all(parameters.map((each) => each.data()));
   const before = await read();

@@ -18,14 +18,13 @@ import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
 import { damageOf, readCheckpoint, writeCheckpoint } from '../../../grpo/checkpoint.js';
 import type { RunConfig } from '../../../grpo/config.js';
 import type { LoadedModel } from '../../../grpo/finetune/policy.js';
-import { Learner } from '../../../grpo/learning/learner.js';
 import { klFactor } from '../../../grpo/learning/loss.js';
 import { referenceOf } from '../../../grpo/learning/reference.js';
 import { Trainer, type TrainerConfig } from '../../../grpo/trainer.js';
 import { random, testDevice } from '../../check.js';
 import { temporaryFolder } from '../../temporary.js';
 import { bitsOf, brightness, loadTiny, type TinyChanges, tinyConfig, tinyFolder, tinyPrompts } from '../tiny.js';
-import { drawGroup, expectGradients, halfMoments, momentsOf, sumByHand } from './by_hand.js';
+import { drawGroup, expectGradients, halfMoments, learning, momentsOf, sumByHand } from './by_hand.js';
 
 const device = await testDevice();
 const temporary = temporaryFolder();
@@ -63,7 +62,7 @@ for (const [name, { load, keys, lora }] of Object.entries(policies))
         grpo: { ...keys, kl: 0.5, clip: 0.9 },
         train: { ...halfMoments, micro_batch: 3 },
       });
-      const learner = await Learner.create(model, store, config);
+      const learner = await learning(model, store, config);
       expect(await learner.accumulate(rows, rows.length)).toMatchObject({ kl: 0, ratioDeviation: 0 });
       await learner.apply(0);
       const kept = await momentsOf(learner);

@@ -17,7 +17,6 @@ import {
 } from '../../../engine/index.js';
 import type { GaussianCoefficients } from '../../../engine/ops/gaussian.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
-import { Learner } from '../../../grpo/learning/learner.js';
 import { policyLoss } from '../../../grpo/learning/loss.js';
 import { guardedLogRatio, guardFactor, hasGuardedRatio, rowWeights } from '../../../grpo/learning/row_weights.js';
 import { flowMatchSchedule } from '../../../grpo/sampling/schedule.js';
@@ -26,7 +25,7 @@ import { transitionsOf } from '../../../grpo/sampling/transitions.js';
 import { random, testDevice } from '../../check.js';
 import { readRecorded } from '../../recorded_fixture.js';
 import { loadTiny, tinyConfig } from '../tiny.js';
-import { drawGroup, expectGradients, halfMoments, momentsOf, sumByHand } from './by_hand.js';
+import { drawGroup, expectGradients, halfMoments, learning, momentsOf, sumByHand } from './by_hand.js';
 
 const device = await testDevice();
 
@@ -236,7 +235,7 @@ test("the learner's gradient with GRPO-Guard's ratio is that of its definition b
     grpo: { clip },
     train: { ...halfMoments, micro_batch: 3 },
   });
-  const learner = await Learner.create(model, store, config);
+  const learner = await learning(model, store, config);
   const first = await learner.accumulate(rows, rows.length);
   expect(first).toMatchObject({ ratioDeviation: 0, approxKL: 0, clipFraction: 0 });
   await learner.apply(0);

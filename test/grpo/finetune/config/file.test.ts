@@ -87,6 +87,7 @@ describe('a configuration', () => {
         ema: 0,
         checkpointing: false,
       },
+      workers: { shards: 8, mixed: false, lock_s: 60 },
       save: { every: 20, keep: 5, previews: 4 },
       sample: { every: 0, seeds: [1, 2, 3, 4], labels: false },
       eval: { every: 0, n: 64, rewards: [], probe_every: 0 },
