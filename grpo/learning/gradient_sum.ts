@@ -17,6 +17,7 @@ import {
   zerosTogether,
 } from '../../engine/index.js';
 import { type Own, owning } from '../../engine/owning.js';
+import { wholeOf } from '../../engine/tensor/together.js';
 import type { GenerativeModel } from '../model.js';
 
 /** The share of a micro-batch in an update's loss. */
@@ -55,9 +56,16 @@ export class GradientSum {
     return [...this.gradients, this.averages, this.deviation];
   }
 
+  /** The gradients by what one dispatch reaches: all that lie together, or each. */
+  private get units(): readonly Tensor[] {
+    const whole = wholeOf(this.gradients);
+    return whole ? [whole] : this.gradients;
+  }
+
   /** Adds another sum to this one; the larger deviation counts. To be captured. */
   add(other: GradientSum): void {
-    for (const [i, gradient] of other.gradients.entries()) accumulate(this.gradients[i]!, gradient);
+    const others = other.units;
+    for (const [i, unit] of this.units.entries()) accumulate(unit, others[i]!);
     noGrad(() => {
       accumulate(this.averages, other.averages);
       assign(this.deviation, maximum(this.deviation, other.deviation));
@@ -66,7 +74,7 @@ export class GradientSum {
 
   /** Sets all of it to 0. To be captured. */
   clear(): void {
-    for (const each of this.tensors) assign(each, zeros(each.device, each.shape));
+    for (const each of [...this.units, this.averages, this.deviation]) assign(each, zeros(each.device, each.shape));
   }
 
   dispose(): void {
