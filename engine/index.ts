@@ -48,7 +48,7 @@ export { scope } from './tensor/scope.js';
 export { formatShape, type Shape, sameShape } from './tensor/shape.js';
 export { type BackwardOptions, backward, noGrad } from './tensor/tape.js';
 export { declare, empty, emptyLike, scalar, Tensor, type Thunk, tensor } from './tensor/tensor.js';
-export { moveTogether, zerosTogether } from './tensor/together.js';
+export { moveTogether, readTogether, writeTogether, zerosTogether } from './tensor/together.js';
 export {
   choicesOf,
   type KernelTrial,

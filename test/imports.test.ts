@@ -28,11 +28,21 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'models/': ['engine/'],
   'grpo/': ['engine/'],
   'grpo/finetune/': ['grpo/', 'models/', 'engine/'],
+  'grpo/workers/': ['grpo/finetune/', 'grpo/', 'models/', 'engine/'],
   'grpo/serve/': ['grpo/finetune/', 'engine/'],
   'grpo/dashboard/': ['grpo/serve/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
   'grpo/rate/': ['grpo/serve/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
   'grpo/study/': ['grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
-  'grpo/cli/': ['grpo/study/', 'grpo/rate/', 'grpo/dashboard/', 'grpo/finetune/', 'grpo/', 'models/', 'engine/'],
+  'grpo/cli/': [
+    'grpo/workers/',
+    'grpo/study/',
+    'grpo/rate/',
+    'grpo/dashboard/',
+    'grpo/finetune/',
+    'grpo/',
+    'models/',
+    'engine/',
+  ],
 };
 
 const roomOf = (path: string): string | undefined =>

@@ -62,3 +62,33 @@ export function wholeOf(parts: readonly Tensor[]): Tensor | null {
   const same = parts.every(({ storage }, i) => storage === whole.parts[i]);
   return same ? new Tensor(first.device, whole, [whole.bytes / 4], 'f32') : null;
 }
+
+/** The values of f32 tensors, one after the other without gaps; read by one copy where they lie together. */
+export async function readTogether(tensors: readonly Tensor[]): Promise<Float32Array> {
+  const values = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0));
+  const whole = wholeOf(tensors);
+  const all = whole ? ((await whole.data()) as Float32Array) : undefined;
+  let start = 0;
+  for (const tensor of tensors) {
+    const from = tensor.storage.start / 4;
+    values.set(all ? all.subarray(from, from + tensor.size) : ((await tensor.data()) as Float32Array), start);
+    start += tensor.size;
+  }
+  return values;
+}
+
+/** Overwrites f32 tensors by values that lie one after the other, as readTogether() gives them. */
+export function writeTogether(tensors: readonly Tensor[], values: Float32Array): void {
+  const size = tensors.reduce((sum, each) => sum + each.size, 0);
+  check(values.length === size, `writeTogether: expected ${size} values, found ${values.length}`);
+  const whole = wholeOf(tensors);
+  const padded = whole && new Float32Array(whole.size);
+  let start = 0;
+  for (const tensor of tensors) {
+    const own = values.subarray(start, start + tensor.size);
+    if (padded) padded.set(own, tensor.storage.start / 4);
+    else tensor.write(own);
+    start += tensor.size;
+  }
+  if (padded) whole.write(padded);
+}

@@ -3,10 +3,12 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../engine/version.js';
 import { exitCodeOf, exitCodes } from '../finetune/exit_codes.js';
 import { addConfigurations } from './commands/configurations.js';
-import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
 import { addInspect } from './commands/inspect.js';
+import { addDoctor } from './commands/machines/doctor.js';
+import { addTune } from './commands/machines/tune.js';
+import { addWorker } from './commands/machines/worker.js';
 import { addPlan } from './commands/plan.js';
 import { addPretrain } from './commands/pretrain.js';
 import { addRate } from './commands/rate.js';
@@ -15,7 +17,6 @@ import { addRuns } from './commands/runs.js';
 import { addSample } from './commands/sample.js';
 import { addStudy } from './commands/study.js';
 import { addTrain } from './commands/train.js';
-import { addTune } from './commands/tune.js';
 import { addWatch } from './commands/watch.js';
 import { describeError } from './describe_error.js';
 import type { Finish } from './finish.js';
@@ -30,6 +31,7 @@ const commands: readonly ((program: Command, finish: Finish) => void)[] = [
   addPlan,
   addRate,
   addTrain,
+  addWorker,
   addEval,
   addExport,
   addInspect,

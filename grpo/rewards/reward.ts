@@ -69,6 +69,13 @@ export class RewardError extends Error {
     const message = `reward "${reward}" ${what} for ${given}${cause === undefined ? '' : `: ${shown}`}`;
     super(withoutCredentials(message, secrets), { cause: shown === reason ? cause : shown });
   }
+
+  /** One that another machine has told of, by its message. */
+  static reported(reward: string, message: string): RewardError {
+    const error = new RewardError(reward, 'failed', 0);
+    error.message = withoutCredentials(message);
+    return error;
+  }
 }
 
 /** What scores may come as: a list, or the numbers of a typed array, such as a network's output. */

@@ -25,10 +25,13 @@ export interface Selection {
 export interface Survivor {
   /** Its number in the group. */
   readonly sample: number;
-  /** Where its trajectory lies. */
-  readonly slot: number;
   /** Final reward, finite. */
   readonly reward: number;
+}
+
+/** A survivor whose trajectory lies on this device. */
+export interface PlacedSurvivor extends Survivor {
+  readonly slot: number;
 }
 
 export interface GroupResult {
@@ -57,6 +60,11 @@ export interface GroupResult {
    * shares: they are of one size at every step.
    */
   readonly seconds: { readonly sample: number; readonly reward: number };
+}
+
+/** A group that was drawn on this device. */
+export interface DrawnGroup extends GroupResult {
+  readonly survivors: readonly PlacedSurvivor[];
 }
 
 /** Scores of a group's pictures. */
@@ -135,7 +143,7 @@ export class Group {
     scores: GroupScores,
     selection: StageSelection | undefined,
     seconds: GroupResult['seconds'],
-  ): { result: GroupResult; freed: number[] } {
+  ): { result: DrawnGroup; freed: number[] } {
     this.countDecode(scores);
     const { rewards: finals, byReward } = scores;
     const { chosen, lost } = this.pick(selection, finals);

@@ -12,7 +12,7 @@ import type { GrpoConfig, SamplerConfig } from '../config.js';
 import type { AtomicCosts } from '../cost.js';
 import type { GenerativeModel, Prompt } from '../model.js';
 import type { CombinedReward } from '../rewards/reward.js';
-import { Group, type GroupResult, type GroupScores, sampleKeys, sharedSample } from './group.js';
+import { type DrawnGroup, Group, type GroupResult, type GroupScores, sampleKeys, sharedSample } from './group.js';
 import type { Picture } from './pictures.js';
 import { type BatchRows, RolloutBatch } from './rollout_batch.js';
 import { type Stage, stagesOf } from './stages.js';
@@ -26,6 +26,8 @@ export interface RolloutOptions {
   readonly seed: number;
   /** The stages of a group. Default: those that `grpo` stands for. */
   readonly stages?: readonly Stage[];
+  /** Numbers of prompts that are going to be drawn at a time, which is prepared for. Default: as many as the store has room for. */
+  readonly prompts?: readonly number[];
 }
 
 /** How far groups that are drawn together are. */
@@ -83,7 +85,8 @@ export class Rollout {
     return owning(async (own) => {
       const { grpo, stages = stagesOf({ sampler: { steps: store.transitions.length }, grpo }) } = options;
       const rollout = own(new Rollout(model, store, reward, options, stages));
-      for (const together of rollout.turns(store.options.groups)) await rollout.batchesFor(together);
+      const { prompts = [store.options.groups] } = options;
+      for (const together of prompts.flatMap((count) => rollout.turns(count))) await rollout.batchesFor(together);
       return rollout;
     });
   }
@@ -97,9 +100,9 @@ export class Rollout {
     update: number,
     events: RolloutEvents = {},
     first = 0,
-  ): Promise<GroupResult[]> {
+  ): Promise<DrawnGroup[]> {
     const { store, stages, options } = this;
-    const results: GroupResult[] = [];
+    const results: DrawnGroup[] = [];
     for (const together of this.turns(prompts.length)) {
       const start = results.length;
       const groups = prompts
@@ -139,7 +142,7 @@ export class Rollout {
     return batches;
   }
 
-  private async draw(groups: readonly Group[], events: RolloutEvents): Promise<GroupResult[]> {
+  private async draw(groups: readonly Group[], events: RolloutEvents): Promise<DrawnGroup[]> {
     const { model, store, stages } = this;
     const { seed, sampler } = this.options;
     const batches = await this.batchesFor(groups.length);

@@ -12,7 +12,7 @@ import { hasGuardedRatio } from '../learning/row_weights.js';
 import type { Minibatch, Row } from '../learning/rows.js';
 import type { GenerativeModel, Prompt } from '../model.js';
 import type { CombinedReward } from '../rewards/reward.js';
-import type { GroupResult } from '../rollout/group.js';
+import type { DrawnGroup, GroupResult } from '../rollout/group.js';
 import { Rollout, type RolloutEvents } from '../rollout/rollout.js';
 import { Trajectories } from '../rollout/trajectories.js';
 import { callSizeOf, slotsOf } from '../rollout/turns.js';
@@ -38,8 +38,16 @@ export class LocalShards implements ShardSource {
     private readonly learner: Learner | ForwardLearner,
   ) {}
 
-  /** Captures every step of rollout and learning. Throws a CheckError for a configuration that makes no sense. */
-  static create(model: GenerativeModel, reward: CombinedReward, config: ShardConfig): Promise<LocalShards> {
+  /**
+   * Captures every step of rollout and learning: what draws all of an update's groups, or with `apart` one shard at a time. Throws
+   * a CheckError for a configuration that makes no sense.
+   */
+  static create(
+    model: GenerativeModel,
+    reward: CombinedReward,
+    config: ShardConfig,
+    { apart = false } = {},
+  ): Promise<LocalShards> {
     return owning(async (own) => {
       const { grpo, sampler, seed } = config;
       checkLoss(config, model.kind);
@@ -50,7 +58,9 @@ export class LocalShards implements ShardSource {
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
       const predictions = hasGuardedRatio(grpo);
       const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
-      const rollout = own(await Rollout.create(model, store, reward, config));
+      const sizes = shardsOf(groups, config.workers.shards).map(({ first, end }) => end - first);
+      const prompts = apart ? [...new Set(sizes)] : [groups];
+      const rollout = own(await Rollout.create(model, store, reward, { ...config, prompts }));
       const learning = { sampler, grpo, rows, seed };
       const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, learning);
       return new LocalShards(model, config, store, rollout, learner);
@@ -84,7 +94,7 @@ export class LocalShards implements ShardSource {
   }
 
   /** Draws groups of the update, of which the first has the number `first`. */
-  async drawGroups(first: number, prompts: readonly Prompt[], events: RolloutEvents): Promise<GroupResult[]> {
+  async drawGroups(first: number, prompts: readonly Prompt[], events: RolloutEvents): Promise<DrawnGroup[]> {
     this.store.encode(
       prompts.map(({ prompt }) => prompt),
       first,

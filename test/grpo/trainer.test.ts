@@ -5,6 +5,7 @@ import { estimateDifference, evaluate, evaluationJobs, PictureSampler } from '..
 import type { LoadedModel } from '../../grpo/finetune/policy.js';
 import { groupAdvantages } from '../../grpo/learning/advantage.js';
 import { Learner } from '../../grpo/learning/learner.js';
+import type { PlacedSurvivor } from '../../grpo/rollout/group.js';
 import { Trainer, type TrainerConfig } from '../../grpo/trainer.js';
 import type { UpdateReport } from '../../grpo/update_report.js';
 import { testDevice } from '../check.js';
@@ -160,7 +161,7 @@ test('survivors learn with the advantages of their final rewards, not of the pre
   const finals = groups.map(({ survivors }) => survivors.map(({ reward }) => reward));
   expect(advantages).toEqual(groupAdvantages(finals));
   for (const [g, { survivors }] of groups.entries())
-    for (const [i, { slot }] of survivors.entries()) {
+    for (const [i, { slot }] of (survivors as readonly PlacedSurvivor[]).entries()) {
       const own = rows.filter((row) => row.slot === slot && row.condition === g);
       expect(own.length).toBeGreaterThan(0);
       expect(new Set(own.map(({ advantage }) => advantage))).toEqual(new Set([advantages[g]![i]]));

@@ -8,8 +8,10 @@ import { InterruptedError, UsageError } from '../../finetune/errors.js';
 import { linesOf, liveLine } from '../../finetune/report/run.js';
 import { findRun } from '../../finetune/run/list.js';
 import { type RunConfigOptions, runConfig } from '../../finetune/run/run_config.js';
+import type { OpenSource } from '../../finetune/run/start.js';
 import { refitTaste } from '../../finetune/taste/refit.js';
 import { tasteTraining } from '../../finetune/taste/reward.js';
+import { openRemoteRun } from '../../workers/trainer/remote_run.js';
 import { portNumber, seedNumber, wholeNumber } from '../arguments.js';
 import { catchInterrupts } from '../interrupts.js';
 import * as shared from '../options.js';
@@ -30,6 +32,9 @@ type TrainOptions = ReporterOptions &
     readonly clip?: string;
     /** Although its votes do not agree with one another, or are on another model. */
     readonly force?: boolean;
+    /** The address of a Redis whose workers draw; true: that of the environment. */
+    readonly workers?: string | true;
+    readonly redisCa?: string;
     /** Write report.html into the run's folder at its end. */
     readonly report?: boolean;
   };
@@ -60,6 +65,11 @@ export function addTrain(program: Command): void {
     )
     .option(...shared.device)
     .option(...shared.json)
+    .option(
+      '--workers [url]',
+      'have the groups drawn by winnow worker, over Redis at redis://... (default: WINNOW_REDIS)',
+    )
+    .option('--redis-ca <file>', "the certificate behind the server's, for rediss://")
     .option('--dashboard [port]', `show the run at 127.0.0.1, port ${usualPort} or a free one`, portNumber)
     .option('--read-only', "no buttons on the dashboard's page")
     .option('--report', "write report.html into the run's folder when it is done")
@@ -69,7 +79,7 @@ export function addTrain(program: Command): void {
 
 async function train(
   config: string | undefined,
-  { steps, dashboard, readOnly, report, taste, clip, force, ...options }: TrainOptions,
+  { steps, dashboard, readOnly, report, taste, clip, force, workers, redisCa, ...options }: TrainOptions,
 ): Promise<void> {
   const reporter = new Reporter(options);
   const interruption = catchInterrupts(() =>
@@ -89,7 +99,13 @@ async function train(
     const set = [...learned, ...(options.set ?? [])];
     // Being told of each step costs a wait for it.
     const watching = { signal: AbortSignal.any([interruption.signal, stop.signal]), progress: reporter.live, asked };
-    for await (const event of runConfig({ ...options, ...watching, set, config, updates: steps })) {
+    if (redisCa !== undefined && workers === undefined) throw new UsageError('--redis-ca is for --workers');
+    const url = workers === true ? undefined : workers;
+    const source: OpenSource | undefined =
+      workers === undefined
+        ? undefined
+        : ({ session, ...given }) => openRemoteRun(session, { ...given, url, ca: redisCa });
+    for await (const event of runConfig({ ...options, ...watching, set, config, updates: steps, source })) {
       if (event.kind === 'progress') reporter.status(liveLine(event));
       if (event.kind === 'done' && report) {
         const path = join(event.run, 'report.html'); // its files have this event already

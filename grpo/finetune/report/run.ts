@@ -37,6 +37,10 @@ export function linesOf(event: RunEvent): Line[] {
       return lines('progress', `${indent}saved ${event.path}`);
     case 'warning':
       return lines('warning', event.message);
+    case 'workers':
+      return event.messages.flatMap(({ text, isWarning }) =>
+        isWarning ? lines('warning', text) : lines('progress', `${indent}${text}`),
+      );
     case 'done':
       return [...lines('result', ...doneLines(event)), ...lines('hint', ...nextLines(event))];
     case 'failed': {

@@ -6,6 +6,7 @@ import type { ProbeReport } from '../../probe.js';
 import type { ScoredPicture } from '../../rollout/rollout.js';
 import type { Progress } from '../../trainer.js';
 import type { UpdateReport } from '../../update_report.js';
+import type { WorkersFile } from '../workers/workers_file.js';
 import type { RunInfo } from './info.js';
 import type { RewardSummary, RunRecord, UpdateRecord } from './metrics.js';
 
@@ -134,6 +135,15 @@ export interface WarningEvent {
   readonly message: string;
 }
 
+/** Who works on the run beside its trainer, told when something of it changes. */
+export interface WorkersEvent {
+  readonly kind: 'workers';
+  /** What workers.json says. */
+  readonly file: WorkersFile;
+  /** What a person should know of it: who came, who left, who is refused and why, that nobody is there. */
+  readonly messages: readonly { readonly text: string; readonly isWarning: boolean }[];
+}
+
 /** The run is done. */
 export interface DoneEvent {
   readonly kind: 'done';
@@ -175,6 +185,7 @@ export type RunEvent =
   | EvaluationEvent
   | CheckpointEvent
   | WarningEvent
+  | WorkersEvent
   | DoneEvent
   | FailedEvent;
 

@@ -7,6 +7,7 @@
  *   groups.jsonl        an object a group
  *   evaluations.jsonl   an object an evaluation on held-out prompts
  *   probes.jsonl        an object a group that was drawn without pruning
+ *   workers.json        the machines that draw and differentiate, where there are some
  *   log.txt             what a terminal shows of it
  *   lock                who trains it (lock.ts), while somebody does
  *   samples/000000.png  grids of pictures, and before_after.png

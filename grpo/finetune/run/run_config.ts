@@ -9,7 +9,7 @@ import type { RunEvent, Sink } from './events.js';
 import { RunFolder } from './folder.js';
 import type { Between } from './pause.js';
 import { holdRun, reserveDated, reserveNamed } from './reserve.js';
-import { startRun } from './start.js';
+import { type OpenSource, startRun } from './start.js';
 import type { TrainingOptions } from './training.js';
 
 export interface RunConfigOptions extends TrainingOptions {
@@ -34,6 +34,8 @@ export interface RunConfigOptions extends TrainingOptions {
   readonly sinks?: readonly Sink[];
   /** Waited for between two updates. */
   readonly between?: Between | undefined;
+  /** Has the groups drawn and differentiated elsewhere. */
+  readonly source?: OpenSource | undefined;
 }
 
 /**

@@ -1,7 +1,10 @@
 /** What the files of a run take of its events. */
+import { join } from 'node:path';
 import { messageOf } from '../../../engine/errors.js';
+import { replaceFile, writing } from '../../../engine/files.js';
 import { exitCodeOf } from '../exit_codes.js';
 import { linesOf } from '../report/run.js';
+import { workersFile } from '../workers/workers_file.js';
 import type { RunEvent, Sink } from './events.js';
 import type { RunFolder } from './folder.js';
 import type { RunInfo } from './info.js';
@@ -56,6 +59,17 @@ function changesOf(event: RunEvent, { totals }: RunInfo): Partial<RunInfo> | und
       return undefined;
   }
 }
+
+/** workers.json. */
+export const workersSink =
+  (run: RunFolder): Sink =>
+  async (event) => {
+    if (event.kind !== 'workers') return;
+    const path = join(run.path, workersFile);
+    await writing(path, () =>
+      replaceFile(path, (file) => file.writeFile(`${JSON.stringify(event.file, null, 2)}\n`), { durable: false }),
+    );
+  };
 
 /** log.txt: the lines that a terminal shows. */
 export const logSink =

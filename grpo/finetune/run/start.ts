@@ -4,17 +4,19 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { writeWhole } from '../../../engine/files.js';
 import { CheckpointError, readCheckpoint } from '../../checkpoint.js';
+import type { ShardSource } from '../../shards/source.js';
 import { Trainer } from '../../trainer.js';
 import { initAdapter } from '../adapter.js';
 import { InterruptedError, preparing, UsageError } from '../errors.js';
 import type { Session } from '../session.js';
 import { trackersOf } from '../track/trackers.js';
-import type { RunEvent, Sink } from './events.js';
+import { Beside } from '../workers/beside.js';
+import type { RunEvent, Sink, WorkersEvent } from './events.js';
 import { RunFolder } from './folder.js';
 import { describeRun, hashConfig } from './info.js';
 import type { UpdateRecord } from './metrics.js';
 import { type Between, pausing } from './pause.js';
-import { infoSink, logSink, recorded, recordsSink } from './sinks.js';
+import { infoSink, logSink, recorded, recordsSink, workersSink } from './sinks.js';
 import { type TrainingOptions, training } from './training.js';
 
 export interface StartOptions extends TrainingOptions {
@@ -28,7 +30,17 @@ export interface StartOptions extends TrainingOptions {
   readonly sinks?: readonly Sink[];
   /** Waited for between two updates. */
   readonly between?: Between | undefined;
+  /** Has the groups drawn and differentiated elsewhere. */
+  readonly source?: OpenSource | undefined;
 }
+
+/** Opens what draws and differentiates in place of this device; `folder` is the run's, `tell` is for what it tells of itself. */
+export type OpenSource = (given: {
+  readonly session: Session;
+  readonly folder: string;
+  readonly tell: (event: WorkersEvent) => void;
+  readonly signal: AbortSignal | undefined;
+}) => Promise<ShardSource & { close(): Promise<void> }>;
 
 /**
  * Trains in a session and keeps the run's files. Everything is checked before anything is written. A reader who stops reading
@@ -36,23 +48,40 @@ export interface StartOptions extends TrainingOptions {
  */
 export async function* startRun(
   session: Session,
-  { run: given, initLora, files = {}, sinks = [], between, ...options }: StartOptions,
+  { run: given, initLora, files = {}, sinks = [], between, source, ...options }: StartOptions,
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { config, model } = session;
   for (const message of initLora === undefined ? [] : await initAdapter(model, initLora))
     yield { kind: 'warning', message };
-  const trainer = await preparing(() => Trainer.create(model, session.rewards, config));
+  const folder = typeof given === 'string' ? given : given.path;
+  const beside = new Beside();
+  const tell = (event: WorkersEvent): void => beside.tell(event);
+  const open = { session, folder, tell, signal: options.signal };
+  const remote = source && (await preparing(() => source(open)));
+  let trainer: Trainer | undefined;
   try {
+    trainer = await preparing(() =>
+      remote
+        ? Trainer.over(model, config, () => Promise.resolve(remote))
+        : Trainer.create(model, session.rewards, config),
+    );
     const warnings = typeof given === 'string' ? [] : await restore(given, trainer, session);
     options.signal?.throwIfAborted();
     const run = typeof given === 'string' ? await createRun(given, session, files) : given;
     const notices: string[] = [];
-    const own = [recordsSink(run), infoSink(run), logSink(run), ...trackersOf(run, config, trainer.updates, notices)];
-    const trained = training(session, trainer, run, { ...options, notices });
+    const own = [
+      recordsSink(run),
+      infoSink(run),
+      logSink(run),
+      workersSink(run),
+      ...trackersOf(run, config, trainer.updates, notices),
+    ];
+    const trained = training(session, trainer, run, { ...options, notices, beside });
     const events = withWarnings(warnings, between ? pausing(trained, session, between) : trained);
     yield* recorded(events, [...own, ...sinks], () => new InterruptedError('SIGINT'));
   } finally {
-    trainer.dispose();
+    trainer?.dispose();
+    await remote?.close();
   }
 }
 

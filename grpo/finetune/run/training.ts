@@ -16,6 +16,7 @@ import { faultOfInput, InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
 import { GroupPictures } from '../track/previews.js';
+import type { Beside } from '../workers/beside.js';
 import type { ProgressEvent, RunEvent } from './events.js';
 import type { RunFolder } from './folder.js';
 import { TrainingSamples } from './grids.js';
@@ -48,6 +49,8 @@ export interface TrainingOptions {
 export interface TrainingNotices {
   /** Sentences for a person that arise beside the training; each is told once, as a warning, and taken out. */
   readonly notices?: string[];
+  /** Events that arise beside the training are told as they come. */
+  readonly beside?: Beside | undefined;
 }
 
 /** What happens while a part of the training runs; what it returns is for the next part. */
@@ -307,7 +310,14 @@ class Training {
       steps: sampler.steps,
     };
     return yield* told<RunEvent, R>(
-      (tell) => body((at) => tell({ ...about, secondsLeft: this.secondsLeft(), at })),
+      async (tell) => {
+        const stop = this.options.beside?.listen(tell);
+        try {
+          return await body((at) => tell({ ...about, secondsLeft: this.secondsLeft(), at }));
+        } finally {
+          stop?.();
+        }
+      },
       () => this.end.abort(new InterruptedError('SIGINT')),
     );
   }

@@ -32,7 +32,7 @@ const report: UpdateReport = {
     {
       prompt: { prompt: 'a cat', meta: { count: 1, prompt: 'no' } },
       selections: [{ step: 2, samples: [0, 1, 2], rewards: [1, 2, 3], kept: [0, 2] }],
-      survivors: [{ sample: 2, slot: 5, reward: 1.5 }],
+      survivors: [{ sample: 2, reward: 1.5 }],
       lost: [0],
       finals: [Number.NaN, 1.5],
       byReward: { a: [0, 1.5] },

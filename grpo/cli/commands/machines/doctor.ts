@@ -1,10 +1,10 @@
 /** `winnow doctor`: what this machine offers. */
 import type { Command } from 'commander';
-import { diagnose } from '../../finetune/doctor.js';
-import { exitCodes } from '../../finetune/exit_codes.js';
-import type { Finish } from '../finish.js';
-import { formatReport } from '../print/doctor.js';
-import { warn } from '../reporter.js';
+import { diagnose } from '../../../finetune/doctor.js';
+import { exitCodes } from '../../../finetune/exit_codes.js';
+import type { Finish } from '../../finish.js';
+import { formatReport } from '../../print/doctor.js';
+import { warn } from '../../reporter.js';
 
 export function addDoctor(program: Command, finish: Finish): void {
   program

@@ -1,7 +1,7 @@
 /** `winnow tune`: which kernels are the fastest on this adapter. */
 import type { Command } from 'commander';
-import { tune } from '../../finetune/device.js';
-import * as shared from '../options.js';
+import { tune } from '../../../finetune/device.js';
+import * as shared from '../../options.js';
 
 export function addTune(program: Command): void {
   program

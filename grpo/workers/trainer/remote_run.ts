@@ -1,0 +1,122 @@
+/** A run at the trainer's end: what it tells workers of itself, who they are, and what is left when it ends. */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { readTogether } from '../../../engine/index.js';
+import { owning } from '../../../engine/owning.js';
+import type { WorkersEvent } from '../../finetune/run/events.js';
+import type { Session } from '../../finetune/session.js';
+import { type WorkersFile, workersFile, workersFileSchema } from '../../finetune/workers/workers_file.js';
+import type { ShardSource } from '../../shards/source.js';
+import { beating } from '../board.js';
+import { identityOf } from '../identity.js';
+import { decode, encode, type RunDescription } from '../messages.js';
+import { sharedConfig } from '../own_config.js';
+import { Blobs, bytesOf } from '../redis/blobs.js';
+import {
+  type Connection,
+  type ConnectionOptions,
+  connect,
+  keysOf,
+  keysUnder,
+  lifetime,
+  runsKey,
+} from '../redis/connection.js';
+import { Dispatch } from './dispatch.js';
+import { WorkerNews } from './news.js';
+import { RemoteShards } from './remote_shards.js';
+
+export interface RemoteRunOptions extends ConnectionOptions {
+  /** The run's folder: one that goes on has its id there, so that its workers know it again. */
+  readonly folder: string;
+  /** Told of who works, and of what a person should know of it. */
+  readonly tell: (event: WorkersEvent) => void;
+}
+
+/** A source that has to be closed after it is disposed of: nothing of the run stays in Redis then but what expires. */
+export interface RemoteRun extends ShardSource {
+  close(): Promise<void>;
+}
+
+/** Announces a run to workers. Throws a UsageError where the server can't be reached. */
+export async function openRemoteRun(session: Session, options: RemoteRunOptions): Promise<RemoteRun> {
+  const { config, device, model } = session;
+  const kept = await keptIn(options.folder);
+  const connection = await connect(options);
+  const { redis } = connection;
+  const id = kept?.id ?? randomUUID();
+  const keys = keysOf(id);
+  const blobs = new Blobs(redis, keys);
+  try {
+    return await owning(async (own) => {
+      const identity = { ...(await identityOf(device, config)), ...kept?.kind };
+      // Of a trainer without a GPU nothing depends on but the optimizer's step: the first worker says what all are.
+      const open = device.info.software && kept?.kind === undefined;
+      const dispatch = await Dispatch.open(connection, keys, blobs);
+      const news = new WorkerNews(id, connection, keys, options.tell);
+      let isAnnounced = false;
+      const prepare = async (): Promise<void> => {
+        if (isAnnounced) return;
+        await announce();
+        await sign();
+        isAnnounced = true;
+      };
+      const shards = own(
+        RemoteShards.create(model, config, { dispatch, blobs, prepare, onWorkers: (...seen) => news.look(...seen) }),
+      );
+      const copy = shards.reference?.copy;
+      const announce = async (): Promise<void> => {
+        const reference = copy ? await blobs.put(bytesOf(await readTogether([...copy.values()]))) : null;
+        const description: RunDescription = { identity, open, config: sharedConfig(config), reference };
+        await redis.set(keys.run, encode(description), 'PX', lifetime);
+      };
+      const started = await connection.now();
+      const sign = async (): Promise<void> => {
+        if ((await redis.exists(keys.run)) === 0) await announce(); // the server has lost its data
+        await redis.hset(runsKey, id, encode({ started, seen: await connection.now() }));
+        await redis.pexpire(runsKey, lifetime);
+      };
+      // The copy of a run that goes on has the values of its checkpoint by the first update, and not yet now.
+      if (!copy) await prepare();
+      const stops = [
+        beating(async () => isAnnounced && (await sign())),
+        beating(() => keepAlive(connection, keys.prefix), 60_000),
+      ];
+      const close = async (): Promise<void> => {
+        for (const stop of stops) stop();
+        await leave(connection, id, dispatch);
+      };
+      return Object.assign(shards, { close });
+    });
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+/** What is known of a run's workers from before. */
+async function keptIn(folder: string): Promise<WorkersFile | undefined> {
+  const text = await readFile(join(folder, workersFile), 'utf8').catch(() => null);
+  return decode(workersFileSchema, text);
+}
+
+/** BullMQ's keys would stay for ever where a trainer is killed: they expire with the rest. */
+async function keepAlive({ redis }: Connection, prefix: string): Promise<void> {
+  for await (const key of keysUnder(redis, prefix)) await redis.pexpire(key, lifetime);
+}
+
+/** Takes a run's keys away, as far as the server can be reached. */
+async function leave(connection: Connection, id: string, dispatch: Dispatch): Promise<void> {
+  const { redis } = connection;
+  const { prefix } = keysOf(id);
+  const work = async (): Promise<void> => {
+    await redis.hdel(runsKey, id);
+    await dispatch.close();
+    for await (const key of keysUnder(redis, prefix)) await redis.unlink(key);
+  };
+  await Promise.race([work().catch(() => {}), pause(farewell, undefined, { ref: false })]);
+  connection.close();
+}
+
+const farewell = 10_000; // milliseconds

@@ -1,0 +1,17 @@
+/** What a worker tells of itself. */
+export type ServeEvent =
+  /** It is there, and looks for a run. */
+  | { readonly kind: 'ready'; readonly server: string; readonly adapter: string }
+  | { readonly kind: 'joined' | 'left'; readonly run: string }
+  /** It may not serve this run, or can't. */
+  | { readonly kind: 'refused'; readonly run: string; readonly reason: string }
+  /** A shard is done. */
+  | {
+      readonly kind: 'shard';
+      readonly run: string;
+      readonly update: number;
+      readonly groups: number;
+      readonly seconds: { readonly draw: number; readonly learn: number; readonly move: number };
+    }
+  /** Something that a person should know; it goes on. */
+  | { readonly kind: 'warning'; readonly message: string };

@@ -1,0 +1,179 @@
+/** One task of a run at a worker: groups are drawn, scored and thinned, and their gradient is summed. A pure function of the task. */
+import { readTogether, writeTogether } from '../../../engine/index.js';
+import { owning } from '../../../engine/owning.js';
+import type { RunConfig } from '../../config.js';
+import type { LoadedModel } from '../../finetune/policy.js';
+import { groupAdvantages } from '../../learning/advantage.js';
+import { minibatchesOf } from '../../learning/rows.js';
+import type { CombinedReward } from '../../rewards/reward.js';
+import type { DrawnGroup } from '../../rollout/group.js';
+import type { ScoredPicture } from '../../rollout/rollout.js';
+import { pathOf } from '../../sampling/window.js';
+import { LocalShards } from '../../shards/local.js';
+import { finalRewards } from '../../update_report.js';
+import { type Report, reportedGroup, type Task } from '../messages.js';
+import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
+
+/** A blob that a task names is not in Redis, which has lost its data: the trainer hands the task out again. */
+export class LostBlobError extends Error {
+  override name = 'LostBlobError';
+}
+
+type Pictures = Report['pictures'];
+
+/** The shards of one update that were drawn here, and lie in the store. */
+interface Held {
+  readonly key: string;
+  readonly shards: Map<
+    number,
+    { readonly groups: readonly DrawnGroup[]; readonly pictures: Pictures; remembers: boolean }
+  >;
+}
+
+export type Done = Pick<Report, 'groups' | 'costs' | 'gradient' | 'pictures' | 'seconds'>;
+
+export class ShardWork {
+  private weights = '';
+  private held: Held = { key: '', shards: new Map() };
+  private seconds = { draw: 0, learn: 0, move: 0 };
+
+  private constructor(
+    private readonly model: LoadedModel,
+    private readonly config: RunConfig,
+    private readonly shards: LocalShards,
+    private readonly blobs: Blobs,
+  ) {}
+
+  /** Captures what shards need. `reference` are the values of the reference policy's copy, where the run has one. */
+  static create(
+    model: LoadedModel,
+    rewards: CombinedReward,
+    config: RunConfig,
+    { blobs, reference }: { readonly blobs: Blobs; readonly reference: BlobRef | null },
+  ): Promise<ShardWork> {
+    return owning(async (own) => {
+      const shards = own(await LocalShards.create(model, rewards, config, { apart: true }));
+      const work = new ShardWork(model, config, shards, blobs);
+      const copy = shards.reference?.copy;
+      if (copy && reference) writeTogether([...copy.values()], await work.load(reference));
+      return work;
+    });
+  }
+
+  /** Does a task. Throws a RewardError, the signal's reason, or a LostBlobError. */
+  async do(task: Task, signal: AbortSignal | undefined): Promise<Done> {
+    this.seconds = { draw: 0, learn: 0, move: 0 };
+    const { groups, pictures } = await this.drawn(task, signal);
+    const report = { costs: this.shards.costs, groups: groups.map(reportedGroup), ...(pictures && { pictures }) };
+    const gradient = await this.gradient(task, groups);
+    return { ...report, ...(gradient && { gradient }), seconds: this.seconds };
+  }
+
+  /** The task's groups: those that lie here already, or drawn now by the weights that draw. */
+  private async drawn({ update, first, prompts, drawn, ...task }: Task, signal: AbortSignal | undefined) {
+    const key = `${update} ${drawn.hash}`;
+    if (this.held.key !== key) {
+      this.held = { key, shards: new Map() };
+      this.shards.follow(update);
+    }
+    const here = this.held.shards.get(first);
+    if (here) return here;
+    await this.setWeights(drawn);
+    const start = performance.now();
+    const shown: { step: number; pictures: readonly ScoredPicture[] }[] = [];
+    const wanted = task.kind === 'draw' && task.pictures;
+    const onPictures = (group: number, step: number, pictures: readonly ScoredPicture[]): void => {
+      if (wanted && group === 0) shown.push({ step, pictures });
+    };
+    try {
+      const groups = await this.shards.drawGroups(first, prompts, { signal, onPictures });
+      this.seconds.draw += since(start);
+      const made = { groups, pictures: wanted ? await this.storePictures(shown) : undefined, remembers: false };
+      this.held.shards.set(first, made);
+      return made;
+    } catch (error) {
+      this.held = { key: '', shards: new Map() }; // what was claimed for its samples is free again with the next task
+      throw error;
+    }
+  }
+
+  private async gradient(task: Task, groups: readonly DrawnGroup[]): Promise<BlobRef | undefined> {
+    const { update, first } = task;
+    const { shards, config } = this;
+    if (task.kind === 'learn') {
+      const held = this.held.shards.get(first)!;
+      if (task.kept.length > 0 && !held.remembers) {
+        await this.setWeights(task.drawn);
+        shards.remember(task.kept);
+        held.remembers = true;
+      }
+      await this.setWeights(task.weights);
+      return this.sum(() => shards.add(task.rows, task.total));
+    }
+    if (task.total === null) return undefined;
+    await this.setWeights(task.drawn);
+    const { total } = task;
+    const baselines = groups.map(({ baseline }) => baseline);
+    const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
+    const transitions = pathOf(this.model, config, update);
+    const [minibatch] = minibatchesOf(config, { update, groups, advantages, transitions, first });
+    return this.sum(() => shards.add(minibatch!.rows, total));
+  }
+
+  /** What `add` sums up, stored. */
+  private async sum(add: () => void): Promise<BlobRef> {
+    const start = performance.now();
+    const { tensors, gradients } = this.shards.sum;
+    add();
+    const values = [await readTogether(gradients), await readTogether(tensors.slice(gradients.length))];
+    this.shards.clear();
+    this.seconds.learn += since(start);
+    return this.store(Buffer.concat(values.map(bytesOf)));
+  }
+
+  private async setWeights(ref: BlobRef): Promise<void> {
+    if (this.weights === ref.hash) return;
+    const values = await this.load(ref);
+    writeTogether([...this.model.trainable.values()], values);
+    this.weights = ref.hash;
+  }
+
+  private async load(ref: BlobRef): Promise<Float32Array> {
+    const start = performance.now();
+    const bytes = await this.blobs.get(ref);
+    this.seconds.move += since(start);
+    if (!bytes) throw new LostBlobError(`blob ${ref.hash} is gone`);
+    return valuesOf(bytes);
+  }
+
+  private async store(bytes: Uint8Array): Promise<BlobRef> {
+    const start = performance.now();
+    const ref = await this.blobs.put(bytes);
+    this.seconds.move += since(start);
+    return ref;
+  }
+
+  private async storePictures(
+    shown: readonly { step: number; pictures: readonly ScoredPicture[] }[],
+  ): Promise<Pictures> {
+    const bytes = await this.store(Buffer.concat(shown.flatMap(({ pictures }) => pictures.map(({ rgb }) => rgb))));
+    const steps = shown.map(({ step, pictures }) => ({
+      step,
+      pictures: pictures.map(({ sample, reward, parts, width, height, finite }) => ({
+        sample,
+        reward,
+        parts: { ...parts },
+        width,
+        height,
+        finite,
+      })),
+    }));
+    return { bytes, steps };
+  }
+
+  dispose(): void {
+    this.shards.dispose();
+  }
+}
+
+const since = (start: number): number => (performance.now() - start) / 1000;
