@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 const alone = [
   'test/bench/**/*.test.ts',
   'test/engine/{device,driver,tuning}/**/*.test.ts',
-  'test/grpo/{cli,dashboard,finetune,rate,study}/**/*.test.ts',
+  'test/grpo/{cli,dashboard,finetune,rate,study,workers}/**/*.test.ts',
   'test/grpo/checkpoint.test.ts',
   'test/examples.test.ts',
   'test/soak/**/*.test.ts',

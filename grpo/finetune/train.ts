@@ -12,7 +12,7 @@ import { loadReward } from './rewards/registry.js';
 import type { RunEvent, Sink } from './run/events.js';
 import { RunFolder } from './run/folder.js';
 import { holdRun, reserveDated, reserveNamed } from './run/reserve.js';
-import { startRun } from './run/start.js';
+import { type OpenSource, startRun } from './run/start.js';
 import type { TrainingOptions } from './run/training.js';
 import { joinSession, promptsOf } from './session.js';
 
@@ -42,6 +42,8 @@ export interface TrainOptions extends TrainingOptions {
   readonly resume?: boolean;
   /** Hear the events besides the run's own files. */
   readonly sinks?: readonly Sink[];
+  /** Has the groups drawn and differentiated elsewhere: openRemoteRun() of winnow/workers. */
+  readonly source?: OpenSource;
 }
 
 /**

@@ -57,7 +57,8 @@ export async function connect({ url, ca, signal }: ConnectionOptions): Promise<C
     redis.disconnect();
     signal?.throwIfAborted();
     if (error instanceof UsageError) throw new UsageError(`workers: ${address}: ${error.message}`);
-    const reason = error instanceof Error ? withoutCredentials(messageOf(error)) : problem;
+    const isLate = error instanceof Error && error.name === 'AbortError';
+    const reason = isLate ? problem : withoutCredentials(messageOf(error));
     throw new UsageError(`workers: ${address} can't be reached: ${reason}`);
   }
   return {
@@ -86,22 +87,45 @@ async function greet(redis: Redis): Promise<void> {
 }
 
 async function within<R>(work: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
-  let stop = (): void => {};
+  const end = new AbortController();
+  const timer = setTimeout(() => end.abort(), patience);
+  try {
+    return await orAborted(work, signal ? AbortSignal.any([signal, end.signal]) : end.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What comes of work, or the signal's reason, which is not kept waiting by a server that is away. */
+export async function orAborted<R>(work: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  let interrupt = (): void => {};
   const end = new Promise<never>((_, reject) => {
-    const timer = setTimeout(() => reject(undefined), patience);
-    const interrupt = (): void => reject(undefined);
-    signal?.addEventListener('abort', interrupt);
-    stop = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', interrupt);
-    };
+    interrupt = () => reject(signal.reason);
+    signal.addEventListener('abort', interrupt);
   });
+  work.catch(() => {}); // where the signal is first, nobody waits for it
   try {
     return await Promise.race([work, end]);
   } finally {
-    stop();
+    signal.removeEventListener('abort', interrupt);
   }
 }
+
+/** Tells, once each, that the server is away for some seconds, and that it is there again. Returns what ends the watch. */
+export function watchConnection({ redis, address }: Connection, tell: (message: string) => void): () => void {
+  let away = 0;
+  const timer = setInterval(() => {
+    if (redis.status === 'ready') {
+      if (away >= noticed) tell(`${address} is there again`);
+      away = 0;
+    } else if (++away === noticed) tell(`${address} does not answer: waiting for it`);
+  }, 1000);
+  return () => clearInterval(timer);
+}
+
+const noticed = 3; // seconds
 
 /** Milliseconds that what stands in Redis outlives its last use: nothing of a run stays for ever. */
 export const lifetime = 24 * 3600 * 1000;

@@ -72,7 +72,7 @@ export class Dispatch {
     return queue;
   }
 
-  /** Hands out tasks and returns their reports in the same order. Throws a RewardError, or the signal's reason. */
+  /** Hands out tasks and returns their reports in the same order. Throws a RewardError, or soon the signal's reason. */
   async run(tasks: readonly Named[], events: DispatchEvents): Promise<Report[]> {
     const { signal } = events;
     const reports = new Map<string, Report>();

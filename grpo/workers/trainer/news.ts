@@ -46,6 +46,11 @@ export class WorkerNews {
     this.say(messages);
   }
 
+  /** Says something else, of the server. */
+  warn(text: string): void {
+    this.say([{ text, isWarning: true }]);
+  }
+
   /** The kind of machine that the first worker has set. */
   private async learnKind(): Promise<void> {
     const kind = decode(machineSchema, await this.connection.redis.get(this.keys.machine));

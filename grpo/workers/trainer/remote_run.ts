@@ -18,10 +18,12 @@ import {
   type Connection,
   type ConnectionOptions,
   connect,
+  expireAll,
   keysOf,
   keysUnder,
   lifetime,
   runsKey,
+  watchConnection,
 } from '../redis/connection.js';
 import { Dispatch } from './dispatch.js';
 import { WorkerNews } from './news.js';
@@ -81,7 +83,8 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
       if (!copy) await prepare();
       const stops = [
         beating(async () => isAnnounced && (await sign())),
-        beating(() => keepAlive(connection, keys.prefix), 60_000),
+        beating(() => expireAll(redis), 60_000),
+        watchConnection(connection, (message) => news.warn(message)),
       ];
       const close = async (): Promise<void> => {
         for (const stop of stops) stop();
@@ -99,11 +102,6 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
 async function keptIn(folder: string): Promise<WorkersFile | undefined> {
   const text = await readFile(join(folder, workersFile), 'utf8').catch(() => null);
   return decode(workersFileSchema, text);
-}
-
-/** BullMQ's keys would stay for ever where a trainer is killed: they expire with the rest. */
-async function keepAlive({ redis }: Connection, prefix: string): Promise<void> {
-  for await (const key of keysUnder(redis, prefix)) await redis.pexpire(key, lifetime);
 }
 
 /** Takes a run's keys away, as far as the server can be reached. */

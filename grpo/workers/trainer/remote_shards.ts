@@ -22,6 +22,7 @@ import { type Shard, shardsOf } from '../../shards/shards.js';
 import type { ShardSource } from '../../shards/source.js';
 import type { Report, Task } from '../messages.js';
 import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
+import { orAborted } from '../redis/connection.js';
 import { type Dispatch, type DispatchEvents, type Named, named } from './dispatch.js';
 import { picturesOf } from './pictures.js';
 
@@ -77,7 +78,15 @@ export class RemoteShards implements ShardSource {
     return this.known;
   }
 
-  async draw(number: number, prompts: readonly Prompt[], events: RolloutEvents): Promise<readonly GroupResult[]> {
+  draw(number: number, prompts: readonly Prompt[], events: RolloutEvents): Promise<readonly GroupResult[]> {
+    return orAborted(this.drawing(number, prompts, events), events.signal);
+  }
+
+  private async drawing(
+    number: number,
+    prompts: readonly Prompt[],
+    events: RolloutEvents,
+  ): Promise<readonly GroupResult[]> {
     const { config, options } = this;
     await options.prepare();
     await this.forget();
@@ -138,7 +147,11 @@ export class RemoteShards implements ShardSource {
     this.update!.minibatches = minibatches;
   }
 
-  async differentiate(step: number, collect: () => void, signal: AbortSignal | undefined): Promise<void> {
+  differentiate(step: number, collect: () => void, signal: AbortSignal | undefined): Promise<void> {
+    return orAborted(this.differentiating(step, collect, signal), signal);
+  }
+
+  private async differentiating(step: number, collect: () => void, signal: AbortSignal | undefined): Promise<void> {
     const update = this.update!;
     const [only] = update.minibatches;
     const isDone = update.minibatches.length === 1 && update.total === only!.total;
@@ -155,6 +168,7 @@ export class RemoteShards implements ShardSource {
         coming = this.load(tasks[next]!, reports[next]!, signal); // while this one is added
         coming.catch(() => {}); // it is awaited in its turn
       }
+      signal?.throwIfAborted(); // who was waiting has gone, and has cleared the sum
       this.write(values);
       collect();
     }

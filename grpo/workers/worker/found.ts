@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import { beat, silence } from '../board.js';
 import { decode, type RunDescription, runSchema } from '../messages.js';
-import { type Connection, keysOf, runsKey } from '../redis/connection.js';
+import { type Connection, keysOf, orAborted, runsKey } from '../redis/connection.js';
 
 /** A run that may be served. */
 export interface FoundRun {
@@ -35,8 +35,8 @@ export async function nextRun(
 ): Promise<FoundRun> {
   while (true) {
     signal?.throwIfAborted();
-    for (const id of await liveRuns(connection)) {
-      const text = await connection.redis.get(keysOf(id).run);
+    for (const id of await orAborted(liveRuns(connection), signal)) {
+      const text = await orAborted(connection.redis.get(keysOf(id).run), signal);
       const description = decode(runSchema, text);
       if (text !== null && description && refused.get(id) !== text) return { id, text, description };
     }

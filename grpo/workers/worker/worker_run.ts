@@ -9,7 +9,16 @@ import { RewardError } from '../../rewards/reward.js';
 import { beat, beating, silence, writeWorker } from '../board.js';
 import { decode, encode, type Failure, type Report, type Task, taskSchema, type WorkerInfo } from '../messages.js';
 import { Blobs } from '../redis/blobs.js';
-import { type Connection, expireAll, type Keys, keysOf, lifetime, queueName } from '../redis/connection.js';
+import {
+  type Connection,
+  expireAll,
+  type Keys,
+  keysOf,
+  lifetime,
+  orAborted,
+  queueName,
+  watchConnection,
+} from '../redis/connection.js';
 import type { QueueWorker } from '../redis/packages.js';
 import { ownQueue } from '../trainer/dispatch.js';
 import { type FoundRun, liveRuns } from './found.js';
@@ -114,6 +123,7 @@ export class WorkerRun {
       worker.on('error', () => {}); // a lost connection comes back, and a lost lock means that another does the task
       return worker;
     });
+    this.stops.push(watchConnection(this.connection, (message) => tell({ kind: 'warning', message })));
     await Promise.race([failed, this.untilOver(signal)]);
   }
 
@@ -122,10 +132,10 @@ export class WorkerRun {
     let seen = performance.now();
     while (!signal.aborted) {
       await pause(beat, undefined, { signal }).catch(() => {});
-      const live = await Promise.race([liveRuns(this.connection), aborted(signal)]).catch((): string[] => []);
+      const live = await orAborted(liveRuns(this.connection), signal).catch((): string[] => []);
       if (live.includes(this.id)) seen = performance.now();
       const silent = performance.now() - seen;
-      const isGone = silent > 3 * beat && (await Promise.race([this.isGone(), aborted(signal)]).catch(() => false));
+      const isGone = silent > 3 * beat && (await orAborted(this.isGone(), signal).catch(() => false));
       if (isGone || silent > forGood || (silent > forAnother && live.length > 0)) return;
     }
   }
@@ -208,12 +218,6 @@ export class WorkerRun {
     this.outfit?.dispose();
   }
 }
-
-const aborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 
 /** Waits for what a server that is away would keep waiting, so many milliseconds at most. */
 const within = (work: Promise<unknown>, most: number): Promise<unknown> =>
