@@ -39,7 +39,7 @@ export async function connect({ url, ca, signal }: ConnectionOptions): Promise<C
     throw new UsageError(`workers: "${address}" is no address: expected redis://host:6379 or rediss://host:6379`);
   if (ca !== undefined && !given.startsWith('rediss:'))
     throw new UsageError(`workers: a CA is for rediss://, found ${address}`);
-  const packages = await loadPackages();
+  const packages = loadPackages();
   const tls = ca === undefined ? {} : { tls: { ca: await reading(ca, 'a certificate', () => readFile(ca, 'utf8')) } };
   const redis = new packages.Redis(given, {
     lazyConnect: true,

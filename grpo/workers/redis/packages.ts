@@ -2,6 +2,7 @@
  * The packages that runs with workers need and others don't: BullMQ, whose queues hand out the work, and ioredis, its client. Both
  * are optional, so they are looked for when they are needed, and what is used of them is written down here.
  */
+import { createRequire } from 'node:module';
 import { UsageError } from '../../finetune/errors.js';
 
 /** What is used of ioredis's client. */
@@ -94,16 +95,19 @@ export interface Packages {
 export const wanted = { bullmq: '^6.7', ioredis: '^5.11' } as const;
 
 /** Throws a UsageError that says what to install where one of them is missing. */
-export async function loadPackages(): Promise<Packages> {
-  const [bullmq, ioredis] = await Promise.all([load('bullmq'), load('ioredis')]);
-  return { ...(bullmq as Pick<Packages, 'Queue' | 'Worker'>), Redis: ioredis.Redis as Packages['Redis'] };
+export function loadPackages(): Packages {
+  const { Queue, Worker } = load('bullmq') as Pick<Packages, 'Queue' | 'Worker'>;
+  const { Redis } = load('ioredis') as Pick<Packages, 'Redis'>;
+  return { Queue, Worker, Redis };
 }
 
-async function load(name: keyof typeof wanted): Promise<Readonly<Record<string, unknown>>> {
+const require = createRequire(import.meta.url);
+
+function load(name: keyof typeof wanted): unknown {
   try {
-    return (await import(name as string)) as Readonly<Record<string, unknown>>;
+    return require(name);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     const all = Object.entries(wanted).map(([each, version]) => `${each}@${version}`);
     throw new UsageError(`workers need the package ${name}, which is not installed: npm install ${all.join(' ')}`, {
       cause: error,

@@ -1,0 +1,271 @@
+/** Workers as processes that are killed, stopped and replaced, a server that restarts, and a trainer that is killed: the bits stay. */
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { sha256Of } from '../../../engine/files.js';
+import { packageRoot } from '../../../engine/version.js';
+import { keysUnder } from '../../../grpo/workers/redis/connection.js';
+import { temporaryFolder } from '../../temporary.js';
+import { winnow } from '../cli/output.js';
+import { type Process, start } from '../cli/process.js';
+import { missing, startRedis, type TestRedis } from './redis.js';
+
+const folder = temporaryFolder();
+const updates = 5;
+const lock = 5;
+
+/** Scores pictures by their bytes, and lets a test stand between question and answer. */
+interface Scorer {
+  readonly url: string;
+  /** POSTs that were answered, or are held. */
+  asked: number;
+  /** Called in place of answering, once. */
+  hold: ((answer: () => void) => void) | undefined;
+}
+
+async function startScorer(): Promise<Scorer & { close(): void }> {
+  const made = { asked: 0, hold: undefined as Scorer['hold'], url: '' };
+  const server = createServer(async (request, response: ServerResponse) => {
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const { images } = JSON.parse(Buffer.concat(parts).toString()) as { images: string[] };
+    const scores = images.map((image) => Number.parseInt(sha256Of(image).slice(0, 6), 16) / 2 ** 24);
+    made.asked++;
+    const { hold } = made;
+    made.hold = undefined;
+    const answer = (): void => void response.end(JSON.stringify({ scores }));
+    if (hold) hold(answer);
+    else answer();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  made.url = `http://127.0.0.1:${(server.address() as { port: number }).port}/score`;
+  const close = (): void => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return Object.assign(made, { close });
+}
+
+/** POSTs of an update, whose two groups are drawn together: two selections and the end. */
+const posts = 3;
+
+async function writeConfig(name: string, reward: string, shards: number): Promise<string> {
+  const [list, path] = [join(folder, 'prompts.txt'), join(folder, `${name}.yaml`)];
+  await writeFile(list, 'a red circle\nthe blue cat\na cat\n');
+  const text = `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd3')}, weights: f32 }
+lora: { rank: 2, alpha: 4, targets: attention }
+prompts: { train: ${list}, test: ${list} }
+reward: { mine: ${reward} }
+sampler: { steps: 4, kind: flow-sde }
+grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 2 }
+train: { updates: ${updates}, lr: 1.0e-2, micro_batch: 4, ema: 0.9 }
+workers: { shards: ${shards}, lock_s: ${lock} }
+save: { every: 1, keep: 9 }
+eval: { n: 2 }
+sample: { seeds: [1] }
+`;
+  await writeFile(path, text);
+  return path;
+}
+
+const hashes = async (run: string): Promise<string[]> => {
+  const last = String(updates).padStart(6, '0');
+  const files = ['adapter', 'ema', 'optimizer'].map((name) =>
+    join(folder, run, 'checkpoints', last, `${name}.safetensors`),
+  );
+  return Promise.all(files.map(async (path) => sha256Of(await readFile(path))));
+};
+
+interface Listed {
+  readonly name: string;
+  readonly state: string;
+}
+
+/** The process id of a worker that is at a task. */
+async function workingPid({ connection: { redis } }: TestRedis): Promise<number | undefined> {
+  for await (const key of keysUnder(redis))
+    if (/:workers$/.test(key))
+      for (const text of Object.values(await redis.hgetall(key))) {
+        const { name, state } = JSON.parse(text) as Listed;
+        const pid = Number(name.split(':').at(-1));
+        if (state === 'working' && isAlive(pid)) return pid; // of one that was killed its last word stands there still
+      }
+  return undefined;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** Waits for something to be there. */
+async function until<T>(find: () => Promise<T | undefined> | T | undefined, what: string): Promise<T> {
+  for (let tries = 0; tries < 6000; tries++) {
+    const found = await find();
+    if (found !== undefined && found !== false) return found;
+    await wait(5);
+  }
+  throw new Error(`waited for ${what}`);
+}
+
+describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real server'})`, { timeout: 400_000 }, () => {
+  let scorer: Awaited<ReturnType<typeof startScorer>>;
+  /** The weights of the run without workers. */
+  let expected: string[];
+  let config: string;
+
+  beforeAll(async () => {
+    scorer = await startScorer();
+    config = await writeConfig('faults', `{ weight: 1, http: "${scorer.url}", timeout_s: 30 }`, 1);
+    const { status, stderr } = await winnow('train', config, '--out', folder, '--name', 'alone', '--quiet');
+    expect(status, stderr).toBe(0);
+    expected = await hashes('alone');
+  });
+  afterAll(() => scorer?.close());
+
+  const worker = (redis: TestRedis): Process => start('worker', config, '--redis', redis.url);
+  const trainer = (redis: TestRedis, name: string): Process =>
+    start('train', config, '--out', folder, '--name', name, '--workers', redis.url);
+
+  test('a worker that is killed while it samples, scores, differentiates or uploads is replaced', async () => {
+    const redis = await startRedis(folder);
+    for (let i = 0; i < 2; i++) worker(redis);
+    const run = trainer(redis, 'killed');
+    const monitor = redis.connection.redis.duplicate() as unknown as {
+      monitor(): Promise<{
+        on(event: 'monitor', listener: (time: string, given: string[]) => void): void;
+        disconnect(): void;
+      }>;
+    };
+    const commands = await monitor.monitor();
+    onTestFinished(() => commands.disconnect());
+    let onBlob = (): void => {};
+    commands.on('monitor', (_, [command, key]) => {
+      if (command === 'set' && /:blob:/.test(key!)) onBlob();
+    });
+    /** Kills the worker at work; the other one has to go on within the lock, and what BullMQ takes to look. */
+    const kill = async (pid: number): Promise<void> => {
+      const asked = scorer.asked;
+      process.kill(pid, 'SIGKILL');
+      const since = performance.now();
+      worker(redis);
+      await until(() => scorer.asked > asked || undefined, 'the shard to be taken again');
+      expect((performance.now() - since) / 1000).toBeLessThan(1.5 * lock + 5);
+    };
+    // Sampling: nothing was asked yet since the shard was taken.
+    await run.until(/ 1\/5 /);
+    const sampling = await until(() => workingPid(redis), 'a worker at work');
+    await kill(sampling);
+    // Scoring: the server holds its answer.
+    await run.until(/ 2\/5 /);
+    const held = await new Promise<() => void>((resolve) => {
+      scorer.hold = resolve;
+    });
+    const scoring = (await workingPid(redis))!;
+    process.kill(scoring, 'SIGKILL');
+    held();
+    worker(redis);
+    // Differentiating: the last answer of the update's two groups was given a moment ago.
+    await run.until(/ 3\/5 /);
+    const before = scorer.asked;
+    await until(() => scorer.asked === before + posts || undefined, 'the last answer of the update');
+    await wait(3);
+    await kill((await workingPid(redis))!);
+    // Uploading: the gradient is being stored, the report is not.
+    await run.until(/ 4\/5 /);
+    const start = scorer.asked;
+    await until(() => scorer.asked >= start + 1 || undefined, 'the last update');
+    const uploading = (await workingPid(redis))!;
+    await new Promise<void>((resolve) => {
+      onBlob = resolve;
+    });
+    process.kill(uploading, 'SIGKILL');
+    worker(redis);
+    expect(await run.ended, run.printed()).toBe(0);
+    expect(await hashes('killed')).toEqual(expected);
+  });
+
+  test('a worker that is stopped for longer than the lock, and goes on then, is passed over', async () => {
+    const redis = await startRedis(folder);
+    for (let i = 0; i < 2; i++) worker(redis);
+    const run = trainer(redis, 'stopped');
+    await run.until(/ 1\/5 /);
+    const pid = await until(() => workingPid(redis), 'a worker at work');
+    process.kill(pid, 'SIGSTOP');
+    const since = performance.now();
+    await run.until(/ 3\/5 /);
+    expect((performance.now() - since) / 1000).toBeLessThan(1.5 * lock + 10);
+    process.kill(pid, 'SIGCONT');
+    expect(await run.ended, run.printed()).toBe(0);
+    expect(await hashes('stopped')).toEqual(expected);
+    expect(run.printed()).not.toContain('error[');
+  });
+
+  for (const keepsData of [true, false])
+    test(`a server that restarts ${keepsData ? 'with' : 'without'} its data is waited for`, async () => {
+      const redis = await startRedis(folder);
+      for (let i = 0; i < 2; i++) worker(redis);
+      const name = `restarted_${keepsData}`;
+      const run = trainer(redis, name);
+      await run.until(/ 1\/5 /);
+      await until(() => workingPid(redis), 'a worker at work');
+      await redis.restart({ keepsData, away: 4000 });
+      await run.until(/ 3\/5 /);
+      expect(run.printed()).toContain(`${redis.url} does not answer: waiting for it`);
+      expect(run.printed()).toContain(`${redis.url} is there again`);
+      await redis.restart({ keepsData });
+      expect(await run.ended, run.printed()).toBe(0);
+      expect(await hashes(name)).toEqual(expected);
+    });
+
+  test('a trainer that is killed goes on with the workers that it had', async () => {
+    const redis = await startRedis(folder);
+    const workers = [worker(redis), worker(redis)];
+    const first = trainer(redis, 'resumed');
+    await first.until(/ 2\/5 /);
+    await until(() => workingPid(redis), 'a worker at work');
+    first.child.kill('SIGKILL');
+    await first.ended;
+    const again = start('train', '--resume', join(folder, 'resumed'), '--workers', redis.url);
+    expect(await again.ended, again.printed()).toBe(0);
+    expect(await hashes('resumed')).toEqual(expected);
+    for (const each of workers) {
+      expect(each.child.exitCode).toBeNull();
+      expect(each.printed().match(/joined/g), 'the model was loaded once').toHaveLength(1);
+      each.child.kill('SIGTERM');
+      expect(await each.ended).toBe(143);
+    }
+    expect(await redis.lasting(), 'nothing stays but what expires').toEqual([]);
+  });
+
+  test('the embedded run has the same bits with no worker, with 1, 2 and 4', async () => {
+    const redis = await startRedis(folder);
+    const small = ['--steps', '2', '--set', 'eval.n=2', '--set', 'eval.rewards=[]', '--set', 'sample.seeds=[1]'];
+    const train = (name: string, ...more: string[]): Process =>
+      start('train', 'scenes-flow', '--out', folder, '--name', name, ...small, '--set', 'workers.shards=4', ...more);
+    const last = async (name: string): Promise<string[]> =>
+      Promise.all(
+        ['adapter', 'ema', 'optimizer'].map(async (part) =>
+          sha256Of(await readFile(join(folder, name, 'checkpoints/000002', `${part}.safetensors`))),
+        ),
+      );
+    const alone = train('none');
+    expect(await alone.ended, alone.printed()).toBe(0);
+    for (const count of [1, 2, 4]) {
+      while (started < count) {
+        start('worker', '--redis', redis.url);
+        started++;
+      }
+      const run = train(`with${count}`, '--workers', redis.url);
+      expect(await run.ended, run.printed()).toBe(0);
+      expect(await last(`with${count}`), `${count} workers`).toEqual(await last('none'));
+    }
+  });
+  let started = 0;
+});
