@@ -109,8 +109,11 @@ function load(name: keyof typeof wanted): unknown {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     const all = Object.entries(wanted).map(([each, version]) => `${each}@${version}`);
-    throw new UsageError(`workers need the package ${name}, which is not installed: npm install ${all.join(' ')}`, {
-      cause: error,
-    });
+    throw new UsageError(
+      `workers need the package ${name}, which is not installed: npm install --save-prod ${all.join(' ')}`,
+      {
+        cause: error,
+      },
+    );
   }
 }

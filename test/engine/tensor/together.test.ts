@@ -6,7 +6,7 @@ import { assign, mul } from '../../../engine/ops/elementwise.js';
 import { reshape } from '../../../engine/ops/shape.js';
 import { scope } from '../../../engine/tensor/scope.js';
 import { type Tensor, tensor } from '../../../engine/tensor/tensor.js';
-import { moveTogether, wholeOf, zerosTogether } from '../../../engine/tensor/together.js';
+import { moveTogether, readTogether, wholeOf, writeTogether, zerosTogether } from '../../../engine/tensor/together.js';
 import { testDevice } from '../../check.js';
 
 const device = await testDevice();
@@ -113,4 +113,19 @@ test('gradients that lie together are taken where they are', async () => {
   const step = await capture(device, () => optimizer.step(gradients));
   expect(step.dispatches.map(({ plan }) => plan.kernel)).toEqual(['square_sum', 'adamw_step', 'adamw']);
   dispose(step, optimizer, ...parameters, ...gradients);
+});
+
+test('values of several tensors are read and written one after the other, where they lie together and where they do not', async () => {
+  const expected = Float32Array.from(values(3).flat());
+  for (const parts of [zerosTogether(device, shapes)!, tensors(0)]) {
+    writeTogether(parts, expected);
+    expect(await read(parts)).toEqual(values(3).map((numbers) => numbers.map(Math.fround)));
+    expect(await readTogether(parts)).toEqual(expected);
+    const some = parts.slice(1); // no whole of their own
+    expect(await readTogether(some)).toEqual(expected.subarray(3));
+    writeTogether(some, expected.subarray(0, 146));
+    expect((await read(parts))[0], 'what is not named stays').toEqual(values(3)[0]!.map(Math.fround));
+    expect(() => writeTogether(parts, expected.subarray(1))).toThrow('writeTogether: expected 149 values, found 148');
+    dispose(...parts);
+  }
 });
