@@ -25,6 +25,21 @@ export interface DrawingOptions {
   /** Between two batches the work ends, by the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, of: number) => void) | undefined;
+  /** In place of this device. */
+  readonly elsewhere?: Elsewhere | undefined;
+}
+
+/** Draws and scores pictures by the weights as they are, on other machines. */
+export interface Elsewhere {
+  /**
+   * Raw scores of every reported reward where `scored`, and the pictures where `shown`, of jobs in their order. Throws a
+   * RewardError, or the signal's reason.
+   */
+  look(
+    jobs: readonly PictureJob[],
+    wanted: { readonly scored: boolean; readonly shown: boolean },
+    options: Pick<DrawingOptions, 'signal' | 'onProgress'>,
+  ): Promise<{ readonly scores: Evaluation; readonly pictures: readonly Picture[] }>;
 }
 
 export interface EvaluationOptions extends DrawingOptions {
@@ -37,8 +52,12 @@ export interface EvaluationOptions extends DrawingOptions {
 /** Every reported reward, and in front of them their weighted sum, on pictures of the test prompts. */
 export async function evaluateHeldOut(session: Session, options: EvaluationOptions = {}): Promise<Evaluation> {
   const { config, prompts, reported } = session;
-  const { n = config.eval.n, seed = 0, signal, onProgress } = options;
+  const { n = config.eval.n, seed = 0, signal, onProgress, elsewhere } = options;
   const jobs = evaluationJobs(prompts.test, n, seed);
+  if (elsewhere) {
+    const { scores } = await elsewhere.look(jobs, { scored: true, shown: false }, { signal, onProgress });
+    return withTotal(scores, weightsOf(config));
+  }
   return withSampler(session, jobs.length, async (sampler, batch) => {
     const scores: Record<string, number[]> = {};
     for (let start = 0; start < jobs.length; start += batch) {
@@ -52,18 +71,24 @@ export async function evaluateHeldOut(session: Session, options: EvaluationOptio
 }
 
 /** Draws the sample prompts with the configured seeds: a row for each prompt. */
-export async function drawSamples(session: Session, { signal, onProgress }: DrawingOptions = {}): Promise<GridRow[]> {
+export async function drawSamples(
+  session: Session,
+  { signal, onProgress, elsewhere }: DrawingOptions = {},
+): Promise<GridRow[]> {
   const { seeds, labels: isLabelled } = session.config.sample;
   const rows = session.prompts.samples;
   const jobs = rows.flatMap((prompt) => seeds.map((seed): PictureJob => ({ prompt, seed })));
-  const pictures = await withSampler(session, jobs.length, (sampler) =>
-    sampler.draw(jobs, {
-      onBatch: (batch, start) => {
-        signal?.throwIfAborted();
-        onProgress?.(start + batch.length, jobs.length);
-      },
-    }),
-  );
+  const draw = (): Promise<Picture[]> =>
+    withSampler(session, jobs.length, (sampler) =>
+      sampler.draw(jobs, {
+        onBatch: (batch, start) => {
+          signal?.throwIfAborted();
+          onProgress?.(start + batch.length, jobs.length);
+        },
+      }),
+    );
+  const looked = elsewhere?.look(jobs, { scored: false, shown: true }, { signal, onProgress });
+  const pictures = looked ? (await looked).pictures : await draw();
   const captioned = rowsOf(
     rows.map(({ prompt }) => prompt),
     pictures,
@@ -99,8 +124,8 @@ export function evaluationSampling({ sampler }: Pick<RunConfig, 'sampler'>): Omi
  * The sampler of evaluations, kept no longer than it is used. As many samples as a rollout draws at once fit here too; in
  * batches of one size, so that few pictures are drawn to fill up the last.
  */
-async function withSampler<R>(
-  { config, model }: Session,
+export async function withSampler<R>(
+  { config, model }: Pick<Session, 'config' | 'model'>,
   pictures: number,
   body: (sampler: PictureSampler, batch: number) => Promise<R>,
 ): Promise<R> {

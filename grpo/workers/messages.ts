@@ -46,8 +46,29 @@ export const taskSchema = z.discriminatedUnion('kind', [
     /** The shard's rows of all optimizer steps, whose predictions by the weights that drew are kept. */
     kept: z.array(row),
   }),
+  /** Pictures of an evaluation, or of a grid. */
+  z.strictObject({
+    kind: z.literal('look'),
+    weights: blob,
+    jobs: z
+      .array(
+        z.strictObject({
+          prompt,
+          seed: z
+            .int()
+            .min(0)
+            .max(2 ** 32 - 1),
+        }),
+      )
+      .min(1),
+    /** Score them by every reported reward; hand on the pictures. */
+    scored: z.boolean(),
+    shown: z.boolean(),
+  }),
 ]);
 export type Task = z.output<typeof taskSchema>;
+export type LookTask = Extract<Task, { kind: 'look' }>;
+export type ShardTask = Exclude<Task, LookTask>;
 
 const group = z.strictObject({
   selections: z.array(z.strictObject({ step: count, samples: counts, rewards: reals.optional(), kept: counts })),
@@ -62,6 +83,8 @@ const group = z.strictObject({
   seconds: z.strictObject({ sample: z.number(), reward: z.number() }),
 });
 
+const size = { width: count, height: count, finite: z.boolean() };
+
 /** Pictures of the first group, as they were scored at a step: their bytes lie in a blob, one after the other. */
 const scored = z.strictObject({
   step: count,
@@ -70,9 +93,7 @@ const scored = z.strictObject({
       sample: count,
       reward: real,
       parts: z.record(z.string(), real),
-      width: count,
-      height: count,
-      finite: z.boolean(),
+      ...size,
     }),
   ),
 });
@@ -84,10 +105,13 @@ export const reportSchema = z.strictObject({
   /** What was drawn; absent of a learning that asked for no drawing. */
   groups: z.array(group).optional(),
   /** FLOP of a network call and of a decode. */
-  costs: z.strictObject({ network: z.number(), decode: z.number() }),
+  costs: z.strictObject({ network: z.number(), decode: z.number() }).optional(),
   /** The shard's sums: gradients, averages, deviation. */
   gradient: blob.optional(),
   pictures: z.strictObject({ bytes: blob, steps: z.array(scored) }).optional(),
+  /** Of a look: raw scores by the reward's name, and the pictures. */
+  scores: z.record(z.string(), reals).optional(),
+  shown: z.strictObject({ bytes: blob, pictures: z.array(z.strictObject(size)) }).optional(),
   /** Seconds of drawing with its rewards, of learning, and of moving bytes. */
   seconds: z.strictObject({ draw: z.number(), learn: z.number(), move: z.number() }),
 });

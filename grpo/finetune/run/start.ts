@@ -7,6 +7,7 @@ import { CheckpointError, readCheckpoint } from '../../checkpoint.js';
 import type { ShardSource } from '../../shards/source.js';
 import { Trainer } from '../../trainer.js';
 import { initAdapter } from '../adapter.js';
+import type { Elsewhere } from '../drawing.js';
 import { InterruptedError, preparing, UsageError } from '../errors.js';
 import type { Session } from '../session.js';
 import { trackersOf } from '../track/trackers.js';
@@ -40,7 +41,12 @@ export type OpenSource = (given: {
   readonly folder: string;
   readonly tell: (event: WorkersEvent) => void;
   readonly signal: AbortSignal | undefined;
-}) => Promise<ShardSource & { close(): Promise<void> }>;
+}) => Promise<RemoteSource>;
+
+/** Other machines that draw and differentiate; closed after it is disposed of. */
+export interface RemoteSource extends ShardSource, Elsewhere {
+  close(): Promise<void>;
+}
 
 /**
  * Trains in a session and keeps the run's files. Everything is checked before anything is written. A reader who stops reading
@@ -76,7 +82,7 @@ export async function* startRun(
       workersSink(run),
       ...trackersOf(run, config, trainer.updates, notices),
     ];
-    const trained = training(session, trainer, run, { ...options, notices, beside });
+    const trained = training(session, trainer, run, { ...options, notices, beside, elsewhere: remote });
     const events = withWarnings(warnings, between ? pausing(trained, session, between) : trained);
     yield* recorded(events, [...own, ...sinks], () => new InterruptedError('SIGINT'));
   } finally {

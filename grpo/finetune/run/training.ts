@@ -11,7 +11,7 @@ import type { RolloutProgress } from '../../rollout/rollout.js';
 import { pruneSteps, stagesOf } from '../../rollout/stages.js';
 import type { Trainer } from '../../trainer.js';
 import { finalRewards } from '../../update_report.js';
-import { drawSamples, evaluateHeldOut } from '../drawing.js';
+import { drawSamples, type Elsewhere, evaluateHeldOut } from '../drawing.js';
 import { faultOfInput, InterruptedError } from '../errors.js';
 import { resumption } from '../report/run.js';
 import { type Session, weightsOf } from '../session.js';
@@ -49,6 +49,8 @@ export interface TrainingOptions {
 export interface TrainingNotices {
   /** Sentences for a person that arise beside the training; each is told once, as a warning, and taken out. */
   readonly notices?: string[];
+  /** Draws evaluations and grids in place of this device. */
+  readonly elsewhere?: Elsewhere | undefined;
   /** Events that arise beside the training are told as they come. */
   readonly beside?: Beside | undefined;
 }
@@ -198,6 +200,7 @@ class Training {
     const of = session.config.train.updates;
     const progress = (phase: 'drawing' | 'evaluating', tell: (at: ProgressEvent['at']) => void) => ({
       signal,
+      elsewhere: this.options.elsewhere,
       ...(this.options.progress && { onProgress: (done: number, all: number) => tell({ phase, done, of: all }) }),
     });
     if (what.grid) {

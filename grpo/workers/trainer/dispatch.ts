@@ -28,7 +28,7 @@ export interface DispatchEvents {
   /** Told of each report. */
   readonly onReport?: ((report: Report) => void) | undefined;
   /** Puts what tasks name into Redis again, where its data may be lost. */
-  readonly restore: () => Promise<void>;
+  readonly restore: () => Promise<unknown>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -130,11 +130,10 @@ export class Dispatch {
       const failure = decode(failureSchema, text);
       return failure ? [{ id, ...failure }] : [];
     });
+    const what = task.kind === 'look' ? 'an evaluation' : `update ${task.update}`;
     const others = failures.filter(({ reward }) => reward === null);
     if (others.length >= patience)
-      throw new Error(
-        `workers: update ${task.update} ended ${others.length} of them, the first by: ${others[0]!.message}`,
-      );
+      throw new Error(`workers: ${what} ended ${others.length} of them, the first by: ${others[0]!.message}`);
     const able = workers.filter(({ alive, state }) => alive && state !== 'refused');
     const failed = failures.find(({ reward }) => reward !== null);
     if (failed && able.length > 0 && able.every(({ id }) => failures.some((failure) => failure.id === id)))

@@ -27,7 +27,7 @@ export class WorkerNews {
   }
 
   /** Takes a look at the workers; `waits` where tasks do and nobody works. */
-  look(seen: readonly SeenWorker[], waits: boolean): void {
+  readonly look = (seen: readonly SeenWorker[], waits: boolean): void => {
     const records = seen.map(recordOf);
     const messages = records.flatMap((record, i) => this.change(seen[i]!.id, record));
     this.known = new Map(seen.map(({ id }, i) => [id, records[i]!.state]));
@@ -44,7 +44,7 @@ export class WorkerNews {
       });
     }
     this.say(messages);
-  }
+  };
 
   /** Says something else, of the server. */
   warn(text: string): void {

@@ -1,26 +1,37 @@
-/** Pictures of a group that another machine has drawn and scored. */
+/** Pictures that another machine has drawn, cut out of their bytes. */
 import type { Prompt } from '../../model.js';
 import type { ScoredPicture } from '../../rollout/rollout.js';
 import type { Report } from '../messages.js';
 
-type Steps = NonNullable<Report['pictures']>['steps'];
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
 
-/** The pictures of each step, of their bytes one after the other. Throws where the bytes are not as many as they say. */
+/** Pictures of these sizes with their bytes, RGB, one after the other. Throws where the bytes are not as many. */
+export function cutOut<S extends Size>(sizes: readonly S[], bytes: Uint8Array): (S & { readonly rgb: Uint8Array })[] {
+  const expected = sizes.reduce((sum, { width, height }) => sum + 3 * width * height, 0);
+  if (expected !== bytes.length) throw new Error(`workers: pictures of ${bytes.length} bytes, expected ${expected}`);
+  let start = 0;
+  return sizes.map((size) => {
+    const own = 3 * size.width * size.height;
+    start += own;
+    return { ...size, rgb: bytes.subarray(start - own, start) };
+  });
+}
+
+/** The pictures of a group, step by step. */
 export function picturesOf(
-  steps: Steps,
+  steps: NonNullable<Report['pictures']>['steps'],
   bytes: Uint8Array,
   prompt: Prompt,
 ): { readonly step: number; readonly shown: readonly ScoredPicture[] }[] {
-  const sizes = steps.flatMap(({ pictures }) => pictures.map(({ width, height }) => 3 * width * height));
-  const expected = sizes.reduce((sum, size) => sum + size, 0);
-  if (expected !== bytes.length) throw new Error(`workers: pictures of ${bytes.length} bytes, expected ${expected}`);
-  let start = 0;
+  const all = cutOut(
+    steps.flatMap(({ pictures }) => pictures),
+    bytes,
+  );
   return steps.map(({ step, pictures }) => ({
     step,
-    shown: pictures.map((picture) => {
-      const size = 3 * picture.width * picture.height;
-      start += size;
-      return { ...picture, ...prompt, rgb: bytes.subarray(start - size, start) };
-    }),
+    shown: all.splice(0, pictures.length).map((picture) => ({ ...picture, ...prompt })),
   }));
 }

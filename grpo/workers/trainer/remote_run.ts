@@ -6,9 +6,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { readTogether } from '../../../engine/index.js';
 import { owning } from '../../../engine/owning.js';
 import type { WorkersEvent } from '../../finetune/run/events.js';
+import type { RemoteSource } from '../../finetune/run/start.js';
 import type { Session } from '../../finetune/session.js';
 import { type WorkersFile, workersFile, workersFileSchema } from '../../finetune/workers/workers_file.js';
-import type { ShardSource } from '../../shards/source.js';
 import { beating } from '../board.js';
 import { identityOf } from '../identity.js';
 import { decode, encode, type RunDescription } from '../messages.js';
@@ -27,6 +27,7 @@ import {
 } from '../redis/connection.js';
 import { Dispatch } from './dispatch.js';
 import { WorkerNews } from './news.js';
+import { remoteLook } from './remote_look.js';
 import { RemoteShards } from './remote_shards.js';
 
 export interface RemoteRunOptions extends ConnectionOptions {
@@ -36,13 +37,11 @@ export interface RemoteRunOptions extends ConnectionOptions {
   readonly tell: (event: WorkersEvent) => void;
 }
 
-/** A source that has to be closed after it is disposed of: nothing of the run stays in Redis then but what expires. */
-export interface RemoteRun extends ShardSource {
-  close(): Promise<void>;
-}
-
-/** Announces a run to workers. Throws a UsageError where the server can't be reached. */
-export async function openRemoteRun(session: Session, options: RemoteRunOptions): Promise<RemoteRun> {
+/**
+ * Announces a run to workers. Throws a UsageError where the server can't be reached. After close() nothing of the run stays in
+ * Redis but what expires.
+ */
+export async function openRemoteRun(session: Session, options: RemoteRunOptions): Promise<RemoteSource> {
   const { config, device, model } = session;
   const kept = await keptIn(options.folder);
   const connection = await connect(options);
@@ -64,9 +63,8 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
         await sign();
         isAnnounced = true;
       };
-      const shards = own(
-        RemoteShards.create(model, config, { dispatch, blobs, prepare, onWorkers: (...seen) => news.look(...seen) }),
-      );
+      const remote = { dispatch, blobs, prepare, onWorkers: news.look };
+      const shards = own(RemoteShards.create(model, config, remote));
       const copy = shards.reference?.copy;
       const announce = async (): Promise<void> => {
         const reference = copy ? await blobs.put(bytesOf(await readTogether([...copy.values()]))) : null;
@@ -90,7 +88,7 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
         for (const stop of stops) stop();
         await leave(connection, id, dispatch);
       };
-      return Object.assign(shards, { close });
+      return Object.assign(shards, { look: remoteLook(model, config, remote), close });
     });
   } catch (error) {
     connection.close();

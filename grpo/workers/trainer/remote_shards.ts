@@ -90,7 +90,7 @@ export class RemoteShards implements ShardSource {
     const { config, options } = this;
     await options.prepare();
     await this.forget();
-    const weights = [await this.readWeights()];
+    const weights = [await readWeights(this.model)];
     const drawn = await options.blobs.put(weights[0]!);
     const shards = shardsOf(prompts.length, config.workers.shards);
     const total = this.knownTotal(prompts.length);
@@ -115,7 +115,7 @@ export class RemoteShards implements ShardSource {
     };
     const reports = await this.run(tasks, events.signal, onReport);
     this.update.reports = reports;
-    this.known = reports[0]!.costs;
+    this.known = reports[0]!.costs ?? this.known;
     const groups = reports.flatMap((report, shard) => this.groupsOf(report, shards[shard]!));
     await this.showPictures(reports[0]!, prompts[0]!, events);
     return groups;
@@ -236,14 +236,10 @@ export class RemoteShards implements ShardSource {
     }
   }
 
-  private async readWeights(): Promise<Uint8Array> {
-    return bytesOf(await readTogether([...this.model.trainable.values()]));
-  }
-
   /** The weights after an optimizer step, beside those that drew. */
   private async publishStep(): Promise<BlobRef> {
     const { weights } = this.update!;
-    weights.splice(1, 1, await this.readWeights());
+    weights.splice(1, 1, await readWeights(this.model));
     const ref = await this.options.blobs.put(weights[1]!);
     this.passing.blobs.push(ref);
     return ref;
@@ -263,3 +259,7 @@ export class RemoteShards implements ShardSource {
     this.sum.dispose();
   }
 }
+
+/** The bytes of what learns, as it is. */
+export const readWeights = async ({ trainable }: Pick<LoadedModel, 'trainable'>): Promise<Uint8Array> =>
+  bytesOf(await readTogether([...trainable.values()]));

@@ -6,8 +6,8 @@ import { ModelFileError } from '../../../models/files/errors.js';
 import type { RunConfig } from '../../config.js';
 import { UsageError } from '../../finetune/errors.js';
 import { type LoadedModel, loadPolicy } from '../../finetune/policy.js';
-import { checkServers, loadRewards } from '../../finetune/rewards/registry.js';
-import { CombinedReward } from '../../rewards/reward.js';
+import { checkServers, loadReward, loadRewards } from '../../finetune/rewards/registry.js';
+import { CombinedReward, type Reward } from '../../rewards/reward.js';
 import { differences, identityOf } from '../identity.js';
 import { decode, encode, type Identity, type Machine, machineSchema, type RunDescription } from '../messages.js';
 import { configOfWorker } from '../own_config.js';
@@ -22,6 +22,8 @@ export interface Outfit {
   readonly config: RunConfig;
   readonly model: LoadedModel;
   readonly rewards: CombinedReward;
+  /** These, and those that evaluations report besides. */
+  readonly reported: CombinedReward;
   /** What a person should know of the model's files, and what rewards warn of. */
   readonly warnings: readonly string[];
   dispose(): void;
@@ -68,9 +70,18 @@ const load = (device: Device, config: RunConfig): Promise<Outfit> =>
     const { combine, advantage_eps: eps } = config.grpo;
     const warn = (message: string): void => void warnings.push(message);
     const rewards = give(new CombinedReward(await loadRewards(device, config), { combine, eps, warn }));
+    const others: Reward[] = [];
+    for (const name of new Set(config.eval.rewards)) {
+      if (name in config.reward) continue;
+      const reward = await loadReward(device, name);
+      give({ dispose: () => reward.dispose?.() });
+      others.push(reward);
+    }
+    const all = [...rewards.rewards, ...others.map((reward) => ({ reward, weight: 0 }))];
+    const reported = new CombinedReward(all, { warn });
     const dispose = (): void => {
-      rewards.dispose();
+      reported.dispose();
       model.dispose();
     };
-    return { config, model, rewards, warnings, dispose };
+    return { config, model, rewards, reported, warnings, dispose };
   });

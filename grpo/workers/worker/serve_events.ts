@@ -5,12 +5,16 @@ export type ServeEvent =
   | { readonly kind: 'joined' | 'left'; readonly run: string }
   /** It may not serve this run, or can't. */
   | { readonly kind: 'refused'; readonly run: string; readonly reason: string }
-  /** A shard is done. */
+  /** A shard is drawn or differentiated, or pictures of an evaluation are. */
   | {
-      readonly kind: 'shard';
+      readonly kind: 'task';
+      readonly task: 'draw' | 'learn' | 'look';
       readonly run: string;
-      readonly update: number;
-      readonly groups: number;
+      /** Of a shard the number of its update, and groups that were drawn. */
+      readonly update?: number;
+      readonly groups?: number;
+      /** Of an evaluation. */
+      readonly pictures?: number;
       readonly seconds: { readonly draw: number; readonly learn: number; readonly move: number };
     }
   /** Something that a person should know; it goes on. */

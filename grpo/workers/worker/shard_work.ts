@@ -1,18 +1,19 @@
 /** One task of a run at a worker: groups are drawn, scored and thinned, and their gradient is summed. A pure function of the task. */
 import { readTogether, writeTogether } from '../../../engine/index.js';
 import { owning } from '../../../engine/owning.js';
-import type { RunConfig } from '../../config.js';
-import type { LoadedModel } from '../../finetune/policy.js';
+import { type Evaluation, evaluate } from '../../evaluate.js';
+import { withSampler } from '../../finetune/drawing.js';
 import { groupAdvantages } from '../../learning/advantage.js';
 import { minibatchesOf } from '../../learning/rows.js';
-import type { CombinedReward } from '../../rewards/reward.js';
 import type { DrawnGroup } from '../../rollout/group.js';
+import type { Picture } from '../../rollout/pictures.js';
 import type { ScoredPicture } from '../../rollout/rollout.js';
 import { pathOf } from '../../sampling/window.js';
 import { LocalShards } from '../../shards/local.js';
 import { finalRewards } from '../../update_report.js';
-import { type Report, reportedGroup, type Task } from '../messages.js';
+import { type LookTask, type Report, reportedGroup, type ShardTask, type Task } from '../messages.js';
 import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
+import type { Outfit } from './outfit.js';
 
 /** A blob that a task names is not in Redis, which has lost its data: the trainer hands the task out again. */
 export class LostBlobError extends Error {
@@ -30,7 +31,7 @@ interface Held {
   >;
 }
 
-export type Done = Pick<Report, 'groups' | 'costs' | 'gradient' | 'pictures' | 'seconds'>;
+export type Done = Omit<Report, 'task' | 'worker'>;
 
 export class ShardWork {
   private weights = '';
@@ -38,22 +39,20 @@ export class ShardWork {
   private seconds = { draw: 0, learn: 0, move: 0 };
 
   private constructor(
-    private readonly model: LoadedModel,
-    private readonly config: RunConfig,
+    private readonly outfit: Outfit,
     private readonly shards: LocalShards,
     private readonly blobs: Blobs,
   ) {}
 
   /** Captures what shards need. `reference` are the values of the reference policy's copy, where the run has one. */
   static create(
-    model: LoadedModel,
-    rewards: CombinedReward,
-    config: RunConfig,
+    outfit: Outfit,
     { blobs, reference }: { readonly blobs: Blobs; readonly reference: BlobRef | null },
   ): Promise<ShardWork> {
     return owning(async (own) => {
+      const { model, rewards, config } = outfit;
       const shards = own(await LocalShards.create(model, rewards, config, { apart: true }));
-      const work = new ShardWork(model, config, shards, blobs);
+      const work = new ShardWork(outfit, shards, blobs);
       const copy = shards.reference?.copy;
       if (copy && reference) writeTogether([...copy.values()], await work.load(reference));
       return work;
@@ -63,14 +62,38 @@ export class ShardWork {
   /** Does a task. Throws a RewardError, the signal's reason, or a LostBlobError. */
   async do(task: Task, signal: AbortSignal | undefined): Promise<Done> {
     this.seconds = { draw: 0, learn: 0, move: 0 };
+    if (task.kind === 'look') return this.look(task, signal);
     const { groups, pictures } = await this.drawn(task, signal);
     const report = { costs: this.shards.costs, groups: groups.map(reportedGroup), ...(pictures && { pictures }) };
     const gradient = await this.gradient(task, groups);
     return { ...report, ...(gradient && { gradient }), seconds: this.seconds };
   }
 
+  /** Draws pictures of an evaluation by the weights that it names. */
+  private async look({ weights, jobs, scored, shown }: LookTask, signal: AbortSignal | undefined): Promise<Done> {
+    await this.setWeights(weights);
+    const start = performance.now();
+    const { outfit } = this;
+    const { scores, pictures } = await withSampler(
+      outfit,
+      jobs.length,
+      async (sampler): Promise<{ scores?: Evaluation; pictures: Picture[] }> =>
+        scored ? evaluate(sampler, outfit.reported, jobs, { signal }) : { pictures: await sampler.draw(jobs) },
+    );
+    this.seconds.draw += since(start);
+    const kept = Object.fromEntries(Object.entries(scores ?? {}).map(([name, values]) => [name, [...values]]));
+    const sizes = pictures.map(({ width, height, finite }) => ({ width, height, finite }));
+    return {
+      ...(scored && { scores: kept }),
+      ...(shown && {
+        shown: { bytes: await this.store(Buffer.concat(pictures.map(({ rgb }) => rgb))), pictures: sizes },
+      }),
+      seconds: this.seconds,
+    };
+  }
+
   /** The task's groups: those that lie here already, or drawn now by the weights that draw. */
-  private async drawn({ update, first, prompts, drawn, ...task }: Task, signal: AbortSignal | undefined) {
+  private async drawn({ update, first, prompts, drawn, ...task }: ShardTask, signal: AbortSignal | undefined) {
     const key = `${update} ${drawn.hash}`;
     if (this.held.key !== key) {
       this.held = { key, shards: new Map() };
@@ -97,9 +120,10 @@ export class ShardWork {
     }
   }
 
-  private async gradient(task: Task, groups: readonly DrawnGroup[]): Promise<BlobRef | undefined> {
+  private async gradient(task: ShardTask, groups: readonly DrawnGroup[]): Promise<BlobRef | undefined> {
     const { update, first } = task;
-    const { shards, config } = this;
+    const { shards } = this;
+    const { config, model } = this.outfit;
     if (task.kind === 'learn') {
       const held = this.held.shards.get(first)!;
       if (task.kept.length > 0 && !held.remembers) {
@@ -115,7 +139,7 @@ export class ShardWork {
     const { total } = task;
     const baselines = groups.map(({ baseline }) => baseline);
     const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
-    const transitions = pathOf(this.model, config, update);
+    const transitions = pathOf(model, config, update);
     const [minibatch] = minibatchesOf(config, { update, groups, advantages, transitions, first });
     return this.sum(() => shards.add(minibatch!.rows, total));
   }
@@ -134,7 +158,7 @@ export class ShardWork {
   private async setWeights(ref: BlobRef): Promise<void> {
     if (this.weights === ref.hash) return;
     const values = await this.load(ref);
-    writeTogether([...this.model.trainable.values()], values);
+    writeTogether([...this.outfit.model.trainable.values()], values);
     this.weights = ref.hash;
   }
 

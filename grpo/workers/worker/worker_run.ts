@@ -75,9 +75,8 @@ export class WorkerRun {
     run.stops.push(beating(() => writeWorker(connection, keys, run.info)));
     try {
       run.outfit = await outfitOf(connection, keys, device, found.description, options.config);
-      const { model, rewards, config } = run.outfit;
       const { reference } = found.description;
-      run.work = await ShardWork.create(model, rewards, config, { blobs, reference });
+      run.work = await ShardWork.create(run.outfit, { blobs, reference });
       await run.show('idle');
       return run;
     } catch (error) {
@@ -176,7 +175,8 @@ export class WorkerRun {
     await this.connection.redis.set(this.keys.report(hash), encode(report), 'PX', lifetime);
     const groups = task.kind === 'draw' ? task.prompts.length : 0;
     this.info = { ...this.info, groups: this.info.groups + groups };
-    tell({ kind: 'shard', run: this.id, update: task.update, groups, seconds: done.seconds });
+    const what = task.kind === 'look' ? { pictures: task.jobs.length } : { update: task.update, groups };
+    tell({ kind: 'task', task: task.kind, run: this.id, ...what, seconds: done.seconds });
   }
 
   /** Tells the trainer what a task failed by. After a reward's failure this worker steps aside; anything else ends it. */

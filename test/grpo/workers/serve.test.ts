@@ -130,7 +130,9 @@ describe.skipIf(missing !== undefined)(`workers (${missing ?? 'with a real serve
       expect(await bitsOf(shared.path, method.parts)).toEqual(await bitsOf(alone.path, method.parts));
       expect(await file(shared.path, 'groups.jsonl')).toBe(await file(alone.path, 'groups.jsonl'));
       expect(await file(shared.path, 'evaluations.jsonl')).toBe(await file(alone.path, 'evaluations.jsonl'));
-      const shards = workers.map(({ events }) => events.filter(({ kind }) => kind === 'shard').length);
+      const shards = workers.map(
+        ({ events }) => events.filter((event) => event.kind === 'task' && event.task === 'draw').length,
+      );
       expect(shards[0]! + shards[1]!).toBeGreaterThanOrEqual(4);
       for (const { stop } of workers) await stop();
       expect(await redis.lasting()).toEqual([]);

@@ -61,10 +61,14 @@ function lineOf(event: ServeEvent): string {
       return `left     run ${event.run}`;
     case 'refused':
       return `run ${event.run} does not take this worker: ${event.reason}`;
-    case 'shard': {
+    case 'task': {
       const { draw, learn, move } = event.seconds;
       const seconds = [`drawing ${draw.toFixed(2)}`, `learning ${learn.toFixed(2)}`, `moving ${move.toFixed(2)}`];
-      return `update ${event.update}  ${event.groups} groups  ${seconds.join('  ')} s`;
+      const what =
+        event.task === 'look'
+          ? `evaluation  ${event.pictures} pictures`
+          : `update ${event.update}  ${event.groups} groups`;
+      return `${what}  ${seconds.join('  ')} s`;
     }
     case 'warning':
       return event.message;
