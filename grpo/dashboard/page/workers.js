@@ -9,9 +9,11 @@ const rank = ({ state }) => order.findIndex((states) => states.includes(state));
 export function mountWorkers(panel) {
   const counts = el('p', { role: 'status' });
   const server = el('p', { className: 'soft server' });
-  const head = ['worker', 'state', 'groups', 'seen'].map((text) => el('th', { scope: 'col' }, text));
-  const body = el('tbody', {});
-  const table = el('table', {}, el('thead', {}, el('tr', {}, ...head)), body);
+  // Said to be a table, which it would not be to all readers where a narrow page has its rows as cards.
+  const head = ['worker', 'state', 'groups', 'seen'].map((text) => el('th', { role: 'columnheader' }, text));
+  const body = el('tbody', { role: 'rowgroup' });
+  const heading = el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...head));
+  const table = el('table', { role: 'table' }, heading, body);
   replace(
     panel,
     panel.querySelector('h2'),
@@ -26,7 +28,7 @@ export function mountWorkers(panel) {
     if (panel.hidden) return;
     const workers = run.workers.workers.toSorted((a, b) => rank(a) - rank(b));
     setText(counts, countsOf(workers, run.summary.info?.status === 'running'));
-    setText(server, `by ${run.workers.server}`);
+    setText(server, `queue at ${run.workers.server}`);
     const passed = (performance.now() - run.heard) / 1000;
     // Rows stay and only their texts change, so that who reads one, or has scrolled, is not thrown out.
     while (rows.length > workers.length) rows.pop().element.remove();
@@ -47,8 +49,10 @@ export function mountWorkers(panel) {
 function makeRow() {
   const part = (className) => el('span', { className });
   const [name, adapter, state, reason] = ['name', 'adapter', 'state', 'reason'].map(part);
-  const [groups, seen] = [el('td', {}), el('td', {})];
-  const element = el('tr', {}, el('th', { scope: 'row' }, name, adapter), el('td', {}, state, reason), groups, seen);
+  const cell = (...parts) => el('td', { role: 'cell' }, ...parts);
+  const [groups, seen] = [cell(), cell()];
+  const first = el('th', { role: 'rowheader' }, name, adapter);
+  const element = el('tr', { role: 'row' }, first, cell(state, reason), groups, seen);
   return { element, name, adapter, state, reason, groups, seen };
 }
 
