@@ -24,6 +24,9 @@ async function start(options: DashboardOptions) {
 const shown = async (page: Page, chart: string, series: string): Promise<number> =>
   Number(await page.locator(`[data-chart="${chart}"] [data-series="${series}"]`).getAttribute('data-value'));
 
+/** How long is waited for what a page shows. */
+const soon = { timeout: 10_000 };
+
 const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
 
 describe.skipIf(noBrowser)(`the page in a browser${noBrowser ? ` (skipped: ${noBrowser})` : ''}`, () => {
@@ -236,9 +239,9 @@ eval: { n: 4 }
     expect(await seriousFaults(page)).toEqual([]);
 
     const told = await rows.nth(1).elementHandle();
-    await expect.poll(async () => (await texts())[4], { timeout: 5000 }).not.toBe(silent); // seconds pass by themselves
+    await expect.poll(async () => (await texts())[4], soon).not.toBe(silent); // seconds pass by themselves
     await writeWorkers(run, [madeWorker({ name: 'a:2', groups: 1288 })]);
-    await expect.poll(async () => (await texts()).length).toBe(1);
+    await expect.poll(async () => (await texts()).length, soon).toBe(1);
     expect((await texts())[0]).toMatch(/^a:2 \| an adapter \| idle \| 1288 \| \d s ago$/);
     expect(await told!.evaluate((row) => row.isConnected)).toBe(true); // who reads a row keeps it
     expect(await panel.getByRole('status').textContent()).toBe('1 at work');
@@ -246,7 +249,7 @@ eval: { n: 4 }
     await writeWorkers(run, workers);
     for (const width of [400, 360]) {
       await page.setViewportSize({ width, height: 900 });
-      await expect.poll(() => rows.count()).toBe(7);
+      await expect.poll(() => rows.count(), soon).toBe(7);
       expect(await page.evaluate<number>(overflow), String(width)).toBe(0);
       expect(await panel.locator('.scroll').evaluate((each) => each.scrollWidth - each.clientWidth)).toBe(0);
       expect(await panel.getByRole('rowheader').count()).toBe(6);
@@ -255,9 +258,9 @@ eval: { n: 4 }
     }
 
     await hold.release(); // its trainer was killed
-    await expect.poll(() => panel.getByRole('status').textContent()).toBe('2 worked, 1 refused');
+    await expect.poll(() => panel.getByRole('status').textContent(), soon).toBe('2 worked, 1 refused');
     await page.locator('#run').selectOption('alone');
-    await expect.poll(() => panel.isVisible()).toBe(false);
+    await expect.poll(() => panel.isVisible(), soon).toBe(false);
     expect(await page.title()).toBe('3/3 alone');
     expect(complaints).toEqual([]);
   });
