@@ -137,6 +137,8 @@ test.skipIf(noBrowser)(
   async () => {
     const run = join(folder, 'shown');
     await makeRun(run, { previews: true });
+    const adapter = 'an adapter with quite a long name: its version (and that of its driver)';
+    await writeWorkers(run, [madeWorker({ adapter, groups: 1 }), madeWorker({ name: 'x'.repeat(200), groups: 2 })]);
     await reportOf(run);
     const browser = await openBrowser();
     try {
@@ -144,6 +146,15 @@ test.skipIf(noBrowser)(
       await page.goto(`file://${out}`);
       expect(await page.evaluate('[...document.images].every((image) => image.naturalWidth > 0)')).toBe(true);
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(400);
+      const heads = page.locator('table').first().locator('tbody th');
+      const lines = await heads.evaluateAll((all) =>
+        all.map((head) => {
+          const text = head.ownerDocument.createRange();
+          text.selectNodeContents(head);
+          return text.getClientRects().length;
+        }),
+      );
+      expect(new Set(lines), 'words of row heads are not broken').toEqual(new Set([1]));
       expect(complaints).toEqual([]);
       expect([...hosts]).toEqual(['']);
       expect(await seriousFaults(page)).toEqual([]);
