@@ -52,3 +52,4 @@ export {
   type Votes,
 } from './taste/votes.js';
 export { type GivenPrompts, type GivenReward, type TrainOptions, train } from './train.js';
+export type { WorkerRecord, WorkersFile } from './workers/workers_file.js';

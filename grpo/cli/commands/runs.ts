@@ -12,7 +12,9 @@ export function addRuns(program: Command): void {
     .option(...shared.json)
     .action(async ({ out, json }: { readonly out: string; readonly json?: boolean }) => {
       const runs = await listRuns(out);
-      const lines = json ? runs.map(({ folder, info }) => JSON.stringify({ folder, ...info })) : formatRuns(out, runs);
+      const lines = json
+        ? runs.map(({ folder, info, workers }) => JSON.stringify({ folder, ...info, workers: workers?.workers }))
+        : formatRuns(out, runs);
       for (const line of lines) process.stdout.write(`${line}\n`);
     });
 }

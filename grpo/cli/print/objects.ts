@@ -12,6 +12,12 @@ export function objectOf(event: RunEvent): Readonly<Record<string, unknown>> | u
       return { event: 'evaluation', update: event.update, rewards: event.rewards };
     case 'checkpoint':
       return { event: 'checkpoint', update: event.update, path: event.path };
+    case 'workers': {
+      // A look at the workers that has nothing to say comes every second or two.
+      const { file, messages } = event;
+      if (messages.length === 0) return undefined;
+      return { event: 'workers', messages: messages.map(({ text }) => text), workers: file.workers };
+    }
     case 'done': {
       const { run, updates, seconds, rewards, samples } = event;
       return { event: 'done', run, updates, seconds, rewards, samples };

@@ -9,6 +9,7 @@ import { ColumnStore } from './columns.js';
 import { type ConfigChanges, configChanges } from './config_changes.js';
 import { GroupIndex, type GroupKey } from './groups.js';
 import { GrowingFile, parseLine } from './growing_file.js';
+import { readWorkers, type ShownWorkers } from './workers.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -40,6 +41,7 @@ export interface FeedVersion {
   readonly evaluations: number;
   readonly probes: number;
   readonly summary: number;
+  readonly workers: number;
 }
 
 export class RunFeed {
@@ -53,9 +55,10 @@ export class RunFeed {
   private config: ConfigChanges | undefined;
   private configHash: string | undefined;
   private current: RunSummary;
-  private text = '';
+  private working: ShownWorkers | undefined;
+  private texts = { summary: '', workers: '' };
   private at: Promise<void> = Promise.resolve();
-  private counts = { generation: 0, evaluations: 0, probes: 0, summary: 0 };
+  private counts = { generation: 0, evaluations: 0, probes: 0, summary: 0, workers: 0 };
 
   constructor(readonly folder: string) {
     this.groups = new GroupIndex(folder);
@@ -78,6 +81,11 @@ export class RunFeed {
 
   get summary(): RunSummary {
     return this.current;
+  }
+
+  /** Who works on the run, or worked; undefined for a run without workers. */
+  get workers(): ShownWorkers | undefined {
+    return this.working;
   }
 
   get version(): FeedVersion {
@@ -115,6 +123,8 @@ export class RunFeed {
     await this.advance('evaluations', ({ scores: _, ...rest }) => rest);
     await this.advance('probes', ({ previews: _, finals: __, kept: ___, ...rest }) => rest);
     this.change(await this.readSummary());
+    this.working = await readWorkers(this.folder, this.current.info?.status === 'running');
+    this.count('workers', this.working);
   }
 
   private async advance(records: 'evaluations' | 'probes', shorten: (record: JsonObject) => JsonObject): Promise<void> {
@@ -164,9 +174,14 @@ export class RunFeed {
 
   private change(changes: Partial<RunSummary>): void {
     this.current = { ...this.current, ...changes };
-    const text = JSON.stringify(this.current);
-    if (text !== this.text) this.counts.summary++;
-    this.text = text;
+    this.count('summary', this.current);
+  }
+
+  /** Counts a part's value where it is not the last one. */
+  private count(part: 'summary' | 'workers', value: unknown): void {
+    const text = JSON.stringify(value) ?? '';
+    if (text !== this.texts[part]) this.counts[part]++;
+    this.texts[part] = text;
   }
 }
 

@@ -8,6 +8,7 @@ import { mountFunnel } from './funnel.js';
 import { mountRewards } from './rewards.js';
 import { mountSamples } from './samples.js';
 import { firstRun, onChange, show, state } from './store.js';
+import { mountWorkers } from './workers.js';
 
 const byId = (id) => document.getElementById(id);
 const [first, second] = [byId('run'), byId('second')];
@@ -66,6 +67,7 @@ async function start() {
   mountRewards(byId('rewards'));
   mountCurves(byId('curves'));
   mountSamples(byId('samples'));
+  mountWorkers(byId('workers'));
   mountAbout(byId('about'), session, (id) => runs.find((run) => run.id === id)?.live);
   onChange((what) => {
     if (what === 'connection') showConnection();

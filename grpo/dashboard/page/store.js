@@ -6,7 +6,7 @@ export const state = { runs: new Map(), first: '', second: '', connected: false 
 
 const listeners = new Set();
 
-/** Calls a listener with what has changed: `summary`, `curves`, `connection` or `run`. */
+/** Calls a listener with what has changed: `summary`, `curves`, `workers`, `connection` or `run`. */
 export function onChange(listener) {
   listeners.add(listener);
 }
@@ -39,18 +39,23 @@ const ids = () => [state.first, state.second].filter(Boolean);
 /** Fetches all of a run. What the stream tells meanwhile is contained in it, or follows it. */
 async function load(id) {
   try {
-    const { summary, metrics, evaluations, probes } = await get('runs', id);
+    const { summary, metrics, evaluations, probes, workers } = await get('runs', id);
     if (!ids().includes(id)) return;
-    state.runs.set(id, { id, summary, columns: metrics.columns, length: metrics.length, evaluations, probes });
+    const { columns, length } = metrics;
+    state.runs.set(id, { id, summary, columns, length, evaluations, probes, ...heard(workers) });
   } catch (error) {
     console.warn(`winnow: ${id}: ${error.message}`);
   }
 }
 
+/** Who works, and when that was heard: how long ago each was seen grows from then on. */
+const heard = (workers) => ({ workers, heard: performance.now() });
+
 async function reload(...all) {
   await Promise.all(all.map(load));
   tell('summary');
   tell('curves');
+  tell('workers');
 }
 
 /**
@@ -81,6 +86,10 @@ function listen(loaded) {
       summary: ofRun((run, { summary }) => {
         run.summary = summary;
         tell('summary');
+      }),
+      workers: ofRun((run, { workers }) => {
+        Object.assign(run, heard(workers));
+        tell('workers');
       }),
       evaluations: ofRun((run, { evaluations }) => {
         run.evaluations = evaluations;

@@ -103,6 +103,7 @@ function factsOf(runs: readonly ReportedRun[]): string[][] {
       return totals && `${formatCount(totals.calls)} network calls, ${formatCount(totals.trained)} rows trained`;
     }),
     row('adapter', (run) => info(run)?.adapter),
+    ...(runs.some(({ feed }) => feed.workers) ? [row('workers', workersOf)] : []),
     row('began', (run) => info(run)?.started.replace('T', ' ').slice(0, 16)),
     row('made by', (run) => {
       const known = info(run);
@@ -113,6 +114,17 @@ function factsOf(runs: readonly ReportedRun[]): string[][] {
       return config && `${config.preset}${config.changes.length > 0 ? ` with ${config.changes.length} changes` : ''}`;
     }),
   ];
+}
+
+const mostWorkers = 8; // that are named: of a hundred the rest is a number
+
+/** Who has drawn for a run, those who drew most first. The address of their queue is left out: a report is handed on. */
+function workersOf({ feed }: ReportedRun): string {
+  const all = (feed.workers?.workers ?? []).filter(({ groups }) => groups > 0).toSorted((a, b) => b.groups - a.groups);
+  if (all.length === 0) return 'none';
+  const named = all.slice(0, mostWorkers).map(({ name, adapter, groups }) => `${name} (${adapter}, ${groups} groups)`);
+  const rest = all.length > mostWorkers ? [`${all.length - mostWorkers} more`] : [];
+  return `${all.length}: ${[...named, ...rest].join('; ')}`;
 }
 
 function resultsHtml(runs: readonly ReportedRun[]): Html {

@@ -20,7 +20,7 @@ body { max-width: 1240px; margin: 0 auto; padding: 24px 20px 60px; background: v
 h1 { font-size: 26px; margin: 0 0 4px; overflow-wrap: anywhere; } h2 { font-size: 19px; margin: 36px 0 10px; } h3 { font-size: 14px; margin: 12px 0 4px; }
 p { margin: 0 0 8px; } .soft { color: var(--soft); } .prompt { font-size: 17px; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 18px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; } thead th { color: var(--soft); }
+th, td { padding: 4px 18px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; } thead th { color: var(--soft); } tbody th { overflow-wrap: break-word; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 20px; }
 figure { margin: 0; min-width: 0; break-inside: avoid; } figcaption { font-weight: 600; font-size: 14px; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 14px; margin: 0; padding: 0; list-style: none; font-size: 12.5px; }

@@ -3,6 +3,7 @@
 import type { Exchange } from '../../serve/responses.js';
 import { type EventStream, eventText as message, openStream } from '../../serve/stream.js';
 import type { FeedVersion, RunFeed } from '../feed/run_feed.js';
+import { withAges } from '../feed/workers.js';
 
 /** A run that a page follows. */
 export interface Followed {
@@ -78,7 +79,7 @@ const mostRows = 200;
 
 /** What a reader that knows one version of a run needs to have the present one. */
 function messagesOf({ id, feed }: Followed, known: FeedVersion): string {
-  const { metrics, evaluations, probes, summary, version } = feed;
+  const { metrics, evaluations, probes, summary, workers, version } = feed;
   if (version.generation !== known.generation || version.rows - known.rows > mostRows)
     return message('afresh', { run: id });
   const from = known.rows;
@@ -87,5 +88,6 @@ function messagesOf({ id, feed }: Followed, known: FeedVersion): string {
     ...(version.evaluations > known.evaluations ? [message('evaluations', { run: id, evaluations })] : []),
     ...(version.probes > known.probes ? [message('probes', { run: id, probes })] : []),
     ...(version.summary > known.summary ? [message('summary', { run: id, summary })] : []),
+    ...(version.workers > known.workers ? [message('workers', { run: id, workers: withAges(workers) })] : []),
   ].join('');
 }

@@ -5,6 +5,7 @@ import { type Exchange, sendJson, sendPicture, sendText } from '../../serve/resp
 import type { Visit } from '../../serve/site.js';
 import type { RunFeed } from '../feed/run_feed.js';
 import type { Sources } from '../feed/sources.js';
+import { withAges } from '../feed/workers.js';
 import type { EventStreams, Followed } from './events.js';
 
 /** What a button does. */
@@ -66,9 +67,9 @@ async function answerRun(
 ): Promise<void> {
   if (of === undefined) {
     await feed.refresh();
-    const { summary, metrics, evaluations, probes } = feed;
+    const { summary, metrics, evaluations, probes, workers } = feed;
     const curves = { length: metrics.length, columns: metrics.thinned(mostPoints) };
-    return sendJson(exchange, { summary, metrics: curves, evaluations, probes });
+    return sendJson(exchange, { summary, metrics: curves, evaluations, probes, workers: withAges(workers) });
   }
   if (of === 'groups' && name !== undefined && /^\d{1,9}$/.test(name)) {
     const group = await feed.group(Number(name));

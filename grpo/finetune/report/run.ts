@@ -16,6 +16,9 @@ export interface Line {
 const indent = ' '.repeat(11);
 const lines = (level: Line['level'], ...texts: readonly string[]): Line[] => texts.map((text) => ({ text, level }));
 
+/** A text of another machine as one line, which can't move a terminal's cursor or pass for a line of this one. */
+const plain = (text: string): string => text.replace(/[\p{Cc}\p{Bidi_C}\u2028\u2029]+/gu, ' ');
+
 /** The lines of an event, in order; none for where the work stands, which is one line that changes (liveLine). */
 export function linesOf(event: RunEvent): Line[] {
   switch (event.kind) {
@@ -39,7 +42,7 @@ export function linesOf(event: RunEvent): Line[] {
       return lines('warning', event.message);
     case 'workers':
       return event.messages.flatMap(({ text, isWarning }) =>
-        isWarning ? lines('warning', text) : lines('progress', `${indent}${text}`),
+        isWarning ? lines('warning', plain(text)) : lines('progress', `${indent}${plain(text)}`),
       );
     case 'done':
       return [...lines('result', ...doneLines(event)), ...lines('hint', ...nextLines(event))];

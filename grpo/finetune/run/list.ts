@@ -2,12 +2,15 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists } from '../../../engine/files.js';
+import { readWorkersFile, type WorkersFile, withAllLeft } from '../workers/workers_file.js';
 import { livelyInfo, type RunInfo } from './info.js';
 
 /** A run, and the folder that it is. */
 export interface ListedRun {
   readonly folder: string;
   readonly info: RunInfo;
+  /** Who works on it, or worked; absent of a run without workers. */
+  readonly workers?: WorkersFile;
 }
 
 /** The folder of the run that is named: itself, or below `runs`; undefined where it is none. */
@@ -22,7 +25,10 @@ export async function listRuns(out: string): Promise<ListedRun[]> {
   const found: ListedRun[] = [];
   for (const name of names) {
     const folder = join(out, name);
-    if (await exists(join(folder, 'run.json'))) found.push({ folder, info: await livelyInfo(folder) });
+    if (!(await exists(join(folder, 'run.json')))) continue;
+    const [info, workers] = [await livelyInfo(folder), await readWorkersFile(folder)];
+    const shown = info.status === 'running' ? workers : workers && withAllLeft(workers);
+    found.push({ folder, info, ...(shown && { workers: shown }) });
   }
   return found.sort((a, b) => a.info.started.localeCompare(b.info.started));
 }

@@ -4,7 +4,7 @@ import { messageOf } from '../../../engine/errors.js';
 import { replaceFile, writing } from '../../../engine/files.js';
 import { exitCodeOf } from '../exit_codes.js';
 import { linesOf } from '../report/run.js';
-import { workersFile } from '../workers/workers_file.js';
+import { readWorkersFile, type WorkersFile, withAllLeft, workersFile } from '../workers/workers_file.js';
 import type { RunEvent, Sink } from './events.js';
 import type { RunFolder } from './folder.js';
 import type { RunInfo } from './info.js';
@@ -60,16 +60,32 @@ function changesOf(event: RunEvent, { totals }: RunInfo): Partial<RunInfo> | und
   }
 }
 
-/** workers.json. */
+/** workers.json. Nobody works on a run that has ended, nor, until a worker comes, on one whose trainer was killed and goes on. */
 export const workersSink =
   (run: RunFolder): Sink =>
   async (event) => {
-    if (event.kind !== 'workers') return;
+    const file = await workersAfter(event, run.path);
     const path = join(run.path, workersFile);
-    await writing(path, () =>
-      replaceFile(path, (file) => file.writeFile(`${JSON.stringify(event.file, null, 2)}\n`), { durable: false }),
-    );
+    if (file)
+      await writing(path, () =>
+        replaceFile(path, (handle) => handle.writeFile(`${JSON.stringify(file, null, 2)}\n`), { durable: false }),
+      );
   };
+
+async function workersAfter(event: RunEvent, folder: string): Promise<WorkersFile | undefined> {
+  switch (event.kind) {
+    case 'workers':
+      return event.file;
+    case 'started':
+    case 'done':
+    case 'failed': {
+      const file = await readWorkersFile(folder);
+      return file && withAllLeft(file);
+    }
+    default:
+      return undefined;
+  }
+}
 
 /** log.txt: the lines that a terminal shows. */
 export const logSink =

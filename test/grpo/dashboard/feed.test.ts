@@ -1,13 +1,15 @@
 /** Reading a run's folder while it grows, is cut, is huge, is deleted. */
-import { appendFile, mkdir, open, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, open, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ColumnStore } from '../../../grpo/dashboard/feed/columns.js';
 import { GrowingFile } from '../../../grpo/dashboard/feed/growing_file.js';
 import { RunFeed } from '../../../grpo/dashboard/feed/run_feed.js';
+import { withAges } from '../../../grpo/dashboard/feed/workers.js';
+import { holdFolder } from '../../../grpo/finetune/run/lock.js';
 import { openInside, tailInside } from '../../../grpo/serve/inside.js';
 import { temporaryFolder } from '../../temporary.js';
-import { groupLine, makeRun, metricsLine } from './run_folder.js';
+import { groupLine, madeWorker, makeRun, metricsLine, writeWorkers } from './run_folder.js';
 
 const folder = temporaryFolder();
 
@@ -171,6 +173,74 @@ test('a run whose folder is deleted is told to be gone, with what was last read'
   expect(feed.summary).toMatchObject({ gone: true, updates: 3, info: { adapter: 'an adapter' } });
   expect(feed.metrics.length).toBe(3);
   expect(await feed.group(0)).toBeUndefined();
+});
+
+test('workers are read as their file changes; when nobody trains the run they have left', async () => {
+  const path = join(folder, 'worked');
+  await makeRun(path, { status: 'running' });
+  const hold = await holdFolder(path);
+  const feed = new RunFeed(path);
+  const states = async () => {
+    await feed.refresh();
+    return feed.workers?.workers.map(({ state }) => state);
+  };
+  expect([await states(), feed.version.workers]).toEqual([undefined, 0]);
+  const workers = [
+    madeWorker({ state: 'working', groups: 3 }),
+    madeWorker({ state: 'aside', reason: 'tired' }),
+    madeWorker({ state: 'refused' }),
+    madeWorker({ state: 'silent' }),
+  ];
+  await writeWorkers(path, workers);
+  const before = feed.version;
+  expect(await states()).toEqual(['working', 'aside', 'refused', 'silent']);
+  expect(feed.version).toEqual({ ...before, workers: 1 });
+  expect([await states(), feed.version.workers]).toEqual([['working', 'aside', 'refused', 'silent'], 1]);
+  expect(feed.workers).toMatchObject({ server: 'redis://queue.example:6379' });
+  expect(feed.workers).not.toHaveProperty('id');
+  expect(feed.workers!.workers[0]).toEqual({ ...workers[0], seen: Date.parse(workers[0]!.seen) });
+  await hold.release();
+  expect([await states(), feed.version.workers]).toEqual([['left', 'left', 'refused', 'silent'], 2]);
+});
+
+test('a file of workers that is none, or is a link out of the run, counts as absent', async () => {
+  const path = join(folder, 'no_workers');
+  await makeRun(path);
+  const feed = new RunFeed(path);
+  const file = join(path, 'workers.json');
+  const others = [madeWorker({ state: 'tired' as 'idle' }), madeWorker({ groups: -1 })];
+  for (const text of ['{"workers": ', '[]', ...others.map((worker) => JSON.stringify({ workers: [worker] }))]) {
+    await writeFile(file, text);
+    await feed.refresh();
+    expect(feed.workers, text).toBeUndefined();
+  }
+  await rm(file);
+  await writeWorkers(folder, [madeWorker()]);
+  await symlink('../workers.json', file);
+  await feed.refresh();
+  expect(feed.workers).toBeUndefined();
+});
+
+test("ages of workers are right by a server's clock that is an hour early or late, too", async () => {
+  const path = join(folder, 'clocks');
+  await makeRun(path, { status: 'running' });
+  const hold = await holdFolder(path);
+  const feed = new RunFeed(path);
+  const now = Date.now();
+  for (const early of [0, 3600, -3600]) {
+    const seen = (ago: number) => new Date(now - 1000 * (ago + early)).toISOString();
+    await writeWorkers(path, [madeWorker({ seen: seen(4) }), madeWorker({ state: 'silent', seen: seen(64) })]);
+    await utimes(join(path, 'workers.json'), (now - 4000) / 1000, (now - 4000) / 1000);
+    await feed.refresh();
+    const ages = withAges(feed.workers, now)!.workers.map(({ ago }) => Math.round(ago));
+    expect(ages, `${early} seconds early`).toEqual([4, 64]);
+  }
+  // Where nobody is there, the time of the file says nothing: it may have been copied.
+  await writeWorkers(path, [madeWorker({ state: 'left', seen: new Date(now - 90_000).toISOString() })]);
+  await feed.refresh();
+  expect(withAges(feed.workers, now)!.workers[0]!.ago).toBe(90);
+  expect(withAges(feed.workers, now - 95_000)!.workers[0]!.ago).toBe(0);
+  await hold.release();
 });
 
 test('10000 updates with 80000 groups are read in seconds, and sent in a fraction of one', async () => {

@@ -6,10 +6,11 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { packageRoot } from '../../../engine/version.js';
 import { type Action, type DashboardOptions, startDashboard } from '../../../grpo/dashboard/index.js';
 import { InterruptedError, type RunEvent, runConfig } from '../../../grpo/finetune/index.js';
+import { holdFolder } from '../../../grpo/finetune/run/lock.js';
 import { temporaryFolder } from '../../temporary.js';
 import { writeTinyFile } from '../tiny_file.js';
 import { noBrowser, openBrowser, openPage, seriousFaults } from './browser.js';
-import { makeRun } from './run_folder.js';
+import { madeWorker, makeRun, writeWorkers } from './run_folder.js';
 
 const folder = temporaryFolder();
 
@@ -22,6 +23,9 @@ async function start(options: DashboardOptions) {
 /** The value that a chart's legend shows of a curve, in all its digits. */
 const shown = async (page: Page, chart: string, series: string): Promise<number> =>
   Number(await page.locator(`[data-chart="${chart}"] [data-series="${series}"]`).getAttribute('data-value'));
+
+/** How long is waited for what a page shows. */
+const soon = { timeout: 10_000 };
 
 const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
 
@@ -191,6 +195,74 @@ eval: { n: 4 }
     await rm(run, { recursive: true });
     await page.getByText('the folder of this run is gone').waitFor();
     expect(await shown(page, 'Reward', 'reward')).toBe(1.03);
+  });
+
+  test('workers: who does what, why one does not, live, as text, readable in dark and at 360 pixels', async () => {
+    const [run, alone] = [join(folder, 'worked'), join(folder, 'alone')];
+    await makeRun(run, { status: 'running' });
+    await makeRun(alone);
+    const hold = await holdFolder(run);
+    const dashboard = await start({ runs: [run, alone] });
+    const { page, complaints } = await openPage(browser, {
+      viewport: { width: 1280, height: 900 },
+      colorScheme: 'dark',
+    });
+    await page.goto(dashboard.url);
+    await page.locator('body[data-ready]').waitFor();
+    const panel = page.locator('#workers');
+    expect(await panel.isVisible()).toBe(false);
+
+    const harm = '<img src=x onerror="document.title=1">';
+    const seen = (ago: number) => new Date(Date.now() - 1000 * ago).toISOString();
+    const workers = [
+      madeWorker({ name: 'a:1', state: 'left', groups: 4, seen: seen(300) }),
+      madeWorker({ name: 'a:2', state: 'working', groups: 1280 }),
+      madeWorker({ name: 'w'.repeat(200), adapter: 'x'.repeat(300), state: 'loading' }),
+      madeWorker({ name: harm, adapter: harm, state: 'refused', reason: harm }),
+      madeWorker({ name: 'a:3', state: 'aside', reason: 'reward mine: it is tired' }),
+      madeWorker({ name: 'a:4', state: 'silent', seen: seen(40) }),
+    ];
+    await writeWorkers(run, workers);
+    await panel.waitFor();
+    const rows = panel.getByRole('row');
+    const texts = async (): Promise<string[]> =>
+      (await rows.allInnerTexts()).slice(1).map((text) => text.split(/\s*[\n\t]\s*/).join(' | '));
+    expect(await panel.getByRole('status').textContent()).toBe('2 at work, 1 set aside, 1 refused, 1 silent, 1 left');
+    expect(await panel.textContent()).toContain('queue at redis://queue.example:6379');
+    const [first, , aside, refused, silent, left] = await texts();
+    expect(first).toMatch(/^a:2 \| an adapter \| working \| 1280 \| \d s ago$/);
+    expect(aside).toMatch(/^a:3 \| an adapter \| aside \| reward mine: it is tired \| 0 \| \d s ago$/);
+    expect(refused).toContain(`${harm} | ${harm} | refused | ${harm} | 0 | `);
+    expect(silent).toMatch(/^a:4 .* silent \| 0 \| 4\d s ago$/);
+    expect(left).toBe('a:1 | an adapter | left | 4 | 5 min ago');
+    expect(await page.locator('main img[src="x"]').count()).toBe(0);
+    expect(await seriousFaults(page)).toEqual([]);
+
+    const told = await rows.nth(1).elementHandle();
+    await expect.poll(async () => (await texts())[4], soon).not.toBe(silent); // seconds pass by themselves
+    await writeWorkers(run, [madeWorker({ name: 'a:2', groups: 1288 })]);
+    await expect.poll(async () => (await texts()).length, soon).toBe(1);
+    expect((await texts())[0]).toMatch(/^a:2 \| an adapter \| idle \| 1288 \| \d s ago$/);
+    expect(await told!.evaluate((row) => row.isConnected)).toBe(true); // who reads a row keeps it
+    expect(await panel.getByRole('status').textContent()).toBe('1 at work');
+
+    await writeWorkers(run, workers);
+    for (const width of [400, 360]) {
+      await page.setViewportSize({ width, height: 900 });
+      await expect.poll(() => rows.count(), soon).toBe(7);
+      expect(await page.evaluate<number>(overflow), String(width)).toBe(0);
+      expect(await panel.locator('.scroll').evaluate((each) => each.scrollWidth - each.clientWidth)).toBe(0);
+      expect(await panel.getByRole('rowheader').count()).toBe(6);
+      expect(await panel.getByRole('columnheader').count()).toBe(4);
+      expect(await seriousFaults(page)).toEqual([]);
+    }
+
+    await hold.release(); // its trainer was killed
+    await expect.poll(() => panel.getByRole('status').textContent(), soon).toBe('2 worked, 1 refused');
+    await page.locator('#run').selectOption('alone');
+    await expect.poll(() => panel.isVisible(), soon).toBe(false);
+    expect(await page.title()).toBe('3/3 alone');
+    expect(complaints).toEqual([]);
   });
 
   test('of 10000 updates the first paint is within a second, and the newest value is exact', async () => {

@@ -9,7 +9,7 @@ import { halve } from '../../../grpo/dashboard/report/pictures.js';
 import { decodePng, encodePng } from '../../../models/pictures/png.js';
 import { temporaryFolder } from '../../temporary.js';
 import { noBrowser, openBrowser, openPage, seriousFaults } from './browser.js';
-import { makeRun } from './run_folder.js';
+import { madeWorker, makeRun, writeWorkers } from './run_folder.js';
 
 const folder = temporaryFolder();
 const out = join(folder, 'report.html');
@@ -59,6 +59,29 @@ test('several runs are compared in every table and chart', async () => {
   expect(text).toContain('reward (a) <b>1.03</b>');
   expect(text).toContain('reward (b) <b>1.05</b>');
   expect(text).toContain('Samples before and after: b');
+});
+
+test('who worked is told of, those who drew most first, and nothing of it where nobody did', async () => {
+  const [run, alone] = [join(folder, 'worked'), join(folder, 'alone')];
+  await makeRun(run);
+  await makeRun(alone);
+  expect(await reportOf(alone)).not.toContain('<th scope="row">workers<');
+  await writeWorkers(run, [
+    madeWorker({ name: 'first', groups: 1 }),
+    madeWorker({ name: 'none', state: 'refused', reason: 'another model' }),
+    madeWorker({ name: '<b>second</b>', adapter: 'a "GPU"', groups: 12 }),
+  ]);
+  const text = await reportOf(run);
+  expect(text).toContain(
+    '<th scope="row">workers</th><td>2: &lt;b&gt;second&lt;/b&gt; (a &quot;GPU&quot;, 12 groups); first (an adapter, 1 groups)</td>',
+  );
+  expect(text).not.toContain('queue.example');
+  expect(await reportOf(run, alone)).toMatch(/<th scope="row">workers<\/th><td>2: .*<\/td>\n?<td>none<\/td>/);
+  await writeWorkers(
+    run,
+    Array.from({ length: 70 }, (_, i) => madeWorker({ name: `w${i}`, groups: i + 1 })),
+  );
+  expect(await reportOf(run)).toMatch(/70: w69 \(an adapter, 70 groups\); .*w62 \(an adapter, 63 groups\); 62 more</);
 });
 
 test('what a run has not recorded is said to be missing', async () => {
@@ -114,6 +137,8 @@ test.skipIf(noBrowser)(
   async () => {
     const run = join(folder, 'shown');
     await makeRun(run, { previews: true });
+    const adapter = 'an adapter with quite a long name: its version (and that of its driver)';
+    await writeWorkers(run, [madeWorker({ adapter, groups: 1 }), madeWorker({ name: 'x'.repeat(200), groups: 2 })]);
     await reportOf(run);
     const browser = await openBrowser();
     try {
@@ -121,6 +146,15 @@ test.skipIf(noBrowser)(
       await page.goto(`file://${out}`);
       expect(await page.evaluate('[...document.images].every((image) => image.naturalWidth > 0)')).toBe(true);
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(400);
+      const heads = page.locator('table').first().locator('tbody th');
+      const lines = await heads.evaluateAll((all) =>
+        all.map((head) => {
+          const text = head.ownerDocument.createRange();
+          text.selectNodeContents(head);
+          return text.getClientRects().length;
+        }),
+      );
+      expect(new Set(lines), 'words of row heads are not broken').toEqual(new Set([1]));
       expect(complaints).toEqual([]);
       expect([...hosts]).toEqual(['']);
       expect(await seriousFaults(page)).toEqual([]);

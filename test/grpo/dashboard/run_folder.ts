@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { WorkerRecord } from '../../../grpo/finetune/workers/workers_file.js';
 import { encodePng, gridOf, type Picture } from '../../../models/pictures/png.js';
 
 export interface MadeRun {
@@ -83,6 +84,22 @@ export async function makeRun(
   for (const update of [0, updates])
     await writeFile(join(folder, 'samples', `${String(update).padStart(6, '0')}.png`), encodePng(plain(100)));
   if (previews) await writePreviews(folder, updates, prompt);
+}
+
+/** A worker that is idle and was seen now. */
+export const madeWorker = (changes: Partial<WorkerRecord> = {}): WorkerRecord => ({
+  name: 'host:1',
+  adapter: 'an adapter',
+  state: 'idle',
+  groups: 0,
+  seen: new Date().toISOString(),
+  ...changes,
+});
+
+/** Writes workers.json into a run's folder. */
+export async function writeWorkers(folder: string, workers: readonly WorkerRecord[]): Promise<void> {
+  const file = { id: 'made', server: 'redis://queue.example:6379', workers };
+  await writeFile(join(folder, 'workers.json'), JSON.stringify(file));
 }
 
 async function writePreviews(folder: string, update: number, prompt: string): Promise<void> {

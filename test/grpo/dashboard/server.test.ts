@@ -7,7 +7,7 @@ import { type Action, type Dashboard, type DashboardOptions, startDashboard } fr
 import { isSameText } from '../../../grpo/serve/guard.js';
 import { temporaryFolder } from '../../temporary.js';
 import { ask } from '../http.js';
-import { makeRun, metricsLine } from './run_folder.js';
+import { madeWorker, makeRun, metricsLine, writeWorkers } from './run_folder.js';
 
 const folder = temporaryFolder();
 const run = join(folder, 'runs', 'first');
@@ -240,6 +240,27 @@ test('what is new comes as an event: rows, then that a run is gone, while anothe
     columns: { 'x/update': [4], reward: [1.04] },
   });
   expect((await ask(dashboard, '/api/runs/growing')).status).toBe(200);
+});
+
+test('workers come with a run, and as an event when something of them changes', async () => {
+  const path = join(folder, 'worked');
+  await makeRun(path);
+  const dashboard = await start({ runs: [path] });
+  expect(JSON.parse((await ask(dashboard, '/api/runs/worked')).text)).not.toHaveProperty('workers');
+  const heard = eventsFrom(dashboard, '/api/events?run=worked', (events) =>
+    events.some((event) => event.startsWith('event: workers')),
+  );
+  await new Promise((done) => setTimeout(done, 100));
+  const seen = new Date(Date.now() - 60_000).toISOString();
+  await writeWorkers(path, [madeWorker({ name: 'a:1', state: 'left', groups: 5, seen })]);
+  const event = (await heard).find((each) => each.startsWith('event: workers'))!;
+  const { run: id, workers } = JSON.parse(event.split('data: ')[1]!);
+  const { ago, ...worker } = workers.workers[0];
+  expect([id, workers.server]).toEqual(['worked', 'redis://queue.example:6379']);
+  expect(worker).toEqual({ name: 'a:1', adapter: 'an adapter', state: 'left', groups: 5 });
+  expect(Math.abs(ago - 62)).toBeLessThan(3);
+  const whole = JSON.parse((await ask(dashboard, '/api/runs/worked')).text);
+  expect(whole.workers.workers[0]).toMatchObject(worker);
 });
 
 test('a run that begins while it is watched is in the list', async () => {

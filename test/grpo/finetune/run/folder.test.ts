@@ -12,6 +12,7 @@ import { hashConfig, type RunInfo } from '../../../../grpo/finetune/run/info.js'
 import { findRun, listRuns } from '../../../../grpo/finetune/run/list.js';
 import { holdFolder } from '../../../../grpo/finetune/run/lock.js';
 import { temporaryFolder } from '../../../temporary.js';
+import { madeWorker, writeWorkers } from '../../dashboard/run_folder.js';
 
 const out = temporaryFolder();
 const config = await loadConfig('scenes-flow');
@@ -105,6 +106,42 @@ test('runs are listed by their start; one that is marked as running but that nob
   expect(formatRuns('nowhere', await listRuns(join(out, 'nowhere')))).toEqual(['no runs in nowhere']);
   await hold.release();
   expect((await listRuns(folder))[0]!.info).toMatchObject({ status: 'failed', exit: { code: 137 } });
+});
+
+test('runs say how many work on them, or worked, in a list where some have workers', async () => {
+  const folder = join(out, 'workers');
+  const paths = ['a', 'b', 'c', 'd'].map((name) => join(folder, name));
+  for (const [i, path] of paths.entries())
+    await RunFolder.create(path, config, info({ started: `2026-01-0${i + 1}`, status: i < 2 ? 'running' : 'done' }));
+  const holds = [await holdFolder(paths[0]!), await holdFolder(paths[1]!)];
+  const workers = [
+    madeWorker({ state: 'working', groups: 8 }),
+    madeWorker({ state: 'loading' }),
+    madeWorker({ state: 'idle', groups: 1 }),
+    madeWorker({ state: 'aside', groups: 2 }),
+    madeWorker({ state: 'refused' }),
+    madeWorker({ state: 'silent', groups: 3 }),
+    madeWorker({ state: 'left', groups: 1 }),
+  ];
+  for (const path of [paths[0]!, paths[2]!]) await writeWorkers(path, workers);
+  await writeFile(join(paths[3]!, 'workers.json'), 'no JSON');
+  await writeWorkers(paths[1]!, []);
+  const runs = await listRuns(folder);
+  expect(formatRuns(folder, runs)).toEqual([
+    'run  status   updates  time  workers  reward, interval of the difference',
+    'a    running  0/40     0 s   3',
+    'b    running  0/40     0 s   0',
+    'c    done     0/40     0 s   5',
+    'd    done     0/40     0 s',
+  ]);
+  expect(runs.map((run) => run.workers?.workers.map(({ state }) => state))).toEqual([
+    workers.map(({ state }) => state),
+    [],
+    ['left', 'left', 'left', 'left', 'refused', 'silent', 'left'],
+    undefined,
+  ]);
+  for (const hold of holds) await hold.release();
+  expect(formatRuns(folder, await listRuns(folder))[1]).toMatch(/^a +failed +0\/40 +0 s +5 /);
 });
 
 test('a folder without run.json, or with a broken one, is no run', async () => {

@@ -54,6 +54,7 @@ const events = [
   { kind: 'started', info: run.info, config },
   { kind: 'update', record: { update: 1, reward: 0.5, kl: Number.NaN } },
   { kind: 'evaluation', update: 1, rewards: { reward: { mean: 0.25 } } },
+  { kind: 'workers', file: { id: 'a', server: 'redis://a', workers: [] }, messages: [] },
   { kind: 'update', record: { update: 2, reward: 0.75 } },
   { kind: 'done' },
 ] as unknown as readonly RunEvent[];
