@@ -37,11 +37,15 @@ export interface SeenWorker extends WorkerInfo {
   readonly alive: boolean;
 }
 
-/** All workers of a run, in the order in which they came. */
+const forgotten = 3_600_000; // milliseconds after which one that is gone is listed no more: machines that come and go are many
+
+/** All workers of a run that were there in the last hour, in the order in which they came. */
 export async function readWorkers({ redis, now }: Connection, keys: Keys): Promise<SeenWorker[]> {
   const [entries, time] = [await redis.hgetall(keys.workers), await now()];
   const workers = Object.values(entries).flatMap((text) => decode(workerSchema, text) ?? []);
+  for (const { id, seen } of workers) if (time - seen > forgotten) await redis.hdel(keys.workers, id);
   return workers
+    .filter(({ seen }) => time - seen <= forgotten)
     .map((worker) => ({ ...worker, alive: worker.state !== 'left' && time - worker.seen < silence }))
     .sort((a, b) => a.joined - b.joined || a.id.localeCompare(b.id));
 }

@@ -13,6 +13,8 @@ const counts = z.array(count);
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const blob = z.strictObject({ hash, bytes: count });
 const name = z.string().max(200);
+/** A sentence; a machine that says more is not read at all. */
+const sentence = z.string().max(4000);
 
 const prompt = z.strictObject({ prompt: z.string(), meta: z.record(z.string(), z.unknown()) });
 const row = z.strictObject({ group: count, sample: count, step: count, advantage: real });
@@ -120,15 +122,15 @@ export type Report = z.output<typeof reportSchema>;
 export const failureSchema = z.strictObject({
   /** A reward, by its name, or something else. */
   reward: name.nullable(),
-  message: z.string(),
+  message: sentence,
 });
 export type Failure = z.output<typeof failureSchema>;
 
 /** What a machine is, as far as bits depend on it. */
 export const identitySchema = z.strictObject({
   winnow: name,
-  adapter: z.string(),
-  kernels: z.string(),
+  adapter: sentence,
+  kernels: sentence,
   model: hash,
   rewards: z.record(z.string(), z.string()),
 });
@@ -157,10 +159,10 @@ export const workerSchema = z.strictObject({
   id: name,
   /** Host and process. */
   name,
-  adapter: z.string(),
+  adapter: sentence,
   state: z.enum(workerStates),
   /** Why it is refused, or set aside. */
-  reason: z.string().optional(),
+  reason: sentence.optional(),
   groups: count,
   /** Milliseconds of the server's clock. */
   joined: z.number(),

@@ -91,7 +91,10 @@ export class Dispatch {
         events.onReport?.(report);
       }
       const left = missing();
-      if (left.length === 0) return tasks.map(({ hash }) => reports.get(hash)!);
+      if (left.length === 0) {
+        events.onWorkers(await readWorkers(this.connection, this.keys), false); // with what they have just done
+        return tasks.map(({ hash }) => reports.get(hash)!);
+      }
       if (performance.now() - looked >= look) {
         await this.lookAfter(left, given, events);
         looked = performance.now();
@@ -152,12 +155,18 @@ export class Dispatch {
     await this.blobs.delete(tasks.map(({ hash, task }) => ({ hash, bytes: Buffer.byteLength(encode(task)) })));
   }
 
+  /** Closes the connection of its own. */
+  dispose(): void {
+    this.listener.disconnect();
+  }
+
+  /** Takes the queues away. */
   async close(): Promise<void> {
     for (const queue of this.queues.values()) {
       await queue.obliterate({ force: true }).catch(() => {});
       await queue.close().catch(() => {});
     }
-    this.listener.disconnect();
+    this.dispose();
   }
 }
 

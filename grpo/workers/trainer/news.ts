@@ -28,11 +28,7 @@ export class WorkerNews {
 
   /** Takes a look at the workers; `waits` where tasks do and nobody works. */
   readonly look = (seen: readonly SeenWorker[], waits: boolean): void => {
-    const records = seen.map(recordOf);
-    const messages = records.flatMap((record, i) => this.change(seen[i]!.id, record));
-    this.known = new Map(seen.map(({ id }, i) => [id, records[i]!.state]));
-    this.file = { ...this.file, workers: records };
-    if (!this.file.kind) void this.learnKind().catch(() => {});
+    const messages = this.changes(seen);
     if (!waits) [this.waiting, this.saysWaiting] = [undefined, false];
     this.waiting ??= performance.now();
     const { address } = this.connection;
@@ -45,6 +41,20 @@ export class WorkerNews {
     }
     this.say(messages);
   };
+
+  /** Takes a look while nothing is asked of the workers. */
+  glance(seen: readonly SeenWorker[]): void {
+    this.say(this.changes(seen));
+  }
+
+  private changes(seen: readonly SeenWorker[]): Message[] {
+    const records = seen.map(recordOf);
+    const messages = records.flatMap((record, i) => this.change(seen[i]!.id, record));
+    this.known = new Map(seen.map(({ id }, i) => [id, records[i]!.state]));
+    this.file = { ...this.file, workers: records };
+    if (!this.file.kind) void this.learnKind().catch(() => {});
+    return messages;
+  }
 
   /** Says something else, of the server. */
   warn(text: string): void {

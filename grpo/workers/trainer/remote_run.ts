@@ -1,17 +1,15 @@
 /** A run at the trainer's end: what it tells workers of itself, who they are, and what is left when it ends. */
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { readTogether } from '../../../engine/index.js';
 import { owning } from '../../../engine/owning.js';
 import type { WorkersEvent } from '../../finetune/run/events.js';
 import type { RemoteSource } from '../../finetune/run/start.js';
 import type { Session } from '../../finetune/session.js';
-import { type WorkersFile, workersFile, workersFileSchema } from '../../finetune/workers/workers_file.js';
-import { beating } from '../board.js';
+import { readWorkersFile } from '../../finetune/workers/workers_file.js';
+import { beating, readWorkers } from '../board.js';
 import { identityOf } from '../identity.js';
-import { decode, encode, type RunDescription } from '../messages.js';
+import { encode, type RunDescription } from '../messages.js';
 import { sharedConfig } from '../own_config.js';
 import { Blobs, bytesOf } from '../redis/blobs.js';
 import {
@@ -43,7 +41,7 @@ export interface RemoteRunOptions extends ConnectionOptions {
  */
 export async function openRemoteRun(session: Session, options: RemoteRunOptions): Promise<RemoteSource> {
   const { config, device, model } = session;
-  const kept = await keptIn(options.folder);
+  const kept = await readWorkersFile(options.folder);
   const connection = await connect(options);
   const { redis } = connection;
   const id = kept?.id ?? randomUUID();
@@ -54,7 +52,7 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
       const identity = { ...(await identityOf(device, config)), ...kept?.kind };
       // Of a trainer without a GPU nothing depends on but the optimizer's step: the first worker says what all are.
       const open = device.info.software && kept?.kind === undefined;
-      const dispatch = await Dispatch.open(connection, keys, blobs);
+      const dispatch = own(await Dispatch.open(connection, keys, blobs));
       const news = new WorkerNews(id, connection, keys, options.tell);
       let isAnnounced = false;
       const prepare = async (): Promise<void> => {
@@ -81,6 +79,7 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
       if (!copy) await prepare();
       const stops = [
         beating(async () => isAnnounced && (await sign())),
+        beating(async () => news.glance(await readWorkers(connection, keys))),
         beating(() => expireAll(redis), 60_000),
         watchConnection(connection, (message) => news.warn(message)),
       ];
@@ -94,12 +93,6 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
     connection.close();
     throw error;
   }
-}
-
-/** What is known of a run's workers from before. */
-async function keptIn(folder: string): Promise<WorkersFile | undefined> {
-  const text = await readFile(join(folder, workersFile), 'utf8').catch(() => null);
-  return decode(workersFileSchema, text);
 }
 
 /** Takes a run's keys away, as far as the server can be reached. */

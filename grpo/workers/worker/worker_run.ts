@@ -182,7 +182,10 @@ export class WorkerRun {
   /** Tells the trainer what a task failed by. After a reward's failure this worker steps aside; anything else ends it. */
   private async failed(error: unknown, hash: string, tell: Tell): Promise<void> {
     const { redis } = this.connection;
-    const failure: Failure = { reward: error instanceof RewardError ? error.reward : null, message: messageOf(error) };
+    const failure: Failure = {
+      reward: error instanceof RewardError ? error.reward : null,
+      message: messageOf(error).slice(0, 2000),
+    };
     await redis.hset(this.keys.failures(hash), this.info.id, encode(failure));
     await redis.pexpire(this.keys.failures(hash), lifetime);
     if (failure.reward === null) {
@@ -204,7 +207,7 @@ export class WorkerRun {
 
   private async show(state: WorkerInfo['state'], reason?: string): Promise<void> {
     const { reason: _, ...info } = this.info;
-    this.info = { ...info, state, ...(reason !== undefined && { reason }) };
+    this.info = { ...info, state, ...(reason !== undefined && { reason: reason.slice(0, 2000) }) };
     await writeWorker(this.connection, this.keys, this.info);
   }
 

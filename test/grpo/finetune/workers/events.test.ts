@@ -2,10 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { evaluate } from '../../../../grpo/evaluate.js';
+import { withSampler } from '../../../../grpo/finetune/drawing.js';
 import { linesOf } from '../../../../grpo/finetune/report/run.js';
 import type { WorkersEvent } from '../../../../grpo/finetune/run/events.js';
 import { runConfig } from '../../../../grpo/finetune/run/run_config.js';
-import type { OpenSource } from '../../../../grpo/finetune/run/start.js';
+import type { OpenSource, RemoteSource } from '../../../../grpo/finetune/run/start.js';
 import { LocalShards } from '../../../../grpo/shards/local.js';
 import { temporaryFolder } from '../../../temporary.js';
 import { madeWorker } from '../../dashboard/run_folder.js';
@@ -45,7 +47,9 @@ const messages = [
 const source: OpenSource = async ({ session, tell }) => {
   tell({ kind: 'workers', file, messages });
   const local = await LocalShards.create(session.model, session.rewards, session.config);
-  return Object.assign(local, { close: async () => {} });
+  const look: RemoteSource['look'] = (jobs) =>
+    withSampler(session, jobs.length, (sampler) => evaluate(sampler, session.reported, jobs));
+  return Object.assign(local, { look, close: async () => {} });
 };
 
 const written = async (): Promise<WorkersEvent['file']> =>
