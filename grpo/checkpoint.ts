@@ -222,6 +222,7 @@ export async function readCheckpoint(folder: string, state: TrainingState, confi
 const free = [
   /^train\.(updates|checkpointing)$/,
   /^sampler\.(batch|eval_\w+)$/,
+  /^rollout(\.|$)/,
   /^(save|sample|eval)\./,
   /^track(\.|$)/,
   /^workers\.(mixed|lock_s)$/,

@@ -58,6 +58,7 @@ export function httpReward(name: string, options: HttpOptions): Reward {
 
   return {
     name,
+    waited: true,
     score: async (images, { signal } = {}) => {
       const scores: number[] = [];
       const parts = Math.ceil(images.length / Math.min(batch, images.length));

@@ -19,6 +19,7 @@ export function moduleReward(name: string, compute: RewardFunction, options: Mod
   const { timeout = 60, source } = options;
   return {
     name,
+    waited: true,
     score: async (images, { signal } = {}) => {
       signal?.throwIfAborted();
       const late = Symbol();

@@ -21,7 +21,7 @@ import { microBatchOf, type Shard, shardsOf } from './shards.js';
 import type { ShardSource } from './source.js';
 
 /** What of a run's configuration an update is a function of. */
-export type ShardConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'workers' | 'seed'>;
+export type ShardConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'rollout' | 'train' | 'workers' | 'seed'>;
 
 export class LocalShards implements ShardSource {
   private update = 0;
@@ -46,7 +46,7 @@ export class LocalShards implements ShardSource {
       const rows = microBatchOf(config);
       const groups = grpo.groups_per_update;
       const transitions = pathOf(model, config, 0);
-      const slots = slotsOf(groups, callSizeOf(model.latentShape, config));
+      const slots = slotsOf(groups, callSizeOf(model.latentShape, config, reward.waited));
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
       const predictions = hasGuardedRatio(grpo);
       const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
