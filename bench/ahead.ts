@@ -17,11 +17,11 @@ import { encodePng } from '../models/pictures/png.js';
 /** Groups large enough that on two cores drawing one takes about as long as its three calls of the server. */
 const sets = [
   'grpo.groups_per_update=8',
-  'grpo.keep=[72,48,36]',
-  'grpo.prune_at=[20,28]',
-  'sampler.steps=40',
+  'grpo.keep=[144,96,72]',
+  'grpo.prune_at=[26,36]',
+  'sampler.steps=52',
   'sampler.guidance=2',
-  'sampler.batch=72',
+  'sampler.batch=144',
 ];
 const answer = 2; // seconds of a call, whatever is in it
 const aheads = [0, 1, 2, 3];

@@ -3,7 +3,8 @@
  *
  *     POST { "images": [base64 of a PNG, ...], "prompts": [text, ...], "meta": [object, ...] }
  *
- * as JSON, one entry a picture, and answers with `{ "scores": [number, ...] }` or with the list alone.
+ * as JSON, one entry a picture, and answers with `{ "scores": [number, ...] }` or with the list alone. It is never asked twice at
+ * once; other groups are drawn while it computes.
  */
 import { withoutCredentials } from './credentials.js';
 import { type Reward, RewardError, type RewardImage, scoresFrom } from './reward.js';
