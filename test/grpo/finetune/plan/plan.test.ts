@@ -10,6 +10,7 @@ import type { RunConfig } from '../../../../grpo/config.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { keptMemory } from '../../../../grpo/finetune/plan/memory.js';
 import { plan } from '../../../../grpo/finetune/plan/plan.js';
+import { probe } from '../../../../grpo/finetune/plan/probe.js';
 import { loadPolicy } from '../../../../grpo/finetune/policy.js';
 import { waitsForScores } from '../../../../grpo/rewards/reward.js';
 import { Parking } from '../../../../grpo/rollout/parking.js';
@@ -162,6 +163,21 @@ test('a plan as text begins with the resolved configuration', async () => {
   expect(text).toContain('         network calls            240         240      11,520  23,040,000');
   expect(text).toMatch(/paper {4}453474\.18 TFLOP by the count of its table 4; .* ratio 1\.000x/);
   expect(text).toMatch(/memory {3}transformer +[\d.]+ kB/);
+});
+
+test('the probe measures what waits for a server, too', async () => {
+  const sets = ['lora.rank=2', 'grpo.keep=[4,3,2]', 'sampler.batch=4', 'train.micro_batch=2', 'sampler.steps=8'];
+  const [here, there] = await Promise.all(
+    [[], ['reward.server.http=http://127.0.0.1:1']].map(async (more) => {
+      const config = await tiny('scenes-flow', 'sd3', ...sets, ...more);
+      const kept = (await keptMemory(folder('sd3'), config)).reduce((sum, { bytes }) => sum + bytes, 0);
+      return { config, kept };
+    }),
+  );
+  const more = (await probe(there!.config)).memory.training - (await probe(here!.config)).memory.training;
+  expect(there!.kept).toBeGreaterThan(here!.kept);
+  expect(more).toBeGreaterThanOrEqual(there!.kept - here!.kept);
+  expect(more - (there!.kept - here!.kept), 'log probabilities, rows, copies').toBeLessThan(30_000);
 });
 
 describe('on the command line', () => {
