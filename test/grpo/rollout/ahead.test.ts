@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { greater, mean, type Tensor, tensor, where } from '../../../engine/index.js';
+import { GroupPictures } from '../../../grpo/finetune/track/previews.js';
 import type { GenerativeModel, Prompt } from '../../../grpo/model.js';
 import { CombinedReward, RewardError } from '../../../grpo/rewards/reward.js';
 import type { GroupResult } from '../../../grpo/rollout/group.js';
@@ -27,7 +28,11 @@ const aheads = [0, 1, 2, 5];
 function configOf(changes: TinyChanges, ahead: number) {
   const grpo = { groups_per_update: prompts.length, ...changes.grpo };
   const size = grpo.keep?.[0] ?? 6;
-  return tinyConfig({ ...changes, sampler: { batch: size, ...changes.sampler }, grpo, rollout: { ahead } });
+  const [sampler, train] = [
+    { batch: size, ...changes.sampler },
+    { micro_batch: 12, ...changes.train },
+  ];
+  return tinyConfig({ sampler, grpo, train, rollout: { ahead } });
 }
 
 /** A few milliseconds, others at each call, so that turns meet in many ways. */
@@ -103,6 +108,7 @@ async function train(changes: TinyChanges, ahead: number, own: Partial<Generativ
   const before = await bitsOf(model.trainable.values());
   const config = configOf(changes, ahead);
   const { seen: watched, onStep, onPictures } = watch(config.sampler.steps);
+  const pictures = new GroupPictures();
   const { reward, seen } = delayed({ wait: (call) => slowFirst(call, ahead, watched) });
   const trainer = await Trainer.create({ ...model, ...own }, reward, config);
   try {
@@ -110,10 +116,14 @@ async function train(changes: TinyChanges, ahead: number, own: Partial<Generativ
       if (at.phase === 'sampling') onStep(at);
     };
     // With every step waited for in one update, and as they come in the other.
-    const reports = [await trainer.update(prompts, { onPictures, onProgress }), await trainer.update(prompts)];
+    const reports = [
+      await trainer.update(prompts, { onPictures, onProgress }),
+      await trainer.update(prompts, { onPictures: pictures.take }),
+    ];
     expect(seen.atOnce, 'calls of the reward at one time').toBe(1);
     const groups = reports.flatMap((report) => report.groups.map(withoutPlace));
-    return { groups, most: watched.most, weights: await bitsOf(model.trainable.values()) };
+    const shown = pictures.event(reports[1]!);
+    return { groups, shown, most: watched.most, weights: await bitsOf(model.trainable.values()) };
   } finally {
     trainer.dispose();
     for (const [i, each] of [...model.trainable.values()].entries())
@@ -163,6 +173,7 @@ describe('what is drawn while others wait', () => {
         const learned = await train(changes, ahead, own);
         expect(learned.groups, `ahead ${ahead}`).toEqual(alone.groups);
         expect(learned.weights, `ahead ${ahead}`).toEqual(alone.weights);
+        expect(learned.shown, 'the pictures of the first group').toEqual(alone.shown);
         expect(learned.most).toBe(mostOf(ahead));
       }
       expect(alone.most).toBe(1);
