@@ -7,6 +7,7 @@ const alone = [
   'test/engine/{device,driver,tuning}/**/*.test.ts',
   'test/grpo/{cli,dashboard,finetune,rate,study,workers}/**/*.test.ts',
   'test/grpo/checkpoint.test.ts',
+  'test/grpo/rollout/ahead_timing.test.ts',
   'test/examples.test.ts',
   'test/soak/**/*.test.ts',
   'test/models/files/weights*.test.ts', // their helper sets hooks up where it is first imported, which a shared process does once

@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { Command, Option } from 'commander';
 import { Device } from '../engine/device/device.js';
 import { measurePeaks, type Peaks } from '../engine/tuning/peak.js';
+import { formatAhead, measureAhead } from './ahead.js';
 import { cases } from './cases.js';
 import { formatTable4 } from './cost.js';
 import { type BenchCase, runCase, type ShapeSet, shapeSets } from './harness.js';
@@ -33,7 +34,7 @@ const options = new Command('bench')
   .description('Checks each op against a reference, then times it.')
   .option(
     '--filter <text>',
-    'only cases whose "op shape dtype" contains this; "host" for the costs of the host, "cost" for table 4 of the paper, "update" for where an update of npm start spends its time',
+    'only cases whose "op shape dtype" contains this; "host" for the costs of the host, "cost" for table 4 of the paper, "update" for where an update of npm start spends its time, "ahead" for how much of a slow server is hidden behind drawing',
     '',
   )
   .addOption(new Option('--shapes <set>', 'which shapes').choices([...shapeSets, 'all']).default('all'))
@@ -59,6 +60,13 @@ async function bestPeaks(device: Device): Promise<Peaks> {
     copy = Math.max(copy, peaks.copy);
   }
   return { fma, copy };
+}
+
+/** Keeps results where --json says. */
+function store(report: unknown): void {
+  if (options.json === undefined) return;
+  mkdirSync(dirname(options.json), { recursive: true });
+  writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
 }
 
 /** Table 4 of the paper needs no device. */
@@ -111,10 +119,7 @@ async function measure(): Promise<void> {
       results,
       host,
     };
-    if (options.json) {
-      mkdirSync(dirname(options.json), { recursive: true });
-      writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
-    }
+    store(report);
     if (stored) {
       const { changes, slower, sameAdapter } = compareReports(stored, report);
       console.log(`\nagainst ${options.compare} (${stored.date}): time before, now, now / before`);
@@ -132,4 +137,8 @@ async function measure(): Promise<void> {
 
 if ('cost'.includes(options.filter)) printCosts();
 if (options.filter === 'update') for (const line of formatUpdate(await profileUpdate())) console.log(line);
-else if (options.filter !== 'cost') await measure();
+else if (options.filter === 'ahead') {
+  const report = await measureAhead();
+  for (const line of formatAhead(report)) console.log(line);
+  store(report);
+} else if (options.filter !== 'cost') await measure();

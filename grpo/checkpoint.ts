@@ -218,10 +218,11 @@ export async function readCheckpoint(folder: string, state: TrainingState, confi
   return info;
 }
 
-/** Keys that a resumed run may change: how long it runs, what it shows, how much memory it takes, how a server is asked, which workers it takes; not what it computes. */
+/** Keys that a resumed run may change: how long it runs, what it shows, how much memory it takes, how a server is asked and who waits for it, which workers it takes; not what it computes. */
 const free = [
   /^train\.(updates|checkpointing)$/,
   /^sampler\.(batch|eval_\w+)$/,
+  /^rollout(\.|$)/,
   /^(save|sample|eval)\./,
   /^track(\.|$)/,
   /^workers\.(mixed|lock_s)$/,

@@ -261,6 +261,14 @@ const grpo = section({
     .describe('Optimizer steps over one rollout; the first is exactly on-policy.'),
 });
 
+const rollout = section({
+  ahead: whole(0, most)
+    .default(2)
+    .describe(
+      'Groups that may wait for scores of a server or a module while others are drawn: memory, not the result. Groups that are drawn together wait together or not at all. 0: none do.',
+    ),
+});
+
 const train = section({
   updates: whole(0).default(100).describe('Rollouts, each followed by grpo.updates_per_rollout optimizer steps.'),
   weights: z
@@ -322,6 +330,7 @@ export const configSchema = section({
     .describe('Rewards by name. Names without module or http are built in.'),
   sampler: sampler.prefault({}).describe('How trajectories are drawn.'),
   grpo: grpo.prefault({}).describe('Groups, selections and the loss.'),
+  rollout: rollout.prefault({}).describe('How drawing and scoring overlap.'),
   train: train.prefault({}).describe('The optimizer.'),
   workers: workers.prefault({}).describe('How an update is shared out among machines.'),
   save: save.prefault({}).describe('Checkpoints.'),
@@ -345,6 +354,7 @@ export interface RunConfig extends Omit<ParsedConfig, 'lora' | 'sampler'> {
 
 export type SamplerConfig = RunConfig['sampler'];
 export type GrpoConfig = RunConfig['grpo'];
+export type RolloutConfig = RunConfig['rollout'];
 export type TrainConfig = RunConfig['train'];
 
 /** The defaults of the sections that may be left out whole, but for those that depend on other keys. */
@@ -353,6 +363,7 @@ export const defaults = {
   reward: reward.parse({}),
   sampler: sampler.parse({}),
   grpo: grpo.parse({}),
+  rollout: rollout.parse({}),
   train: train.parse({}),
   workers: workers.parse({}),
 };

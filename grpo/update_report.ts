@@ -44,6 +44,7 @@ export interface UpdateReport extends RewardReport {
   };
   /** Arithmetic in FLOP: network calls, decodes and trained rows, without the rewards' own networks. */
   readonly flops: number;
+  /** Of its groups' drawing and scoring, which may overlap and then sum to more than the update took, and of learning. */
   readonly seconds: { readonly sample: number; readonly reward: number; readonly train: number };
 }
 

@@ -3,7 +3,8 @@
  *
  *     POST { "images": [base64 of a PNG, ...], "prompts": [text, ...], "meta": [object, ...] }
  *
- * as JSON, one entry a picture, and answers with `{ "scores": [number, ...] }` or with the list alone.
+ * as JSON, one entry a picture, and answers with `{ "scores": [number, ...] }` or with the list alone. It is never asked twice at
+ * once; other groups are drawn while it computes.
  */
 import { withoutCredentials } from './credentials.js';
 import { type Reward, RewardError, type RewardImage, scoresFrom } from './reward.js';
@@ -58,6 +59,7 @@ export function httpReward(name: string, options: HttpOptions): Reward {
 
   return {
     name,
+    waited: true,
     score: async (images, { signal } = {}) => {
       const scores: number[] = [];
       const parts = Math.ceil(images.length / Math.min(batch, images.length));

@@ -1,7 +1,7 @@
 /** A user's function as a reward. */
 import { milliseconds, type Reward, RewardError, type RewardImage, type Scores, scoresFrom } from './reward.js';
 
-/** What a user's ES module exports by default. */
+/** What a user's ES module exports by default. It is called again when its last call has ended; other groups are drawn meanwhile. */
 export type RewardFunction = (images: readonly RewardImage[]) => Scores | Promise<Scores>;
 
 export interface ModuleOptions {
@@ -19,6 +19,7 @@ export function moduleReward(name: string, compute: RewardFunction, options: Mod
   const { timeout = 60, source } = options;
   return {
     name,
+    waited: true,
     score: async (images, { signal } = {}) => {
       signal?.throwIfAborted();
       const late = Symbol();

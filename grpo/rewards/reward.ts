@@ -1,5 +1,6 @@
 /** What a reward is: pictures in, one number each out. Previews and final pictures use the same door. */
 import { inspect } from 'node:util';
+import type { RewardConfig } from '../config.js';
 import { momentsOf, standardise } from '../learning/advantage.js';
 import { withoutCredentials } from './credentials.js';
 
@@ -27,6 +28,11 @@ export interface ScoreOptions {
 /** A score for each picture; more is better. The score of a picture does not depend on the others of the call. */
 export interface Reward {
   readonly name: string;
+  /**
+   * Whether its scores are waited for, from a server or a user's function, instead of computed here: other groups are drawn
+   * meanwhile, as far as `rollout.ahead` allows. Calls come one after another all the same. Default false.
+   */
+  readonly waited?: boolean;
   /**
    * Finite numbers, one for each picture in order. Throws a RewardError where it can't give them, the signal's reason where
    * that ended it.
@@ -77,6 +83,10 @@ export class RewardError extends Error {
     return error;
   }
 }
+
+/** Whether a run of these rewards waits for scores: for those of servers and modules. */
+export const waitsForScores = (rewards: Readonly<Record<string, Pick<RewardConfig, 'http' | 'module'>>>): boolean =>
+  Object.values(rewards).some(({ http, module }) => http !== undefined || module !== undefined);
 
 /** What scores may come as: a list, or the numbers of a typed array, such as a network's output. */
 export type Scores =
@@ -198,6 +208,11 @@ export class CombinedReward {
       });
     }
     return total;
+  }
+
+  /** Whether the scores of any of them are waited for. */
+  get waited(): boolean {
+    return this.rewards.some(({ reward }) => reward.waited);
   }
 
   /** The versions of those that have one, by name. */

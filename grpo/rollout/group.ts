@@ -56,8 +56,9 @@ export interface GroupResult {
   /** Pictures decoded and scored. */
   readonly decodes: number;
   /**
-   * Seconds of drawing, and of previews and final pictures with their rewards. Groups that are drawn together have equal
-   * shares: they are of one size at every step.
+   * Seconds of drawing, and of decoding previews and final pictures and of the rewards' calls. Groups that are drawn together
+   * have equal shares: they are of one size at every step. Waiting for other turns, which have the GPU or are scored, is in
+   * neither: it is theirs. Where turns overlap, the seconds of all groups may sum to more than the rollout took.
    */
   readonly seconds: { readonly sample: number; readonly reward: number };
 }

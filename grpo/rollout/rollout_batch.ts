@@ -29,6 +29,7 @@ import type { GenerativeModel } from '../model.js';
 import { type ClippedMean, type ClipRows, clipped, clipRows, packClippedMeans } from '../sampling/clip.js';
 import { guided } from '../sampling/sampler.js';
 import { type Chunks, equalChunks, rowsOf } from './chunks.js';
+import type { Parking } from './parking.js';
 import { PictureDecoder } from './pictures.js';
 import type { Stage } from './stages.js';
 import type { Trajectories } from './trajectories.js';
@@ -40,6 +41,8 @@ export interface BatchOptions {
   readonly sampler: Pick<SamplerConfig, 'guidance'>;
   /** Samples in one network call at most. */
   readonly most: number;
+  /** Where turns leave their samples, when several are in flight. */
+  readonly parking?: Parking | undefined;
   /** The batch of the stage before; absent for the first. */
   readonly before?: RolloutBatch | undefined;
 }
@@ -74,13 +77,18 @@ interface State {
   readonly clip: ClipRows | undefined;
   /** u32 [chunk]: the rows of the batch that the network sees together. */
   readonly chunk: Tensor;
-  /** u32 [size]: rows of the batch before that go on in this one. */
+  /** u32 [size]: rows of the batch before, or of the parking, that go on in this one. */
   readonly picks: Tensor;
+  /** u32 [size]: rows of the parking, where there is one. */
+  readonly parked: Tensor | undefined;
 }
 
 interface Steps {
-  /** The initial latents of the first batch, or what a later one takes of the batch before. */
+  /** The initial latents of the first batch, or what a later one takes of the batch before, or of the parking. */
   readonly enter: Step<void>;
+  /** Latents and prediction to the parking, and back. */
+  readonly park: Step<void> | undefined;
+  readonly resume: Step<void> | undefined;
   /** Latents to prediction, for one chunk. */
   readonly network: Step<void>;
   /** Prediction to the next latents, stored. */
@@ -99,25 +107,31 @@ export class RolloutBatch {
     private readonly state: State,
     private readonly steps: Steps,
     readonly decoder: PictureDecoder | undefined,
+    private readonly parking: Parking | undefined,
   ) {}
 
   /** Captures the steps of a stage's batch. */
   static create(model: GenerativeModel, store: Trajectories, options: BatchOptions): Promise<RolloutBatch> {
-    const { stage, together, most, before } = options;
+    const { stage, together, most, before, parking } = options;
     const size = together * stage.size;
     const chunks = equalChunks(size, most);
     return owning(async (own) => {
-      const state = makeState(model, store, size, chunks, own);
+      const state = makeState(model, store, size, chunks, parking, own);
       const decoder = stage.scored === 'nothing' ? undefined : own(await PictureDecoder.create(model, size));
       const captured = async (body: () => void): Promise<Step<void>> =>
         own(await capture(model.device, () => noGrad(body)));
+      const from = parking ?? before?.state;
+      const enter = await captured(() => (before ? take(state, from!) : start(state, store)));
       const steps: Steps = {
-        enter: await captured(() => (before ? take(state, before.state) : start(state, store))),
+        enter,
+        park: parking && (await captured(() => park(state, parking))),
+        // What goes on in a later batch comes from the parking anyway.
+        resume: parking && (before ? enter : await captured(() => take(state, parking))),
         network: await captured(() => predict(model, store, state, options.sampler)),
         advance: await captured(() => advance(state, store)),
         show: decoder && (await captured(() => show(state, stage, decoder))),
       };
-      return new RolloutBatch(size, store, chunks, state, steps, decoder);
+      return new RolloutBatch(size, store, chunks, state, steps, decoder, parking);
     });
   }
 
@@ -131,11 +145,33 @@ export class RolloutBatch {
     this.name(rows);
   }
 
-  /** Takes samples of the batch before, by their rows in it: latents, and the prediction of the step they are at. */
-  take(rows: BatchRows, picks: readonly number[]): void {
-    this.state.picks.write(picks);
-    this.steps.enter.run();
+  /**
+   * Takes samples of the batch before, by their rows in it: latents, and the prediction of the step they are at. Where there is
+   * a parking they must be in the lane of it.
+   */
+  take(rows: BatchRows, picks: readonly number[], lane: number): void {
+    const { parking, state, steps } = this;
+    state.picks.write(parking ? picks.map((place) => parking.row(lane, place)) : picks);
+    steps.enter.run();
     this.name(rows);
+  }
+
+  /** Leaves latents and prediction in a lane of the parking. */
+  park(lane: number): void {
+    this.state.parked!.write(this.lane(lane));
+    this.steps.park!.run();
+  }
+
+  /** Takes back what it left in a lane. */
+  resume(rows: BatchRows, lane: number): void {
+    this.state.picks.write(this.lane(lane));
+    this.steps.resume!.run();
+    this.name(rows);
+  }
+
+  /** Rows of a lane. */
+  private lane(lane: number): number[] {
+    return Array.from({ length: this.size }, (_, place) => this.parking!.row(lane, place));
   }
 
   private name({ keys, slots, conditions }: BatchRows): void {
@@ -199,6 +235,7 @@ function makeState(
   { transitions }: Trajectories,
   size: number,
   chunks: Chunks,
+  parking: Parking | undefined,
   own: Own,
 ): State {
   const words = (...shape: readonly number[]): Tensor => own(zeros(device, shape, 'u32'));
@@ -214,6 +251,7 @@ function makeState(
     clip: clipRows(device, size, transitions[0]?.clip, own),
     chunk: words(chunks.size),
     picks: words(size),
+    parked: parking && words(size),
   };
 }
 
@@ -223,8 +261,12 @@ function start({ latents, keys, counter, stored }: State, store: Trajectories): 
   assignRows(store.latents, stored, initial);
 }
 
-function take(to: State, from: State): void {
+function take(to: State, from: Pick<State, 'latents' | 'prediction'>): void {
   for (const name of ['latents', 'prediction'] as const) assign(to[name], indexSelect(from[name], to.picks));
+}
+
+function park(from: State, parking: Parking): void {
+  for (const name of ['latents', 'prediction'] as const) assignRows(parking[name], from.parked!, from[name]);
 }
 
 function predict(model: GenerativeModel, store: Trajectories, state: State, sampler: BatchOptions['sampler']): void {

@@ -21,7 +21,7 @@ import { microBatchOf, type Shard, shardsOf } from './shards.js';
 import type { ShardSource } from './source.js';
 
 /** What of a run's configuration an update is a function of. */
-export type ShardConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'workers' | 'seed'>;
+export type ShardConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'rollout' | 'train' | 'workers' | 'seed'>;
 
 export class LocalShards implements ShardSource {
   private update = 0;
@@ -54,13 +54,13 @@ export class LocalShards implements ShardSource {
       const rows = microBatchOf(config);
       const groups = grpo.groups_per_update;
       const transitions = pathOf(model, config, 0);
-      const slots = slotsOf(groups, callSizeOf(model.latentShape, config));
+      const slots = slotsOf(groups, callSizeOf(model.latentShape, config, reward.waited));
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
       const predictions = hasGuardedRatio(grpo);
       const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
       const sizes = shardsOf(groups, config.workers.shards).map(({ first, end }) => end - first);
-      const prompts = apart ? [...new Set(sizes)] : [groups];
-      const rollout = own(await Rollout.create(model, store, reward, { ...config, prompts }));
+      const draws = apart ? [...new Set(sizes)] : [groups];
+      const rollout = own(await Rollout.create(model, store, reward, { ...config, draws }));
       const learning = { sampler, grpo, rows, seed };
       const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, learning);
       return new LocalShards(model, config, store, rollout, learner);

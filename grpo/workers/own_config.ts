@@ -18,7 +18,7 @@ const kindOf = ({ module, http, path }: Partial<RewardConfig>): string =>
 
 /** What a trainer tells of its configuration: numbers and names, no path, no address, no prompts and no credential. */
 export function sharedConfig(config: RunConfig): Record<string, unknown> {
-  const { model, lora, reward, sampler, grpo, train, workers, eval: evaluation, seed } = config;
+  const { model, lora, reward, sampler, grpo, rollout, train, workers, eval: evaluation, seed } = config;
   const rewards = Object.entries(reward).map(([name, keys]) => {
     const plain = Object.fromEntries(
       Object.entries(keys).filter(([key]) => !(opened as readonly string[]).includes(key)),
@@ -26,7 +26,7 @@ export function sharedConfig(config: RunConfig): Record<string, unknown> {
     return [name, { ...plain, kind: kindOf(keys) }];
   });
   const path = isEmbedded(model.path) ? model.path : null;
-  const sections = { lora, sampler, grpo, train, workers, eval: { rewards: evaluation.rewards }, seed };
+  const sections = { lora, sampler, grpo, rollout, train, workers, eval: { rewards: evaluation.rewards }, seed };
   return { ...sections, model: { ...model, path }, reward: Object.fromEntries(rewards) };
 }
 

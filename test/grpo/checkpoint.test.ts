@@ -137,6 +137,8 @@ describe('files', () => {
     expect(configDifferences({ save: { every: 1 }, seed: 1 }, { save: { every: 2 }, seed: 2 })).toEqual([
       { key: 'seed', saved: 1, given: 2 },
     ]);
+    const waiting = [{}, { rollout: { ahead: 2 } }, { rollout: { ahead: 0 } }];
+    for (const saved of waiting) for (const given of waiting) expect(configDifferences(saved, given)).toEqual([]);
     expect(configDifferences({ train: {} }, { train: { eps: 1e-8 } }), 'saved before the key existed').toEqual([]);
     expect(configDifferences({ train: {} }, { train: { eps: 1e-5 } })).toHaveLength(1);
     free(state);

@@ -12,6 +12,7 @@ import { Sampler } from '../../grpo/sampling/sampler.js';
 import { transitionsOf } from '../../grpo/sampling/transitions.js';
 import { Trainer } from '../../grpo/trainer.js';
 import { testDevice } from '../check.js';
+import { delayed } from './rollout/delayed.js';
 import { brightness, loadTiny, tinyConfig } from './tiny.js';
 
 const device = await testDevice();
@@ -60,6 +61,7 @@ const config = tinyConfig({
 });
 const transitions = transitionsOf(model.schedule(3), config.sampler);
 const given = Trajectories.create(model, { slots: 3, groups: 1, transitions });
+const several = Trajectories.create(model, { slots: 9, groups: 3, transitions });
 const ends = Trajectories.create(model, { slots: 3, groups: 1, transitions, keeps: 'ends' });
 const forward = tinyConfig({
   sampler: { steps: 3, noise: 0 },
@@ -69,7 +71,7 @@ const forward = tinyConfig({
 const guarded = Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true });
 const condition = model.encode(['']);
 afterAll(() => {
-  for (const each of [given, guarded, ends, ...condition]) each.dispose();
+  for (const each of [given, several, guarded, ends, ...condition]) each.dispose();
 });
 
 const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>> = {
@@ -77,6 +79,10 @@ const constructions: Readonly<Record<string, () => Promise<{ dispose(): void }>>
   'the store of trajectories': async () =>
     Trajectories.create(model, { slots: 3, groups: 1, transitions, predictions: true }),
   'the rollout': () => Rollout.create(model, given, brightness(), config),
+  'the rollout with turns that wait': () => {
+    const sampler = { ...config.sampler, batch: 3 };
+    return Rollout.create(model, several, delayed().reward, { ...config, sampler, rollout: { ahead: 1 } });
+  },
   'the learner': () => Learner.create(model, given, { ...config, rows: 2 }),
   'the learner of forward rows': () => ForwardLearner.create(model, ends, { ...forward, rows: 2 }),
   'the learner with a copy and kept predictions': () => {

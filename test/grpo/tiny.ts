@@ -53,12 +53,13 @@ export const tinyPrompts: readonly Prompt[] = ['a red circle', 'the blue cat'].m
 export interface TinyChanges {
   readonly sampler?: Partial<RunConfig['sampler']>;
   readonly grpo?: Partial<RunConfig['grpo']>;
+  readonly rollout?: Partial<RunConfig['rollout']>;
   readonly train?: Partial<RunConfig['train']>;
   readonly workers?: Partial<RunConfig['workers']>;
 }
 
 /** Two groups of 6 -> 4 -> 3 in 5 steps. */
-export function tinyConfig({ sampler, grpo, train, workers }: TinyChanges = {}): TrainerConfig {
+export function tinyConfig({ sampler, grpo, rollout, train, workers }: TinyChanges = {}): TrainerConfig {
   return {
     sampler: { ...defaults.sampler, steps: 5, noise: 0.7, eval_steps: 5, ...sampler },
     grpo: {
@@ -68,6 +69,7 @@ export function tinyConfig({ sampler, grpo, train, workers }: TinyChanges = {}):
       groups_per_update: 2,
       ...grpo,
     },
+    rollout: { ...defaults.rollout, ...rollout },
     train: { ...defaults.train, betas: [0.9, 0.999], lr: 1e-3, micro_batch: 4, ...train },
     workers: { ...defaults.workers, ...workers },
     seed: 5,

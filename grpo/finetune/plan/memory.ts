@@ -6,7 +6,8 @@ import type { RunConfig } from '../../config.js';
 import { isForward, keepsPredictions } from '../../learning/losses.js';
 import { copiesReference } from '../../learning/reference.js';
 import { hasGuardedRatio } from '../../learning/row_weights.js';
-import { callSizeOf, slotsOf } from '../../rollout/turns.js';
+import { waitsForScores } from '../../rewards/reward.js';
+import { callSizeOf, parkedSamples, slotsOf } from '../../rollout/turns.js';
 import { latentShapeOf } from '../policy.js';
 
 export interface MemoryPart {
@@ -20,8 +21,8 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
 
 /**
  * What stays on the GPU for the whole run, part by part: weights of each component, what learns with AdamW's moments, the
- * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions. The
- * networks are declared by their configs as loading it does; their weights are not read. Activations are not in it: they need
+ * gathered gradient and the moving average, and the trajectories of an update, or the ends of those and kept predictions, with
+ * what waits for the scores of servers and modules. The networks are declared by their configs as loading it does; their weights are not read. Activations are not in it: they need
  * the network at work (`plan --probe`). `warn` is told what a person should know of the folder. Throws a ModelFileError for
  * folders that can't be read.
  */
@@ -46,11 +47,14 @@ export async function keptMemory(
   });
 
   const latentShape = latentShapeOf(pipeline, sampler.resolution);
-  const slots = slotsOf(grpo.groups_per_update, callSizeOf(latentShape, config));
+  const size = callSizeOf(latentShape, config, waitsForScores(config.reward));
+  const slots = slotsOf(grpo.groups_per_update, size);
   const kept = isForward(grpo.loss) ? 1 : sampler.steps + 1; // latents of a slot
   parts.push({ part: 'trajectories', bytes: 4 * slots * kept * product(latentShape) });
   const predictions = keepsPredictions(grpo) ? grpo.forward_rows : hasGuardedRatio(grpo) ? sampler.steps : 0; // of a slot
   if (predictions > 0) parts.push({ part: 'predictions', bytes: 4 * slots * predictions * product(latentShape) });
+  const parked = parkedSamples(grpo.groups_per_update, size); // with their predictions
+  if (parked > 0) parts.push({ part: 'waiting for scores', bytes: 2 * 4 * parked * product(latentShape) });
   return parts;
 }
 

@@ -15,7 +15,7 @@ import type { RunConfig } from '../../config.js';
 import type { AtomicCosts } from '../../cost.js';
 import { isForward, keepsPredictions } from '../../learning/losses.js';
 import type { GenerativeModel } from '../../model.js';
-import { CombinedReward } from '../../rewards/reward.js';
+import { CombinedReward, waitsForScores } from '../../rewards/reward.js';
 import { equalChunks } from '../../rollout/chunks.js';
 import { decodedAtOnce } from '../../rollout/pictures.js';
 import { survivorsOf } from '../../rollout/stages.js';
@@ -39,6 +39,12 @@ export interface Probe {
 
 const repeats = 3; // real steps of each part; the first one compiles and is not timed
 
+/** In place of the rewards one that computes nothing, and is waited for if any of them is: turns that wait take memory. */
+const rewardLike = ({ reward }: RunConfig): CombinedReward => {
+  const none = { name: 'none', waited: waitsForScores(reward), score: async () => [] };
+  return new CombinedReward([{ weight: 1, reward: none }]);
+};
+
 /** Loads the model, captures the whole training, and times real steps. Rewards are left out. Takes seconds to minutes. */
 export async function probe(config: RunConfig, name?: string): Promise<Probe> {
   const device = await openDevice({ device: name });
@@ -46,7 +52,7 @@ export async function probe(config: RunConfig, name?: string): Promise<Probe> {
     const model = await loadPolicy(device, config);
     const used = (): number => device.memory().liveBytes + device.memory().plannedBytes;
     const weights = used();
-    const trainer = await Trainer.create(model, new CombinedReward([]), config);
+    const trainer = await Trainer.create(model, rewardLike(config), config);
     const memory = { model: weights, training: used() - weights };
     trainer.dispose();
     return { device: device.info.device, memory, ...(await measureParts(model, config)) };

@@ -92,8 +92,8 @@ export function statusLine(
   const place = `${update + 1}/${of}`.padStart(columns[0]);
   const eta = secondsLeft === undefined ? [] : [`eta ${formatSeconds(secondsLeft)}`];
   if (progress.phase === 'training') return [place, `training ${progress.rows} rows`, ...eta].join('  ');
-  const { group, together, groups, step, alive } = progress;
-  const share = (group + (together * step) / steps) / groups;
+  const { groups, step, alive, taken } = progress;
+  const share = taken / (steps * groups);
   return [
     place,
     bar(share, 12),

@@ -110,8 +110,9 @@ export class RemoteShards implements ShardSource {
     const { steps } = config.sampler;
     const alive = survivorsOf(stagesOf(config));
     const onReport = ({ groups = [] }: Report): void => {
-      events.onStep?.({ group: done, together: groups.length, step: steps, alive });
+      const first = done;
       done += groups.length;
+      events.onStep?.({ group: first, together: groups.length, step: steps, alive, taken: done * steps });
     };
     const reports = await this.run(tasks, events.signal, onReport);
     this.update.reports = reports;

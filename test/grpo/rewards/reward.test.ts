@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { CombinedReward, type Reward, RewardError, scoresFrom } from '../../../grpo/rewards/reward.js';
+import { httpReward } from '../../../grpo/rewards/http.js';
+import { moduleReward } from '../../../grpo/rewards/module.js';
+import { CombinedReward, type Reward, RewardError, scoresFrom, waitsForScores } from '../../../grpo/rewards/reward.js';
 import { plainPicture } from './pictures.js';
 
 const images = [10, 20, 40, 90].map((level) => plainPicture([level, level, level]));
@@ -30,6 +32,24 @@ describe('several rewards', () => {
     const together = await combined.score(images);
     expect(together.total[0]).toBeCloseTo(-3.5 / Math.sqrt(7.25) + 0, 6);
     await expect(combined.score(images, [3])).rejects.toThrow('groups of 3 are not the 4 images given');
+  });
+
+  test('are waited for where one of them is: a server, or a function of the user', () => {
+    const weighted = (...rewards: readonly Reward[]) => rewards.map((reward) => ({ reward, weight: 1 }));
+    const here = constant('here', []);
+    const server = httpReward('server', { url: 'http://127.0.0.1:1', encode: () => new Uint8Array() });
+    const mine = moduleReward('mine', () => []);
+    expect(
+      [[], [here], [here, server], [mine, here]].map((given) => new CombinedReward(weighted(...given)).waited),
+    ).toEqual([false, false, true, true]);
+    const configured: Parameters<typeof waitsForScores>[0][] = [
+      {},
+      { brightness: {} },
+      { brightness: {}, server: { http: 'http://127.0.0.1:1' } },
+      { mine: { module: './mine.mjs' } },
+    ];
+    expect(configured.map(waitsForScores)).toEqual([false, false, true, true]);
+    server.dispose?.();
   });
 
   test('no pictures are no call', async () => {

@@ -1,7 +1,7 @@
 /** Groups drawn from tiny Stable Diffusion 1 and 3: pruning changes nothing but who goes on. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { gaussianMean, noGrad, packGaussianCoefficients, scope, type Tensor, tensor } from '../../../engine/index.js';
-import type { Prune } from '../../../grpo/config.js';
+import type { GrpoConfig, Prune } from '../../../grpo/config.js';
 import type { GenerativeModel, Prompt } from '../../../grpo/model.js';
 import type { GroupResult } from '../../../grpo/rollout/group.js';
 import { Rollout, type RolloutProgress, type ScoredPicture } from '../../../grpo/rollout/rollout.js';
@@ -177,6 +177,21 @@ for (const name of tinyModels) {
       });
   });
 }
+
+test('an update with fewer prompts than planned finds slots, however few survive', async () => {
+  const model = await loadTiny(device, 'sd3');
+  const prompts = [0, 1, 2, 3, 4].map((i) => tinyPrompts[i % 2]!);
+  const grpo: Pick<GrpoConfig, 'keep' | 'prune_at' | 'prune'> = { keep: [4, 1], prune_at: [1], prune: 'ovf' };
+  const size = callSizeOf(model.latentShape, { sampler: { steps: 3, batch: 16 }, grpo });
+  const transitions = transitionsOf(model.schedule(3), noiseOf(model));
+  const store = Trajectories.create(model, { slots: slotsOf(5, size), groups: 5, transitions });
+  store.encode(prompts.map(({ prompt }) => prompt));
+  const sampler = { guidance: 1, batch: 16, same_latent: false };
+  const rollout = await Rollout.create(model, store, brightness(), { sampler, grpo, seed: 7 });
+  // Four would fit in one call, of which there are slots for three.
+  expect((await rollout.sample(prompts.slice(1), 0)).map(({ survivors }) => survivors.length)).toEqual([1, 1, 1, 1]);
+  for (const each of [rollout, store, model]) each.dispose();
+});
 
 test('the same captured steps serve few timesteps and many', async () => {
   const model = await loadTiny(device, 'sd3');

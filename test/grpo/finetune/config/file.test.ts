@@ -76,6 +76,7 @@ describe('a configuration', () => {
         train_last_step: false,
         updates_per_rollout: 1,
       },
+      rollout: { ahead: 2 },
       train: {
         updates: 100,
         lr: 3e-4,

@@ -10,9 +10,12 @@ import type { RunConfig } from '../../../../grpo/config.js';
 import { loadConfig } from '../../../../grpo/finetune/config/file.js';
 import { keptMemory } from '../../../../grpo/finetune/plan/memory.js';
 import { plan } from '../../../../grpo/finetune/plan/plan.js';
+import { probe } from '../../../../grpo/finetune/plan/probe.js';
 import { loadPolicy } from '../../../../grpo/finetune/policy.js';
+import { waitsForScores } from '../../../../grpo/rewards/reward.js';
+import { Parking } from '../../../../grpo/rollout/parking.js';
 import { Trajectories } from '../../../../grpo/rollout/trajectories.js';
-import { callSizeOf, slotsOf } from '../../../../grpo/rollout/turns.js';
+import { callSizeOf, parkedSamples, slotsOf } from '../../../../grpo/rollout/turns.js';
 import { transitionsOf } from '../../../../grpo/sampling/transitions.js';
 import { readJson } from '../../../../models/files/weight_files.js';
 import { measurePipeline } from '../../../../models/pipeline/pipeline.js';
@@ -58,9 +61,10 @@ describe('memory', () => {
     ['scenes-flow', 'sd3', 'lora.targets=[attn.to_q, proj_out]', 'model.weights=f32'],
     ['sd14', 'sd1', 'sampler.resolution=16', 'grpo.groups_per_update=2'],
     ['scenes-diffusion', 'dit', 'train.ema=0.9', 'lora.targets=blocks'],
+    ['scenes-flow', 'sd3', 'sampler.batch=24', 'reward.server.http=http://127.0.0.1:1', 'rollout.ahead=1'],
   ] as const;
   for (const [preset, name, ...sets] of cases) {
-    test(`of ${preset} on ${name} is what loading it takes`, async () => {
+    test(`of ${preset} on ${name} with ${sets[0]} is what loading it takes`, async () => {
       const config = await tiny(preset, name, ...sets);
       const parts = await keptMemory(folder(name), config);
       const device = await Device.create({ provideDriver: true });
@@ -70,21 +74,30 @@ describe('memory', () => {
           [...tensors].reduce((sum, t) => sum + t.bytes, 0);
         const adapter = bytes(model.trainable.values());
         const of = (pattern: RegExp): number => bytes(parts.filter(({ part }) => pattern.test(part)));
-        expect(of(/^adapter/)).toBe(adapter * (config.train.ema > 0 ? 5 : 4));
+        // Weights, two moments, the gradient of a shard and of all, the average.
+        expect(of(/^adapter/)).toBe(adapter * (config.train.ema > 0 ? 6 : 5));
+        const waited = waitsForScores(config.reward);
+        const groups = config.grpo.groups_per_update;
+        const size = callSizeOf(model.latentShape, config, waited);
         const store = Trajectories.create(model, {
-          slots: slotsOf(config.grpo.groups_per_update, callSizeOf(model.latentShape, config)),
+          slots: slotsOf(groups, size),
           transitions: transitionsOf(model.schedule(config.sampler.steps), config.sampler),
           groups: 1,
         });
         expect(of(/^trajectories$/)).toBe(store.latents.bytes);
         store.dispose();
+        const parked = parkedSamples(groups, size);
+        expect(parked, 'two groups, of which one may wait').toBe(waited ? 2 * 24 : 0);
+        const parking = waited ? Parking.create(model, { lanes: 2, samples: parked / 2 }) : undefined;
+        expect(of(/^waiting for scores$/)).toBe((parking?.latents.bytes ?? 0) + (parking?.prediction.bytes ?? 0));
+        parking?.dispose();
         model.lora!.dispose();
         expect(of(/^(unet|transformer)$/)).toBe(model.pipeline.parameters.bytes);
         // Buffers are rounded up to 256 bytes.
         const { components } = await measurePipeline(folder(name), { storage: config.model.weights });
         const weights = [...components.values()].flatMap(({ all }) => all.map(({ tensor }) => tensor.bytes));
         const rounded = weights.map((size) => Math.max(256, Math.ceil(size / 256) * 256));
-        expect(of(/^(?!adapter|trajectories)/)).toBe(weights.reduce((sum, size) => sum + size));
+        expect(of(/^(?!adapter|trajectories|waiting)/)).toBe(weights.reduce((sum, size) => sum + size));
         expect(device.memory().liveBytes).toBe(rounded.reduce((sum, size) => sum + size));
       } finally {
         device.close();
@@ -92,18 +105,20 @@ describe('memory', () => {
     });
   }
 
-  test('of a run without adapter holds two moments and a gradient beside each weight', async () => {
+  test('of a run without adapter holds two moments and two gradients beside each weight, or one of one shard', async () => {
     const config = await tiny('dance-grpo', 'sd1', 'sampler.resolution=16');
     const parts = await keptMemory(folder('sd1'), config);
     const [network, learning] = [
       parts.find(({ part }) => part === 'unet')!,
       parts.find(({ part }) => part === 'learning')!,
     ];
-    expect(learning.bytes).toBe(3 * network.bytes);
+    expect(learning.bytes).toBe(4 * network.bytes);
+    const one = await keptMemory(folder('sd1'), { ...config, workers: { ...config.workers, shards: 1 } });
+    expect(one.find(({ part }) => part === 'learning')!.bytes).toBe(3 * network.bytes);
     const named = await tiny('dance-grpo', 'sd1', 'model.weights=f16', 'train.weights=[conv_in.bias]');
     const { block_out_channels: channels } = await readJson(join(folder('sd1'), 'unet', 'config.json'));
     const few = (await keptMemory(folder('sd1'), named)).find(({ part }) => part === 'learning')!;
-    expect(few.bytes).toBe(3 * 4 * (channels as number[])[0]!);
+    expect(few.bytes).toBe(4 * 4 * (channels as number[])[0]!);
   });
 
   test('is left out, with a warning, where the model is not there', async () => {
@@ -148,6 +163,21 @@ test('a plan as text begins with the resolved configuration', async () => {
   expect(text).toContain('         network calls            240         240      11,520  23,040,000');
   expect(text).toMatch(/paper {4}453474\.18 TFLOP by the count of its table 4; .* ratio 1\.000x/);
   expect(text).toMatch(/memory {3}transformer +[\d.]+ kB/);
+});
+
+test('the probe measures what waits for a server, too', async () => {
+  const sets = ['lora.rank=2', 'grpo.keep=[4,3,2]', 'sampler.batch=4', 'train.micro_batch=2', 'sampler.steps=8'];
+  const [here, there] = await Promise.all(
+    [[], ['reward.server.http=http://127.0.0.1:1']].map(async (more) => {
+      const config = await tiny('scenes-flow', 'sd3', ...sets, ...more);
+      const kept = (await keptMemory(folder('sd3'), config)).reduce((sum, { bytes }) => sum + bytes, 0);
+      return { config, kept };
+    }),
+  );
+  const more = (await probe(there!.config)).memory.training - (await probe(here!.config)).memory.training;
+  expect(there!.kept).toBeGreaterThan(here!.kept);
+  expect(more).toBeGreaterThanOrEqual(there!.kept - here!.kept);
+  expect(more - (there!.kept - here!.kept), 'log probabilities, rows, copies').toBeLessThan(30_000);
 });
 
 describe('on the command line', () => {

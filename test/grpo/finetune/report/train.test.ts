@@ -156,9 +156,9 @@ describe('lines', () => {
 
   test('the live line says where an update stands', () => {
     const view = { update: 20, of: 40, groupSize: 24, steps: 10, secondsLeft: 36 };
-    const sampling = { phase: 'sampling', group: 2, together: 1, groups: 8, step: 7, alive: 12 } as const;
+    const sampling = { phase: 'sampling', group: 2, together: 1, groups: 8, step: 7, alive: 12, taken: 27 } as const;
     expect(statusLine(sampling, view).trim()).toBe('21/40  ####--------  group 3/8  step 7/10  alive 12/24  eta 36 s');
-    expect(statusLine({ ...sampling, group: 4, together: 4, step: 5 }, view).trim()).toBe(
+    expect(statusLine({ ...sampling, group: 4, together: 4, step: 5, taken: 60 }, view).trim()).toBe(
       '21/40  #########---  groups 5-8/8  step 5/10  alive 12/24  eta 36 s',
     );
     const first = statusLine({ phase: 'training', rows: 96 }, { ...view, secondsLeft: undefined });
