@@ -1,39 +1,24 @@
-/** Turns that wait for scores while others are drawn: the same bits, in bounded memory, and no trace of one that failed. */
+/** Turns that wait for scores while others are drawn: the same bits, in bounded memory. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { greater, mean, type Tensor, tensor, where } from '../../../engine/index.js';
 import { GroupPictures } from '../../../grpo/finetune/track/previews.js';
-import type { GenerativeModel, Prompt } from '../../../grpo/model.js';
-import { CombinedReward, RewardError } from '../../../grpo/rewards/reward.js';
-import type { GroupResult } from '../../../grpo/rollout/group.js';
+import type { GenerativeModel } from '../../../grpo/model.js';
+import { CombinedReward } from '../../../grpo/rewards/reward.js';
 import { Rollout, type RolloutProgress } from '../../../grpo/rollout/rollout.js';
 import { Trajectories } from '../../../grpo/rollout/trajectories.js';
 import { callSizeOf, parkedSamples, slotsOf } from '../../../grpo/rollout/turns.js';
 import { pathOf } from '../../../grpo/sampling/window.js';
 import { type Progress, Trainer } from '../../../grpo/trainer.js';
 import { testDevice } from '../../check.js';
-import { bitsOf, loadTiny, type TinyChanges, tinyConfig } from '../tiny.js';
-import { delayed, untilAborted } from './delayed.js';
+import { bitsOf, loadTiny, type TinyChanges } from '../tiny.js';
+import { configOf, delayed, prompts, withoutPlace } from './delayed.js';
 
 const device = await testDevice();
 const model = await loadTiny(device, 'sd3');
 afterAll(() => model.dispose());
 
-const prompts = ['a red circle', 'the blue cat', 'a green square', 'two dogs'].map(
-  (prompt): Prompt => ({ prompt, meta: {} }),
-);
 const aheads = [0, 1, 2, 5];
-
-/** Four groups, each a turn. */
-function configOf(changes: TinyChanges, ahead: number) {
-  const grpo = { groups_per_update: prompts.length, ...changes.grpo };
-  const size = grpo.keep?.[0] ?? 6;
-  const [sampler, train] = [
-    { batch: size, ...changes.sampler },
-    { micro_batch: 12, ...changes.train },
-  ];
-  return tinyConfig({ sampler, grpo, train, rollout: { ahead } });
-}
 
 /** A few milliseconds, others at each call, so that turns meet in many ways. */
 const various = (call: number): Promise<void> => sleep((call * 7) % 4 === 0 ? 25 : (call * 5) % 9);
@@ -46,12 +31,6 @@ async function slowFirst(call: number, ahead: number, seen: { readonly most: num
 }
 
 const mostOf = (ahead: number): number => Math.min(ahead + 1, prompts.length);
-
-/** A result without what depends on the others: slots and seconds. */
-const withoutPlace = ({ survivors, seconds: _, ...rest }: GroupResult) => ({
-  ...rest,
-  survivors: survivors.map(({ sample, reward }) => ({ sample, reward })),
-});
 
 /** Turns that have begun and not ended, at most; and whether the steps of one came between those of another. */
 function watch(steps: number) {
@@ -249,82 +228,6 @@ describe('memory', () => {
     const [[few, steps], [more, same]] = [await taken(none, 0, reward), await taken(none, 1, reward)];
     expect(more).toBeGreaterThan(few); // slots, and no lanes
     expect(same).toBe(steps);
-  });
-});
-
-describe('a turn that fails', () => {
-  /** An update that fails, then one that does not: that must be the calm one. */
-  async function fails(
-    reward: CombinedReward,
-    message: string | RegExp,
-    { ahead = 2, ...options }: Parameters<Trainer['update']>[1] & { ahead?: number } = {},
-    mend = (): void => {},
-  ): Promise<void> {
-    const changes = { train: { lr: 0 } };
-    const calm = await Trainer.create(model, delayed().reward, configOf(changes, 0));
-    const { groups } = await calm.update(prompts);
-    calm.dispose();
-    const trainer = await Trainer.create(model, reward, configOf(changes, ahead));
-    try {
-      await expect(trainer.update(prompts, options)).rejects.toThrow(message);
-      expect(trainer.updates).toBe(0);
-      mend();
-      const again = await trainer.update(prompts);
-      expect(again.groups.map(withoutPlace)).toEqual(groups.map(withoutPlace));
-    } finally {
-      trainer.dispose();
-    }
-  }
-
-  for (const [which, failing] of [
-    ['the earliest', 0],
-    ['a later one, while the earliest is drawn on', 1],
-    ['one at its end', 4],
-  ] as const)
-    test(`ends the others, which leave nothing behind (${which})`, async () => {
-      let broken = true;
-      const { reward, seen } = delayed({
-        wait: async (call) => {
-          await sleep(5);
-          if (broken && call === failing) throw new RewardError('delayed', 'broke', 6);
-        },
-      });
-      let calls = 0;
-      await fails(reward, 'reward "delayed" broke for 6 images', {}, () => {
-        broken = false;
-        calls = seen.calls;
-      });
-      expect(calls, 'no call after the one that failed').toBe(failing + 1);
-    });
-
-  test('by what its steps are told ends the others too', async () => {
-    const { reward } = delayed({ wait: () => sleep(5) });
-    let broken = true;
-    const onProgress = (at: Progress): void => {
-      if (broken && at.phase === 'sampling' && at.group === 2) throw new Error('no progress');
-    };
-    await fails(reward, 'no progress', { onProgress }, () => {
-      broken = false;
-    });
-  });
-
-  test('by the signal ends all that wait, and those that wait to be scored never are', async () => {
-    const stop = new AbortController();
-    let held = true;
-    const { reward, seen } = delayed({ wait: async (_, signal) => (held ? untilAborted(signal) : undefined) });
-    let begun = 0;
-    const onProgress = (at: Progress): void => {
-      if (at.phase !== 'sampling') return;
-      if (at.step === 1) begun++;
-      // Of three turns two wait, and the third is about to: after its second step its previews are asked for.
-      if (begun === 3 && at.step === 2) setTimeout(() => stop.abort(new Error('stopped')), 20);
-    };
-    let calls = 0;
-    await fails(reward, 'stopped', { onProgress, signal: stop.signal }, () => {
-      held = false;
-      calls = seen.calls;
-    });
-    expect([begun, calls]).toEqual([3, 1]);
   });
 });
 

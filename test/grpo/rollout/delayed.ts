@@ -1,5 +1,8 @@
-/** A reward that is waited for, as a server's is. */
+/** What tests of turns that wait share: a reward that is waited for, as a server's is, and groups that are each a turn. */
+import type { Prompt } from '../../../grpo/model.js';
 import { CombinedReward, type RewardImage, type ScoreOptions } from '../../../grpo/rewards/reward.js';
+import type { GroupResult } from '../../../grpo/rollout/group.js';
+import { type TinyChanges, tinyConfig } from '../tiny.js';
 
 export interface DelayedOptions {
   /** Waited for before a call is answered, by its number from 0. Default: nothing. */
@@ -36,3 +39,25 @@ export const untilAborted = (signal: AbortSignal | undefined): Promise<never> =>
   new Promise((_, reject) => {
     signal!.addEventListener('abort', () => reject(signal!.reason), { once: true });
   });
+
+/** The prompts of an update. */
+export const prompts = ['a red circle', 'the blue cat', 'a green square', 'two dogs'].map(
+  (prompt): Prompt => ({ prompt, meta: {} }),
+);
+
+/** Four groups, each a turn. */
+export function configOf(changes: TinyChanges, ahead: number) {
+  const grpo = { groups_per_update: prompts.length, ...changes.grpo };
+  const size = grpo.keep?.[0] ?? 6;
+  const [sampler, train] = [
+    { batch: size, ...changes.sampler },
+    { micro_batch: 12, ...changes.train },
+  ];
+  return tinyConfig({ sampler, grpo, train, rollout: { ahead } });
+}
+
+/** A result without what depends on the others: slots and seconds. */
+export const withoutPlace = ({ survivors, seconds: _, ...rest }: GroupResult) => ({
+  ...rest,
+  survivors: survivors.map(({ sample, reward }) => ({ sample, reward })),
+});
