@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { evaluation, sample, save, track } from './config_records.js';
+import { rollout, workers } from './config_sharing.js';
 import {
   above,
   atLeast,
@@ -261,14 +262,6 @@ const grpo = section({
     .describe('Optimizer steps over one rollout; the first is exactly on-policy.'),
 });
 
-const rollout = section({
-  ahead: whole(0, most)
-    .default(2)
-    .describe(
-      'Groups that may wait for scores of a server or a module while others are drawn: memory, not the result. Groups that are drawn together wait together or not at all. 0: none do.',
-    ),
-});
-
 const train = section({
   updates: whole(0).default(100).describe('Rollouts, each followed by grpo.updates_per_rollout optimizer steps.'),
   weights: z
@@ -297,22 +290,6 @@ const train = section({
   checkpointing: flag()
     .default(false)
     .describe('Recompute blocks in the backward instead of keeping their activations.'),
-});
-
-const workers = section({
-  shards: whole(1, most)
-    .default(8)
-    .describe(
-      'Shards of an update at most: each is some of its groups, drawn and differentiated together, by this machine or by a worker. The sums of gradients are added in their order, so that the number of machines changes no bit.',
-    ),
-  mixed: flag()
-    .default(false)
-    .describe(
-      'Take workers whose adapter, driver or kernels are others, too. They compute other bits: a run then has no longer those of one machine.',
-    ),
-  lock_s: whole(5, 86_400)
-    .default(60)
-    .describe('Seconds without a sign of life until a worker counts as lost and its shard goes to another.'),
 });
 
 /** The keys of a run as a file has them. */
