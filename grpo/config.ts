@@ -16,7 +16,6 @@ import {
   flag,
   list,
   most,
-  number,
   oneOf,
   section,
   seed,
