@@ -32,9 +32,9 @@ export interface ForecastInput {
   readonly sumBytes: number;
   /** Bits a second of the link of Redis's machine, each way. */
   readonly bitsPerSecond: number;
-  /** Seconds of the trainer, or of a worker, for one sum that is there: checked, written to the device, added. */
+  /** Seconds for which a machine itself is busy with one sum: it is received, checked, written to the device, added. */
   readonly addSeconds: number;
-  /** Seconds of the trainer for an optimizer step and all that is left of an update. */
+  /** Seconds for which the trainer is busy with an optimizer step: that, the weights read and stored, and what is left of an update. */
   readonly stepSeconds: number;
   /**
    * Default `trainer`. The product has no `tree`: it would hand each worker shards that are neighbours, which it adds by itself, and
@@ -78,21 +78,16 @@ export interface Forecast {
   readonly limit: Part;
 }
 
-/** Who takes what: shards in order, each by the worker that is free first. Seconds until the last is done, and shards of the busiest. */
-function schedule(shards: readonly Shard[], workers: number, shardSeconds: number) {
-  const sizes = shards.map(({ first, end }) => end - first);
-  const largest = Math.max(...sizes);
-  const free = new Array<number>(workers).fill(0);
+/** Who takes what: shards in order, each by the worker that is free first. Groups and shards of the busiest. */
+function schedule(shards: readonly Shard[], workers: number): { readonly groups: number; readonly rounds: number } {
+  const groups = new Array<number>(workers).fill(0);
   const taken = new Array<number>(workers).fill(0);
-  let work = 0;
-  for (const size of sizes) {
-    const seconds = (shardSeconds * size) / largest;
-    const next = free.indexOf(Math.min(...free));
-    free[next]! += seconds;
+  for (const { first, end } of shards) {
+    const next = groups.indexOf(Math.min(...groups));
+    groups[next]! += end - first;
     taken[next]!++;
-    work += seconds;
   }
-  return { seconds: Math.max(...free), work, rounds: Math.max(...taken) };
+  return { groups: Math.max(...groups), rounds: Math.max(...taken) };
 }
 
 /**
@@ -128,7 +123,8 @@ function partsOf(input: ForecastInput) {
 
   const shards = shardsOf(groups, input.shards);
   const busy = Math.min(workers, shards.length);
-  const { seconds, work, rounds } = schedule(shards, workers, shardSeconds);
+  const { groups: most, rounds } = schedule(shards, workers);
+  const largest = Math.max(...shards.map(({ first, end }) => end - first));
   const secondsOf = (bytes: number): number => (8 * bytes) / bitsPerSecond;
   const sums = adding === 'tree' ? busy : shards.length; // stored, and fetched, for each step
   const fetch = secondsOf(sumBytes);
@@ -138,9 +134,9 @@ function partsOf(input: ForecastInput) {
     shards: shards.length,
     rounds,
     idle: workers - busy,
-    used: seconds > 0 ? work / (workers * seconds) : busy / workers,
+    used: groups / (workers * most),
     seconds: {
-      work: seconds,
+      work: (shardSeconds * most) / largest,
       move: steps * (weights + sums * fetch + last.move),
       add: steps * last.add,
       step: steps * stepSeconds,

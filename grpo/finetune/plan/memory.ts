@@ -14,6 +14,12 @@ export interface MemoryPart {
   readonly bytes: number;
 }
 
+export interface KeptMemory {
+  readonly parts: readonly MemoryPart[];
+  /** Values that learn, f32. */
+  readonly learned: number;
+}
+
 const product = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
 const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
   items.reduce((sum, item) => sum + value(item), 0);
@@ -29,7 +35,7 @@ export async function keptMemory(
   folder: string,
   config: RunConfig,
   warn?: (message: string) => void,
-): Promise<MemoryPart[]> {
+): Promise<KeptMemory> {
   const { model, lora, sampler, grpo, train, workers } = config;
   const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
   for (const message of pipeline.scheduler.warnings) warn?.(message);
@@ -51,7 +57,7 @@ export async function keptMemory(
   parts.push({ part: 'trajectories', bytes: 4 * slots * kept * product(latentShape) });
   const predictions = keepsPredictions(grpo) ? grpo.forward_rows : hasGuardedRatio(grpo) ? sampler.steps : 0; // of a slot
   if (predictions > 0) parts.push({ part: 'predictions', bytes: 4 * slots * predictions * product(latentShape) });
-  return parts;
+  return { parts, learned };
 }
 
 /** Elements of the adapters on the linear layers that are named. */

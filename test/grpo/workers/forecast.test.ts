@@ -68,6 +68,10 @@ describe('an update', () => {
     expect(forecast({ ...four, groups: 3, shards: 8, workers: 8 })).toMatchObject({ shards: 3, idle: 5 });
   });
 
+  test('has the same rounds where the work takes no time', () => {
+    expect(forecast({ ...four, shardSeconds: 0, workers: 4 })).toMatchObject({ rounds: 1, used: 1, idle: 0 });
+  });
+
   test('of several optimizer steps moves weights and sums for each', () => {
     const [one, three] = [forecast(four), forecast({ ...four, steps: 3 })];
     expect(three.seconds).toEqual({ work: 40, move: 3 * one.seconds.move, add: 3, step: 15 });
