@@ -1,7 +1,7 @@
 /**
  * What workers bring, `npm run bench:workers [blocks] [updates]`: scenes-flow with none, one and two `winnow worker`, each a process on
- * a core of its own with one thread of the driver's, over a redis-server of its own; one after the other and again, so that a
- * busy machine meets all of them. Then what the trainer does alone, and by these times, simulated, the curves to 64 workers.
+ * a core of its own with one thread of the driver's, over a redis-server of its own, in turns of some updates so that a busy
+ * machine meets all of them. Then what the trainer does alone, and by these times, simulated, the curves to 64 workers.
  * Writes bench/results/workers.json, and ends with status 1 where two workers are not 1.7 times as fast as one.
  */
 import { execFileSync, spawn } from 'node:child_process';
@@ -18,10 +18,12 @@ import { connect } from '../grpo/workers/redis/connection.js';
 import { percentile } from './report.js';
 import { type Curve, type CurveRun, curveOf } from './workers/curve.js';
 import { type TrainerPace, trainerPace } from './workers/pace.js';
-import { measureRound, type Round } from './workers/rounds.js';
+import { quiet, untilQuiet } from './workers/processors.js';
+import { openSetup, type Setup, type Turn } from './workers/setups.js';
 
-const [blocks, updates] = [Number(process.argv[2] ?? 3), Number(process.argv[3] ?? 20)];
+const [blocks, updates] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ?? 2)];
 const [wanted, cores] = [1.7, [0, 1]];
+const patience = 20; // seconds for which a turn waits for a quiet machine
 const results = join('bench', 'results', 'workers.json');
 
 /** Stable Diffusion 3.5 Medium's adapter of rank 32: 75 MB. Its arithmetic is planned, its machines' speed is assumed. */
@@ -35,10 +37,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Medians of the rounds with so many workers. */
-function together(rounds: readonly Round[], workers: number): Omit<Round, 'range' | 'updates'> {
-  const own = rounds.filter((round) => round.workers === workers);
-  const middle = (value: (round: Round) => number): number => percentile(own.map(value), 0.5);
+/** Medians of a setup's turns. */
+function together(turns: readonly Turn[], workers: number): Turn {
+  const own = turns.filter((turn) => turn.workers === workers);
+  const middle = (value: (turn: Turn) => number): number => percentile(own.map(value), 0.5);
   return {
     workers,
     seconds: middle(({ seconds }) => seconds),
@@ -48,18 +50,21 @@ function together(rounds: readonly Round[], workers: number): Omit<Round, 'range
     rest: middle(({ rest }) => rest),
     bytes: { in: middle(({ bytes }) => bytes.in), out: middle(({ bytes }) => bytes.out) },
     trainer: middle(({ trainer }) => trainer),
+    others: middle(({ others }) => others),
   };
 }
 
 const ms = (seconds: number): string => `${(1000 * seconds).toFixed(1)} ms`.padStart(10);
 
-function show({ workers, seconds, draw, learn, move, rest, bytes, trainer }: Omit<Round, 'range' | 'updates'>): void {
+function show({ workers, seconds, draw, learn, move, rest, bytes, trainer, others }: Turn): void {
   const parts = `draw ${ms(draw)}  learn ${ms(learn)}  move ${ms(move)}  rest ${ms(rest)}  trainer's processor ${ms(trainer)}`;
-  console.log(`${workers} workers  update ${ms(seconds)}  ${parts}  ${bytes.in} B in, ${bytes.out} B out`);
+  console.log(
+    `${workers} workers  update ${ms(seconds)}  ${parts}  ${Math.round(bytes.in)} B in, ${Math.round(bytes.out)} B out  others ${others.toFixed(2)}`,
+  );
 }
 
 /** Runs that curves are of: this one with 64 groups in 64 shards, and the large one with a shard for each of its 48 groups. */
-async function runsOf(one: Pick<Round, 'draw' | 'learn'>, rest: number, small: TrainerPace, big: TrainerPace) {
+async function runsOf(one: Pick<Turn, 'draw' | 'learn'>, rest: number, small: TrainerPace, big: TrainerPace) {
   const { learned, groupsPerUpdate } = await plan(await loadConfig('scenes-flow'));
   const { update, groupsPerUpdate: groups } = await plan(await loadConfig('sd35m-flash'), { costs: large.costs });
   const runs: [string, CurveRun][] = [
@@ -97,26 +102,44 @@ function showCurve({ name, gigabits, adding, points, limit, half }: Curve): void
   console.log(`${name}, ${gigabits} Gbit/s, ${adding}  ${at}  ${ends}; half of each from ${half ?? 'none'} on`);
 }
 
-async function measure(url: string, out: string): Promise<void> {
+async function measure(url: string, pid: number, out: string): Promise<void> {
   const connection = await connect({ url });
   const loads = [loadavg()[0]!];
-  const rounds: Round[] = [];
+  const turns: Turn[] = [];
+  const setups: Setup[] = [];
   try {
-    for (let block = 0; block < blocks; block++)
-      for (const workers of block % 2 === 0 ? [1, 2, 0] : [0, 2, 1]) {
-        const round = await measureRound({ workers, cores, updates, url, redis: connection.redis, out });
-        rounds.push(round);
-        loads.push(loadavg()[0]!);
-        show(round);
+    const { redis } = connection;
+    for (const workers of [0, 1, 2])
+      setups.push(
+        await openSetup({
+          workers,
+          cores,
+          url: `${url}/${workers + 1}`,
+          server: pid,
+          redis,
+          out,
+          updates: blocks * (updates + 1),
+        }),
+      );
+    for (let block = 0; block < blocks; block++) {
+      for (const setup of block % 2 === 0 ? setups : setups.toReversed()) {
+        await untilQuiet(patience);
+        const turn = await setup.turn(updates);
+        turns.push(turn);
+        show(turn);
       }
+      loads.push(loadavg()[0]!);
+    }
   } finally {
+    for (const setup of setups) await setup.close();
     connection.close();
   }
-  const medians = [0, 1, 2].map((workers) => together(rounds, workers));
-  const of = (workers: number, block: number): number =>
-    rounds.filter((round) => round.workers === workers)[block]!.seconds;
-  const ratios = Array.from({ length: blocks }, (_, block) => of(1, block) / of(2, block));
-  const speedup = percentile(ratios, 0.5);
+  const calm = turns.filter(({ others }) => others <= quiet);
+  const isCalm = [0, 1, 2].every((workers) => calm.filter((turn) => turn.workers === workers).length >= 3);
+  const counted = isCalm ? calm : turns;
+  const medians = [0, 1, 2].map((workers) => together(counted, workers));
+  const speedup = medians[1]!.seconds / medians[2]!.seconds;
+  if (!isCalm) console.log('the machine was busy: all turns count');
   for (const each of medians) show(each);
   console.log(`two workers are ${speedup.toFixed(2)} times as fast as one, expected at least ${wanted}`);
 
@@ -141,9 +164,9 @@ async function measure(url: string, out: string): Promise<void> {
     node: process.version,
     cpu: cpus()[0]?.model,
     processors: availableParallelism(),
-    /** Before all, and after each round. */
+    /** Before all, and after each turn of all. */
     loads,
-    measured: { speedup, ratios, wanted, medians, rounds, trainer: { small, large: big } },
+    measured: { speedup, wanted, counted: counted.length, isCalm, medians, turns, trainer: { small, large: big } },
     simulated: { curves },
   };
   await writeWhole(results, `${JSON.stringify(outcome, null, 1)}\n`);
@@ -164,7 +187,7 @@ try {
       throw new Error('bench: redis-server ended; it has to be installed');
     }),
   ]);
-  await measure(`redis://127.0.0.1:${port}`, work);
+  await measure(`redis://127.0.0.1:${port}`, server.pid!, work);
 } finally {
   server.kill();
   await over;
