@@ -1,5 +1,5 @@
 /**
- * What workers bring, `npm run bench:workers [blocks] [updates]`: scenes-flow with none, one and two `winnow worker`, each a process on
+ * What workers bring, `npm run bench:workers [turns] [minutes]`: scenes-flow with none, one and two `winnow worker`, each a process on
  * a core of its own with one thread of the driver's, over a redis-server of its own, in turns of some updates so that a busy
  * machine meets all of them. Then what the trainer does alone, and by these times, simulated, the curves to 64 workers.
  * Writes bench/results/workers.json, and ends with status 1 where two workers are not 1.7 times as fast as one.
@@ -21,9 +21,10 @@ import { type TrainerPace, trainerPace } from './workers/pace.js';
 import { quiet, untilQuiet } from './workers/processors.js';
 import { openSetup, type Setup, type Turn } from './workers/setups.js';
 
-const [blocks, updates] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ?? 2)];
+const [wantedTurns, minutes] = [Number(process.argv[2] ?? 8), Number(process.argv[3] ?? 10)];
+const updates = 2; // of a turn
 const [wanted, cores] = [1.7, [0, 1]];
-const patience = 20; // seconds for which a turn waits for a quiet machine
+const patience = 60; // seconds for which a turn waits for a quiet machine
 const results = join('bench', 'results', 'workers.json');
 
 /** Stable Diffusion 3.5 Medium's adapter of rank 32: 75 MB. Its arithmetic is planned, its machines' speed is assumed. */
@@ -36,6 +37,10 @@ async function freePort(): Promise<number> {
   server.close();
   return port;
 }
+
+/** Turns of a setup, or of all, in which the machine was quiet. */
+const calmOf = (turns: readonly Turn[], workers?: number): Turn[] =>
+  turns.filter((turn) => turn.others <= quiet && (workers === undefined || turn.workers === workers));
 
 /** Medians of a setup's turns. */
 function together(turns: readonly Turn[], workers: number): Turn {
@@ -110,18 +115,10 @@ async function measure(url: string, pid: number, out: string): Promise<void> {
   try {
     const { redis } = connection;
     for (const workers of [0, 1, 2])
-      setups.push(
-        await openSetup({
-          workers,
-          cores,
-          url: `${url}/${workers + 1}`,
-          server: pid,
-          redis,
-          out,
-          updates: blocks * (updates + 1),
-        }),
-      );
-    for (let block = 0; block < blocks; block++) {
+      setups.push(await openSetup({ workers, cores, url: `${url}/${workers + 1}`, server: pid, redis, out }));
+    const end = performance.now() + 60_000 * minutes;
+    const isShort = ({ workers }: Setup): boolean => calmOf(turns, workers).length < wantedTurns;
+    for (let block = 0; setups.some(isShort) && performance.now() < end; block++) {
       for (const setup of block % 2 === 0 ? setups : setups.toReversed()) {
         await untilQuiet(patience);
         const turn = await setup.turn(updates);
@@ -134,9 +131,8 @@ async function measure(url: string, pid: number, out: string): Promise<void> {
     for (const setup of setups) await setup.close();
     connection.close();
   }
-  const calm = turns.filter(({ others }) => others <= quiet);
-  const isCalm = [0, 1, 2].every((workers) => calm.filter((turn) => turn.workers === workers).length >= 3);
-  const counted = isCalm ? calm : turns;
+  const isCalm = [0, 1, 2].every((workers) => calmOf(turns, workers).length >= 3);
+  const counted = isCalm ? calmOf(turns) : turns;
   const medians = [0, 1, 2].map((workers) => together(counted, workers));
   const speedup = medians[1]!.seconds / medians[2]!.seconds;
   if (!isCalm) console.log('the machine was busy: all turns count');
@@ -144,10 +140,10 @@ async function measure(url: string, pid: number, out: string): Promise<void> {
   console.log(`two workers are ${speedup.toFixed(2)} times as fast as one, expected at least ${wanted}`);
 
   const { learned } = await plan(await loadConfig('scenes-flow'));
-  const [small, big] = [
-    await trainerPace(url, Math.round(learned! / 1000)),
-    await trainerPace(url, large.thousands),
-  ] as const;
+  await untilQuiet(patience);
+  const small = await trainerPace(url, Math.round(learned! / 1000));
+  await untilQuiet(patience);
+  const big = await trainerPace(url, large.thousands);
   for (const { learned: size, ...parts } of [small, big])
     console.log(
       `${size} values: ${Object.entries(parts)
@@ -180,6 +176,8 @@ const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0
   stdio: 'ignore',
 });
 const over = once(server, 'exit');
+process.once('exit', () => server.kill());
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 try {
   await Promise.race([
     wait(1000),

@@ -40,8 +40,6 @@ export interface SetupOptions {
   readonly redis: Redis;
   /** Where the run's folder goes. */
   readonly out: string;
-  /** Updates that it can be asked for. */
-  readonly updates: number;
 }
 
 export interface Setup {
@@ -66,7 +64,7 @@ interface Mark {
 }
 
 /** Starts a trainer and its workers, each a process with one thread of the driver's, and stops them after their first updates. */
-export async function openSetup({ workers, cores, url, server, redis, out, updates }: SetupOptions): Promise<Setup> {
+export async function openSetup({ workers, cores, url, server, redis, out }: SetupOptions): Promise<Setup> {
   const shards = Array.from({ length: workers }, (): Shard[] => []);
   const marks: Mark[] = [];
   let wake = (): void => {};
@@ -75,16 +73,20 @@ export async function openSetup({ workers, cores, url, server, redis, out, updat
       if (event === 'shard') shards[worker]!.push({ kind: event, ...facts } as Shard);
     }),
   );
-  const sets = ['eval.n=4', 'eval.rewards=[]'].flatMap((set) => ['--set', set]);
+  // One that is stopped for long is not to lose its shards to another.
+  const sets = ['eval.n=4', 'eval.rewards=[]', 'workers.lock_s=3600'].flatMap((set) => ['--set', set]);
   const to = workers > 0 ? ['--workers', url] : [];
-  const steps = String(first + updates + 1); // it is not to end by itself
-  const args = ['train', 'scenes-flow', '--steps', steps, '--out', out, '--name', `${workers}`, '--json', ...sets];
+  const args = ['train', 'scenes-flow', '--steps', '100000', '--out', out, '--name', `${workers}`, '--json', ...sets];
   const trainer = winnow([...args, ...to], workers > 0 ? undefined : cores[0], ({ event }) => {
     if (event !== 'update') return;
     marks.push({ time: performance.now(), processor: processorSeconds(trainer.pid!), moved: traffic(redis) });
     wake();
   });
   children.push(trainer);
+  const killAll = (): void => {
+    for (const child of children) child.kill('SIGKILL'); // nothing of it is kept
+  };
+  process.once('exit', killAll); // those that are stopped would stay for ever
   let said = '';
   trainer.stderr!.on('data', (text: Buffer) => {
     said += text;
@@ -105,14 +107,11 @@ export async function openSetup({ workers, cores, url, server, redis, out, updat
     for (const child of children) child.kill(name);
   };
   const close = async (): Promise<void> => {
-    await Promise.all(
-      children.map(async (child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return;
-        const over = once(child, 'exit');
-        child.kill('SIGKILL'); // nothing of it is kept
-        await over;
-      }),
-    );
+    const living = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
+    const over = living.map((child) => once(child, 'exit'));
+    killAll();
+    await Promise.all(over);
+    process.off('exit', killAll);
   };
   try {
     await until(first);
