@@ -14,18 +14,20 @@ export interface Curve {
   readonly adding: Adding;
   readonly run: CurveRun;
   readonly points: readonly Point[];
-  /** The least number of workers by which the work is no longer what an update waits for the longest, and what is then. */
+  /** With a group and a shard for each worker, the least number by which an update waits the longest for something else than work. */
   readonly limit?: Pick<Forecast, 'workers' | 'limit'>;
-  /** The least number at which less than half of each further worker comes to use. */
+  /** The least number then of whose time less than half is made use of. */
   readonly half?: number;
 }
 
 const counts = [1, 2, 4, 8, 16, 32, 64];
+const most = 1024; // workers among which the limit is looked for
 
-/** The curve to 64 workers; where its limit is, is looked for among all numbers up to the run's shards. */
+/** The curve to 64 workers, and where it would end with more groups. */
 export function curveOf(name: string, run: CurveRun, gigabits: number, adding: Adding): Curve {
-  const at = (workers: number): Forecast => forecast({ ...run, workers, bitsPerSecond: 1e9 * gigabits, adding });
-  const all = Array.from({ length: run.shards }, (_, i) => at(i + 1));
+  const among = (workers: number, counts: Partial<CurveRun> = {}): Forecast =>
+    forecast({ ...run, ...counts, workers, bitsPerSecond: 1e9 * gigabits, adding });
+  const all = Array.from({ length: most }, (_, i) => among(i + 1, { groups: i + 1, shards: i + 1 }));
   const limit = all.find((point) => point.limit !== 'work');
   const half = all.find((point) => point.efficiency < 0.5);
   return {
@@ -34,7 +36,7 @@ export function curveOf(name: string, run: CurveRun, gigabits: number, adding: A
     adding,
     run,
     points: counts.map((count) => {
-      const { workers, seconds, total, speedup, efficiency, limit: part, bytes } = at(count);
+      const { workers, seconds, total, speedup, efficiency, limit: part, bytes } = among(count);
       return { workers, seconds, total, speedup, efficiency, limit: part, bytes };
     }),
     ...(limit && { limit: { workers: limit.workers, limit: limit.limit } }),
