@@ -206,7 +206,7 @@ test('memory has the ends of trajectories alone, and kept predictions where ther
       model: { path: tinyFolder('sd3'), weights: 'f16' },
       lora: { rank: 2, alpha: 4, targets: 'attention' },
     } as RunConfig; // the rest plays no part here
-    const { parts } = await keptMemory(tinyFolder('sd3'), config);
+    const parts = await keptMemory(tinyFolder('sd3'), config);
     return Object.fromEntries(parts.map(({ part, bytes }) => [part, bytes]));
   };
   const latent = 4 * channels * height * width;

@@ -14,11 +14,15 @@ export interface MemoryPart {
   readonly bytes: number;
 }
 
-export interface KeptMemory {
+/** What a run keeps, and how many f32 values learn. */
+export interface RunSizes {
   readonly parts: readonly MemoryPart[];
-  /** Values that learn, f32. */
   readonly learned: number;
 }
+
+/** `parts` of `sizesOfRun`. */
+export const keptMemory = async (...args: Parameters<typeof sizesOfRun>): Promise<readonly MemoryPart[]> =>
+  (await sizesOfRun(...args)).parts;
 
 const product = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
 const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
@@ -31,11 +35,11 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
  * the network at work (`plan --probe`). `warn` is told what a person should know of the folder. Throws a ModelFileError for
  * folders that can't be read.
  */
-export async function keptMemory(
+export async function sizesOfRun(
   folder: string,
   config: RunConfig,
   warn?: (message: string) => void,
-): Promise<KeptMemory> {
+): Promise<RunSizes> {
   const { model, lora, sampler, grpo, train, workers } = config;
   const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
   for (const message of pipeline.scheduler.warnings) warn?.(message);

@@ -15,7 +15,7 @@ import {
 } from '../../cost.js';
 import { preparing } from '../errors.js';
 import { modelFolder } from '../policy.js';
-import { type KeptMemory, keptMemory, type MemoryPart } from './memory.js';
+import { type MemoryPart, type RunSizes, sizesOfRun } from './memory.js';
 import { type Probe, probe } from './probe.js';
 
 export interface PlanOptions {
@@ -117,10 +117,10 @@ async function planned(config: RunConfig, options: PlanOptions): Promise<PlanRep
   };
 }
 
-async function readMemory(config: RunConfig): Promise<{ kept?: KeptMemory; warnings: string[] }> {
+async function readMemory(config: RunConfig): Promise<{ kept?: RunSizes; warnings: string[] }> {
   try {
     const warnings: string[] = [];
-    const kept = await keptMemory(modelFolder(config.model.path), config, (message) => warnings.push(message));
+    const kept = await sizesOfRun(modelFolder(config.model.path), config, (message) => warnings.push(message));
     return { kept, warnings };
   } catch (error) {
     if (!(error instanceof ModelFileError)) throw error;

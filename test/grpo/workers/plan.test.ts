@@ -1,8 +1,10 @@
 /** `winnow plan --workers`: shards among workers, bytes by the adapter's size, warnings; time where parts were probed. */
 import { describe, expect, test } from 'vitest';
+import { Device } from '../../../engine/index.js';
 import { formatPlan } from '../../../grpo/cli/print/plan.js';
 import { loadConfig } from '../../../grpo/finetune/config/file.js';
 import { type PlanReport, plan } from '../../../grpo/finetune/plan/plan.js';
+import { loadPolicy } from '../../../grpo/finetune/policy.js';
 import { planWorkers, trainerBytesPerSecond } from '../../../grpo/workers/plan.js';
 import { winnow } from '../cli/output.js';
 
@@ -36,6 +38,18 @@ describe('bytes', () => {
     const { bytes, moveSeconds } = planWorkers(report, { workers: 3, gigabits: 2 });
     expect(bytes).toEqual({ weights, sum, in: weights + 4 * sum, out: 3 * weights + 4 * sum });
     expect(moveSeconds).toBeCloseTo((8 * (4 * weights + 8 * sum)) / 2e9, 12);
+  });
+
+  test('are those of the adapter that loading makes', async () => {
+    const config = await loadConfig('scenes-flow', ['lora.rank=3']);
+    const { bytes } = planWorkers(await plan(config), { workers: 1, ...ten });
+    const device = await Device.create({ provideDriver: true });
+    try {
+      const { trainable } = await loadPolicy(device, config);
+      expect(bytes!.weights).toBe([...trainable.values()].reduce((sum, { size }) => sum + 4 * size, 0));
+    } finally {
+      device.close();
+    }
   });
 
   test('come again with each optimizer step of a rollout', async () => {
