@@ -20,9 +20,12 @@ export interface RunSizes {
   readonly learned: number;
 }
 
-/** `parts` of `sizesOfRun`. */
-export const keptMemory = async (...args: Parameters<typeof sizesOfRun>): Promise<readonly MemoryPart[]> =>
-  (await sizesOfRun(...args)).parts;
+/** The memory alone of `sizesOfRun`. */
+export const keptMemory = async (
+  folder: string,
+  config: RunConfig,
+  warn?: (message: string) => void,
+): Promise<readonly MemoryPart[]> => (await sizesOfRun(folder, config, warn)).parts;
 
 const product = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
 const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
