@@ -6,15 +6,21 @@ import { formatConfig } from '../../finetune/config/format.js';
 import type { PlanReport } from '../../finetune/plan/plan.js';
 import { isForward } from '../../learning/losses.js';
 import { pruneSteps, sizesOf, stagesOf } from '../../rollout/stages.js';
+import type { Part, PartSeconds } from '../../workers/forecast.js';
+import type { WorkersPlan } from '../../workers/plan.js';
+
+/** A plan, and what it is with workers where that was asked for. */
+export type ShownPlan = PlanReport & { readonly workers?: WorkersPlan };
 
 /** The resolved configuration as YAML, then what it means. */
-export function formatPlan(report: PlanReport): string {
+export function formatPlan(report: ShownPlan): string {
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ['funnel', funnelLines(report)],
     ['cost', costLines(report)],
     ['paper', paperLines(report)],
     ['memory', memoryLines(report)],
     ['time', timeLines(report)],
+    ['workers', report.workers ? workersLines(report.workers) : []],
   ];
   const lines = sections.flatMap(([label, texts]) =>
     texts.map((text, i) => `${(i === 0 ? label : '').padEnd(8)} ${text}`.trimEnd()),
@@ -120,6 +126,37 @@ function timeLines({ config, probe, updates, secondsPerUpdate }: PlanReport): st
   ];
 }
 
+function workersLines({ workers, shards, rounds, used, gigabits, bytes, moveSeconds, update }: WorkersPlan): string[] {
+  const busy = `${(100 * used).toFixed(0)} % of the workers' time is used`;
+  return [
+    `${several(shards, 'shard')} among ${several(workers, 'worker')}: ${several(rounds, 'round')}, ${busy}`,
+    ...(bytes && moveSeconds !== undefined
+      ? [
+          `${formatBytes(bytes.in)} an update into Redis, ${formatBytes(bytes.out)} out: weights of ${formatBytes(bytes.weights)}, a sum of ${formatBytes(bytes.sum)} for each shard`,
+          `${duration(moveSeconds)} in which they move at ${gigabits} Gbit/s`,
+        ]
+      : []),
+    ...(update
+      ? [
+          `${duration(update.total)} an update, ${update.speedup.toFixed(2)} times the pace of one worker, without rewards:`,
+          `${partsText(update.seconds)}; most of it is ${partNames[update.limit]}`,
+        ]
+      : []),
+  ];
+}
+
+const partNames: Readonly<Record<Part, string>> = {
+  work: 'drawing and learning',
+  move: 'moving',
+  add: 'adding',
+  step: 'the step',
+};
+
+const partsText = (seconds: PartSeconds): string =>
+  (Object.keys(partNames) as Part[]).map((part) => `${partNames[part]} ${duration(seconds[part])}`).join(', ');
+
+const several = (count: number, name: string): string => `${grouped(count)} ${name}${count === 1 ? '' : 's'}`;
+
 const grouped = (value: number): string => value.toLocaleString('en-US');
 
 /** Four significant digits; whole numbers from 1000 on. */
@@ -133,6 +170,7 @@ function flops(tera: number): string {
 }
 
 function duration(seconds: number): string {
+  if (seconds < 0.1) return `${rounded(1000 * seconds)} ms`;
   if (seconds < 120) return `${seconds.toPrecision(3)} s`;
   return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }

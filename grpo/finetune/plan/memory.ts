@@ -15,6 +15,19 @@ export interface MemoryPart {
   readonly bytes: number;
 }
 
+/** What a run keeps, and how many f32 values learn. */
+export interface RunSizes {
+  readonly parts: readonly MemoryPart[];
+  readonly learned: number;
+}
+
+/** The memory alone of `sizesOfRun`. */
+export const keptMemory = async (
+  folder: string,
+  config: RunConfig,
+  warn?: (message: string) => void,
+): Promise<readonly MemoryPart[]> => (await sizesOfRun(folder, config, warn)).parts;
+
 const product = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
 const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
   items.reduce((sum, item) => sum + value(item), 0);
@@ -26,11 +39,11 @@ const sumOf = <T>(items: readonly T[], value: (item: T) => number): number =>
  * the network at work (`plan --probe`). `warn` is told what a person should know of the folder. Throws a ModelFileError for
  * folders that can't be read.
  */
-export async function keptMemory(
+export async function sizesOfRun(
   folder: string,
   config: RunConfig,
   warn?: (message: string) => void,
-): Promise<MemoryPart[]> {
+): Promise<RunSizes> {
   const { model, lora, sampler, grpo, train, workers } = config;
   const pipeline = await measurePipeline(folder, { storage: model.weights, ...(warn && { warn }) });
   for (const message of pipeline.scheduler.warnings) warn?.(message);
@@ -55,7 +68,7 @@ export async function keptMemory(
   if (predictions > 0) parts.push({ part: 'predictions', bytes: 4 * slots * predictions * product(latentShape) });
   const parked = parkedSamples(grpo.groups_per_update, size); // with their predictions
   if (parked > 0) parts.push({ part: 'waiting for scores', bytes: 2 * 4 * parked * product(latentShape) });
-  return parts;
+  return { parts, learned };
 }
 
 /** Elements of the adapters on the linear layers that are named. */

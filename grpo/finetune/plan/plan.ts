@@ -15,7 +15,7 @@ import {
 } from '../../cost.js';
 import { preparing } from '../errors.js';
 import { modelFolder } from '../policy.js';
-import { keptMemory, type MemoryPart } from './memory.js';
+import { type MemoryPart, type RunSizes, sizesOfRun } from './memory.js';
 import { type Probe, probe } from './probe.js';
 
 export interface PlanOptions {
@@ -55,6 +55,8 @@ export interface PlanReport {
   readonly paper?: CostComparison;
   /** What stays on the GPU; absent where the model folder can't be read. */
   readonly memory?: readonly MemoryPart[];
+  /** Values that learn, f32; absent where the model folder can't be read. */
+  readonly learned?: number;
   readonly probe?: Probe;
   /** Seconds of an update by the probe, without rewards. */
   readonly secondsPerUpdate?: number;
@@ -87,7 +89,7 @@ async function planned(config: RunConfig, options: PlanOptions): Promise<PlanRep
   const everyStep = { steps: own.steps, stages: own.stages, trainedSteps: own.steps };
   const measured = options.probe ? await probe(config, options.device) : undefined;
   const costs = options.costs ?? measured?.costs;
-  const { memory, warnings } = await readMemory(config);
+  const { kept, warnings } = await readMemory(config);
   const groups = grpo.groups_per_update;
   const seconds =
     measured &&
@@ -109,17 +111,17 @@ async function planned(config: RunConfig, options: PlanOptions): Promise<PlanRep
     }),
     callRatio: compare(own, full, { network: 1, decode: 0 }, grpo.kl > 0, 1).ratio,
     ...(own.steps === flowGrpo.steps && { paper: compare(everyStep, flowGrpo, paperCosts, true, paperGroups) }),
-    ...(memory && { memory }),
+    ...(kept && { memory: kept.parts, learned: kept.learned }),
     ...(measured && { probe: measured, secondsPerUpdate: seconds! }),
     warnings,
   };
 }
 
-async function readMemory(config: RunConfig): Promise<{ memory?: MemoryPart[]; warnings: string[] }> {
+async function readMemory(config: RunConfig): Promise<{ kept?: RunSizes; warnings: string[] }> {
   try {
     const warnings: string[] = [];
-    const memory = await keptMemory(modelFolder(config.model.path), config, (message) => warnings.push(message));
-    return { memory, warnings };
+    const kept = await sizesOfRun(modelFolder(config.model.path), config, (message) => warnings.push(message));
+    return { kept, warnings };
   } catch (error) {
     if (!(error instanceof ModelFileError)) throw error;
     return { warnings: [`no memory by part: ${error.message}`] };

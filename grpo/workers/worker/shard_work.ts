@@ -1,8 +1,10 @@
 /** One task of a run at a worker: groups are drawn, scored and thinned, and their gradient is summed. A pure function of the task. */
 import { readTogether, writeTogether } from '../../../engine/index.js';
 import { owning } from '../../../engine/owning.js';
+import { thumbnail } from '../../../models/pictures/png.js';
 import { type Evaluation, evaluate } from '../../evaluate.js';
 import { withSampler } from '../../finetune/drawing.js';
+import { thumbnailSize } from '../../finetune/track/previews.js';
 import { groupAdvantages } from '../../learning/advantage.js';
 import { minibatchesOf } from '../../learning/rows.js';
 import type { DrawnGroup } from '../../rollout/group.js';
@@ -106,7 +108,9 @@ export class ShardWork {
     const shown: { step: number; pictures: readonly ScoredPicture[] }[] = [];
     const wanted = task.kind === 'draw' && task.pictures;
     const onPictures = (group: number, step: number, pictures: readonly ScoredPicture[]): void => {
-      if (wanted && group === 0) shown.push({ step, pictures });
+      // No larger than they are kept.
+      if (wanted && group === 0)
+        shown.push({ step, pictures: pictures.map((each) => ({ ...each, ...thumbnail(each, thumbnailSize) })) });
     };
     try {
       const groups = await this.shards.drawGroups(first, prompts, { signal, onPictures });
