@@ -25,7 +25,7 @@ export interface Connection {
   close(): void;
 }
 
-const patience = 10_000; // milliseconds until a server that does not answer at first is given up; later it is waited for
+const patience = 5000; // milliseconds until a server that does not answer at first is given up; later it is waited for
 
 /**
  * Connects, once with a deadline: a server that is lost later is waited for. Throws a UsageError for an address that is none, a

@@ -42,6 +42,8 @@ export const ownQueue = (worker: string): string => `${queueName}-${worker}`;
 
 export class Dispatch {
   private readonly queues = new Map<string, Queue>();
+  /** Tasks of which something was told since they were looked at. */
+  private readonly news = new Set<string>();
   private wake = (): void => {};
 
   private constructor(
@@ -55,7 +57,10 @@ export class Dispatch {
     const listener = connection.redis.duplicate();
     listener.on('error', () => {}); // the connection beside it tells
     const dispatch = new Dispatch(connection, keys, blobs, listener);
-    listener.on('message', () => dispatch.wake());
+    listener.on('message', (_, task) => {
+      dispatch.news.add(task);
+      dispatch.wake();
+    });
     await listener.subscribe(keys.news);
     await dispatch.queue(queueName).drain(); // of a trainer that was killed: what it still wants is asked for again
     return dispatch;
@@ -84,7 +89,9 @@ export class Dispatch {
       const woken = new Promise<void>((resolve) => {
         this.wake = resolve;
       });
+      const isDue = performance.now() - looked >= look;
       for (const { hash } of missing()) {
+        if (!this.news.delete(hash) && !isDue) continue;
         const report = await this.reportOf(hash);
         if (!report) continue;
         reports.set(hash, report);
@@ -92,10 +99,11 @@ export class Dispatch {
       }
       const left = missing();
       if (left.length === 0) {
+        this.news.clear(); // of tasks that two workers did
         events.onWorkers(await readWorkers(this.connection, this.keys), false); // with what they have just done
         return tasks.map(({ hash }) => reports.get(hash)!);
       }
-      if (performance.now() - looked >= look) {
+      if (isDue) {
         await this.lookAfter(left, given, events);
         looked = performance.now();
       }
