@@ -3,6 +3,7 @@
  * taken for more than these numbers and texts.
  */
 import { z } from 'zod';
+import { sha256Of } from '../../engine/files.js';
 import type { GroupResult } from '../rollout/group.js';
 
 /** A number that JSON may have no sign for, written as a text then. */
@@ -19,7 +20,11 @@ const sentence = z.string().max(4000);
 const prompt = z.strictObject({ prompt: z.string(), meta: z.record(z.string(), z.unknown()) });
 const row = z.strictObject({ group: count, sample: count, step: count, advantage: real });
 
+/** Hash of what the run computes (runHash): a worker that has loaded another configuration of it does nothing. */
+const run = hash;
+
 const shard = {
+  run,
   /** Number of the update, and that of the shard's first group in it. */
   update: count,
   first: count,
@@ -51,6 +56,7 @@ export const taskSchema = z.discriminatedUnion('kind', [
   /** Pictures of an evaluation, or of a grid. */
   z.strictObject({
     kind: z.literal('look'),
+    run,
     weights: blob,
     jobs: z
       .array(
@@ -151,6 +157,10 @@ export const runSchema = z.strictObject({
   reference: blob.nullable(),
 });
 export type RunDescription = z.output<typeof runSchema>;
+
+/** Hash of what a run's tasks come out by, besides themselves and the machine. */
+export const runHash = ({ config, reference }: Pick<RunDescription, 'config' | 'reference'>): string =>
+  sha256Of(encode({ config, reference }));
 
 export const workerStates = ['loading', 'idle', 'working', 'aside', 'refused', 'left'] as const;
 

@@ -29,7 +29,7 @@ async function look(
   wanted: Wanted,
   { signal, onProgress }: Options,
 ): Promise<Looked> {
-  await prepare();
+  const run = await prepare();
   const bytes = await readWeights(model);
   const weights = await blobs.put(bytes);
   const restore = (): Promise<unknown> => blobs.put(bytes);
@@ -38,7 +38,7 @@ async function look(
       prompt: { prompt, meta: { ...meta } },
       seed,
     }));
-    return named({ kind: 'look', weights, jobs: own, ...wanted });
+    return named({ kind: 'look', run, weights, jobs: own, ...wanted });
   });
   let done = 0;
   onProgress?.(done, jobs.length);

@@ -9,7 +9,7 @@ import type { Session } from '../../finetune/session.js';
 import { readWorkersFile } from '../../finetune/workers/workers_file.js';
 import { beating, readWorkers } from '../board.js';
 import { identityOf } from '../identity.js';
-import { encode, type RunDescription } from '../messages.js';
+import { encode, type RunDescription, runHash } from '../messages.js';
 import { sharedConfig } from '../own_config.js';
 import { Blobs, bytesOf } from '../redis/blobs.js';
 import {
@@ -54,20 +54,22 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
       const open = device.info.software && kept?.kind === undefined;
       const dispatch = own(await Dispatch.open(connection, keys, blobs));
       const news = new WorkerNews(id, connection, keys, options.tell);
-      let isAnnounced = false;
-      const prepare = async (): Promise<void> => {
-        if (isAnnounced) return;
-        await announce();
+      let hash: string | undefined;
+      const prepare = async (): Promise<string> => {
+        if (hash !== undefined) return hash;
+        const description = await announce();
         await sign();
-        isAnnounced = true;
+        hash = runHash(description);
+        return hash;
       };
       const remote = { dispatch, blobs, prepare, onWorkers: news.look };
       const shards = own(RemoteShards.create(model, config, remote));
       const copy = shards.reference?.copy;
-      const announce = async (): Promise<void> => {
+      const announce = async (): Promise<RunDescription> => {
         const reference = copy ? await blobs.put(bytesOf(await readTogether([...copy.values()]))) : null;
         const description: RunDescription = { identity, open, config: sharedConfig(config), reference };
         await redis.set(keys.run, encode(description), 'PX', lifetime);
+        return description;
       };
       const started = await connection.now();
       const sign = async (): Promise<void> => {
@@ -78,7 +80,7 @@ export async function openRemoteRun(session: Session, options: RemoteRunOptions)
       // The copy of a run that goes on has the values of its checkpoint by the first update, and not yet now.
       if (!copy) await prepare();
       const stops = [
-        beating(async () => isAnnounced && (await sign())),
+        beating(async () => hash !== undefined && (await sign())),
         beating(async () => news.glance(await readWorkers(connection, keys))),
         beating(() => expireAll(redis), 60_000),
         watchConnection(connection, (message) => news.warn(message)),

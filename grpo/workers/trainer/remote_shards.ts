@@ -29,6 +29,7 @@ import { picturesOf } from './pictures.js';
 /** What the shards of one update are at. */
 interface Update {
   readonly number: number;
+  readonly run: string;
   readonly shards: readonly Shard[];
   readonly prompts: readonly Prompt[];
   readonly drawn: BlobRef;
@@ -45,8 +46,8 @@ export interface RemoteOptions {
   readonly dispatch: Dispatch;
   readonly blobs: Blobs;
   readonly onWorkers: DispatchEvents['onWorkers'];
-  /** Called before each update. */
-  readonly prepare: () => Promise<void>;
+  /** Called before each update and each look; gives the run's hash. */
+  readonly prepare: () => Promise<string>;
 }
 
 export class RemoteShards implements ShardSource {
@@ -88,7 +89,7 @@ export class RemoteShards implements ShardSource {
     events: RolloutEvents,
   ): Promise<readonly GroupResult[]> {
     const { config, options } = this;
-    await options.prepare();
+    const run = await options.prepare();
     await this.forget();
     const weights = [await readWeights(this.model)];
     const drawn = await options.blobs.put(weights[0]!);
@@ -97,6 +98,7 @@ export class RemoteShards implements ShardSource {
     const tasks = shards.map(({ first, end }) =>
       named({
         kind: 'draw',
+        run,
         update: number,
         first,
         prompts: prompts.slice(first, end).map(({ prompt, meta }) => ({ prompt, meta: { ...meta } })),
@@ -105,7 +107,7 @@ export class RemoteShards implements ShardSource {
         pictures: first === 0 && events.onPictures !== undefined,
       }),
     );
-    this.update = { number, shards, prompts, drawn, weights, total, tasks, reports: [], minibatches: [] };
+    this.update = { number, run, shards, prompts, drawn, weights, total, tasks, reports: [], minibatches: [] };
     let done = 0;
     const { steps } = config.sampler;
     const alive = survivorsOf(stagesOf(config));
@@ -185,7 +187,7 @@ export class RemoteShards implements ShardSource {
 
   /** Tasks that differentiate an optimizer step by the weights as they are, for the workers that have the shards. */
   private async learningTasks(step: number): Promise<readonly Named[]> {
-    const { number, shards, prompts, drawn, reports, minibatches } = this.update!;
+    const { number, run, shards, prompts, drawn, reports, minibatches } = this.update!;
     const { config } = this;
     const weights = step === 0 ? drawn : await this.publishStep();
     const { rows, total } = minibatches[step]!;
@@ -195,6 +197,7 @@ export class RemoteShards implements ShardSource {
       const own = ({ group }: { readonly group: number }): boolean => group >= first && group < end;
       const task: Task = {
         kind: 'learn',
+        run,
         update: number,
         first,
         prompts: prompts.slice(first, end).map(({ prompt, meta }) => ({ prompt, meta: { ...meta } })),

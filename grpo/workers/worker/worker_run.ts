@@ -7,7 +7,16 @@ import type { RunConfig } from '../../config.js';
 import { told } from '../../finetune/run/told.js';
 import { RewardError } from '../../rewards/reward.js';
 import { beat, beating, silence, writeWorker } from '../board.js';
-import { decode, encode, type Failure, type Report, type Task, taskSchema, type WorkerInfo } from '../messages.js';
+import {
+  decode,
+  encode,
+  type Failure,
+  type Report,
+  runHash,
+  type Task,
+  taskSchema,
+  type WorkerInfo,
+} from '../messages.js';
 import { Blobs } from '../redis/blobs.js';
 import {
   type Connection,
@@ -51,10 +60,13 @@ export class WorkerRun {
   private turn: Promise<unknown> = Promise.resolve();
   private asides = 0;
   private fail = (_: unknown): void => {};
+  /** The run goes on with another configuration than the one that is loaded. */
+  private isOutdated = false;
 
   private constructor(
     private readonly connection: Connection,
     readonly id: string,
+    private readonly hash: string,
     private readonly keys: Keys,
     private readonly blobs: Blobs,
     { who }: JoinOptions,
@@ -70,7 +82,15 @@ export class WorkerRun {
   static async join(connection: Connection, device: Device, found: FoundRun, options: JoinOptions): Promise<WorkerRun> {
     const keys = keysOf(found.id);
     const blobs = new Blobs(connection.redis, keys);
-    const run = new WorkerRun(connection, found.id, keys, blobs, options, await connection.now());
+    const run = new WorkerRun(
+      connection,
+      found.id,
+      runHash(found.description),
+      keys,
+      blobs,
+      options,
+      await connection.now(),
+    );
     await run.show('loading');
     run.stops.push(beating(() => writeWorker(connection, keys, run.info)));
     try {
@@ -134,6 +154,7 @@ export class WorkerRun {
       const live = await orAborted(liveRuns(this.connection), signal).catch((): string[] => []);
       if (live.includes(this.id)) seen = performance.now();
       const silent = performance.now() - seen;
+      if (this.isOutdated) return;
       const isGone = silent > 3 * beat && (await orAborted(this.isGone(), signal).catch(() => false));
       if (isGone || silent > forGood || (silent > forAnother && live.length > 0)) return;
     }
@@ -157,7 +178,8 @@ export class WorkerRun {
     const { redis } = this.connection;
     const bytes = await this.blobs.get(job.data.task);
     const task = bytes && decode(taskSchema, Buffer.from(bytes).toString());
-    if (!task) return; // the trainer, which misses its report, hands it out again
+    if (task && task.run !== this.hash) this.isOutdated = true;
+    if (!task || this.isOutdated) return; // the trainer, which misses its report, hands it out again
     await this.show('working');
     try {
       if ((await redis.exists(this.keys.report(hash))) === 0) await this.doTask(task, hash, tell);
@@ -175,6 +197,7 @@ export class WorkerRun {
     await this.connection.redis.set(this.keys.report(hash), encode(report), 'PX', lifetime);
     const groups = task.kind === 'draw' ? task.prompts.length : 0;
     this.info = { ...this.info, groups: this.info.groups + groups };
+    this.asides = 0;
     const what = task.kind === 'look' ? { pictures: task.jobs.length } : { update: task.update, groups };
     tell({ kind: 'task', task: task.kind, run: this.id, ...what, seconds: done.seconds });
   }
@@ -196,7 +219,7 @@ export class WorkerRun {
     tell({ kind: 'warning', message: `${failure.message}; takes no tasks for ${Math.round(time / 1000)} s` });
     await this.show('aside', failure.message);
     for (const queue of this.queues) await queue.pause(true);
-    const timer = setTimeout(() => void this.resume(), time);
+    const timer = setTimeout(() => void this.resume().catch(() => {}), time);
     this.stops.push(() => clearTimeout(timer));
   }
 

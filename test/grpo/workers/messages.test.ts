@@ -9,6 +9,7 @@ import { picturesOf } from '../../../grpo/workers/trainer/pictures.js';
 const blob = { hash: 'a'.repeat(64), bytes: 12 };
 const draw: Task = {
   kind: 'draw',
+  run: blob.hash,
   update: 3,
   first: 2,
   prompts: [{ prompt: 'a cat', meta: { count: 1, deep: [{ x: null }] } }],
@@ -21,6 +22,7 @@ test('tasks and reports come through as they were, numbers that are not finite t
   expect(decode(taskSchema, encode(draw))).toEqual(draw);
   const learn: Task = {
     kind: 'learn',
+    run: blob.hash,
     update: 3,
     first: 2,
     prompts: draw.prompts,

@@ -102,7 +102,7 @@ describe('shards elsewhere', async () => {
       dispatch: dispatching(given),
       blobs: blobs as unknown as Blobs,
       onWorkers: () => {},
-      prepare: async () => {},
+      prepare: async () => 'a'.repeat(64),
     };
     const trainer = remote
       ? await Trainer.over(own, config, async () => RemoteShards.create(own, config, parts))

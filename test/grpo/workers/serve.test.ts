@@ -138,6 +138,25 @@ describe.skipIf(missing !== undefined)(`workers (${missing ?? 'with a real serve
       expect(await redis.lasting()).toEqual([]);
     });
 
+  test('a run that goes on with another configuration has its workers load that', async () => {
+    const redis = await startRedis(folder);
+    const config = await writeConfig(sections(), 'again');
+    const worker = startWorker({ url: redis.url, config: await loadConfig(config) });
+    const source: RunConfigOptions['source'] = ({ session, ...given }) =>
+      openRemoteRun(session, { ...given, url: redis.url });
+    const evaluations: string[] = [];
+    for (const more of [{}, { source }]) {
+      const { path, error } = await train(config, undefined, { ...more, updates: 1 });
+      expect(error).toBeUndefined();
+      const resumed = { name: undefined, resume: path, set: ['sampler.eval_steps=2'], updates: 2, ...more };
+      expect((await train(config, undefined, { ...resumed, config: undefined })).error).toBeUndefined();
+      evaluations.push(await file(path, 'evaluations.jsonl'));
+      expect(await bitsOf(path)).toHaveLength(2);
+    }
+    expect(evaluations[1]).toBe(evaluations[0]);
+    expect(worker.events.filter(({ kind }) => kind === 'joined')).toHaveLength(2);
+  });
+
   test('machines that are not what the run expects are refused by name, and the run goes on with those that are', async () => {
     const redis = await startRedis(folder);
     const module = join(folder, 'mine.mjs');
