@@ -80,14 +80,24 @@ export class Trainer {
    * a checkpoint will do.
    */
   async update(prompts: readonly Prompt[], options: UpdateOptions = {}): Promise<UpdateReport> {
+    try {
+      return await this.updated(prompts, options);
+    } catch (error) {
+      this.optimizer.clear(); // of what was added before it failed
+      throw error;
+    }
+  }
+
+  private async updated(prompts: readonly Prompt[], options: UpdateOptions): Promise<UpdateReport> {
     const { onProgress, onPictures, signal } = options;
     const { model, config, source } = this;
     const update = this.counters.updates;
-    const groups = await source.draw(update, prompts, {
+    const events: RolloutEvents = {
       onStep: onProgress && ((drawn) => onProgress({ phase: 'sampling', groups: prompts.length, ...drawn })),
       onPictures,
       signal,
-    });
+    };
+    const groups = await source.draw(update, prompts, events, this.optimizer);
     signal?.throwIfAborted();
     const baselines = groups.map(({ baseline }) => baseline);
     const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
@@ -125,14 +135,9 @@ export class Trainer {
     { onProgress, signal }: UpdateOptions,
   ): Promise<OptimizerReport> {
     onProgress?.({ phase: 'training', rows: rows.length });
-    try {
-      // Once weights have changed there is no way back to those before the update: it is done to its end.
-      await this.source.differentiate(index, () => this.optimizer.collect(), index === 0 ? signal : undefined);
-    } catch (error) {
-      this.optimizer.clear();
-      throw error;
-    }
     const isFirst = index === 0;
+    // Once weights have changed there is no way back to those before the update: it is done to its end.
+    await this.source.differentiate(index, this.optimizer, isFirst ? signal : undefined);
     const report = await this.optimizer.report(rows.length, total);
     const finite = Number.isFinite(report.policyLoss) && Number.isFinite(report.kl);
     const { ratioDeviation = 0, predictionDeviation = 0 } = report;

@@ -18,7 +18,7 @@ import { Trajectories } from '../rollout/trajectories.js';
 import { callSizeOf, slotsOf } from '../rollout/turns.js';
 import { pathOf } from '../sampling/window.js';
 import { microBatchOf, type Shard, shardsOf } from './shards.js';
-import type { ShardSource } from './source.js';
+import type { Adder, ShardSource } from './source.js';
 
 /** What of a run's configuration an update is a function of. */
 export type ShardConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'rollout' | 'train' | 'workers' | 'seed'>;
@@ -115,14 +115,14 @@ export class LocalShards implements ShardSource {
     if (this.learner instanceof ForwardLearner) this.learner.remember(this.placed(rows));
   }
 
-  async differentiate(step: number, collect: () => void): Promise<void> {
+  async differentiate(step: number, adder: Adder): Promise<void> {
     const { rows, total } = this.minibatches[step]!;
     for (const { first, end } of this.shards) {
       this.add(
         rows.filter(({ group }) => group >= first && group < end),
         total,
       );
-      collect();
+      adder.collect();
     }
   }
 

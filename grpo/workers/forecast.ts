@@ -2,13 +2,15 @@
  * What workers bring before there are any: an update's seconds and bytes with so many of them, by arithmetic alone.
  *
  * The model: all workers are of one speed and begin together; Redis stands on a machine of its own, whose link carries so many bits
- * a second each way and is shared by all, so that what several move at once takes as long as one after the other. An update is
- * these parts, of which each begins when the one before has ended, as it is in the product:
+ * a second each way and is shared by all, so that what several move at once takes as long as one after the other. An update is,
+ * as it is in the product:
  *
  * 1. the trainer stores the weights, and each worker that has work fetches them;
- * 2. workers take shards in order, each when it is free, and store each shard's sum;
- * 3. the trainer fetches the sums one after the other, the next while it adds one;
+ * 2. workers take shards in order, each when it is free, and store each shard's sum before they take the next;
+ * 3. the trainer fetches the sums in the shards' order, each as soon as it is there, and the next while it adds one;
  * 4. it takes the optimizer's step.
+ *
+ * With several optimizer steps, or a tree of sums, 3 begins when 2 has ended.
  *
  * Tasks and reports, some kB, are left out; so are what workers need once (compiling, the model's files) and pictures to look at.
  */
@@ -78,16 +80,57 @@ export interface Forecast {
   readonly limit: Part;
 }
 
-/** Who takes what: shards in order, each by the worker that is free first. Groups and shards of the busiest. */
-function schedule(shards: readonly Shard[], workers: number): { readonly groups: number; readonly rounds: number } {
+/** Who takes what: shards in order, each by the worker that is free first. */
+interface Schedule {
+  /** The worker of each shard. */
+  readonly takenBy: readonly number[];
+  /** Groups and shards of the busiest. */
+  readonly groups: number;
+  readonly rounds: number;
+}
+
+function schedule(shards: readonly Shard[], workers: number): Schedule {
   const groups = new Array<number>(workers).fill(0);
   const taken = new Array<number>(workers).fill(0);
-  for (const { first, end } of shards) {
+  const takenBy = shards.map(({ first, end }) => {
     const next = groups.indexOf(Math.min(...groups));
     groups[next]! += end - first;
     taken[next]!++;
+    return next;
+  });
+  return { takenBy, groups: Math.max(...groups), rounds: Math.max(...taken) };
+}
+
+/**
+ * When the trainer has added the last sum, in seconds from when the first worker begins: each of `seconds` is one shard's work, a
+ * sum is moved in `move` seconds each way, one after the other, and added in `add`.
+ */
+function addedAt(seconds: readonly number[], { takenBy }: Schedule, move: number, add: number): number {
+  const byWorker = new Map<number, number[]>();
+  for (const [shard, worker] of takenBy.entries()) byWorker.set(worker, [...(byWorker.get(worker) ?? []), shard]);
+  /** Shards at work with when they are done, the first at the end. */
+  const atWork: { readonly shard: number; readonly end: number }[] = [];
+  const begin = (worker: number, now: number): void => {
+    const shard = byWorker.get(worker)!.shift();
+    if (shard === undefined) return;
+    const end = now + seconds[shard]!;
+    const place = atWork.findLastIndex((other) => other.end > end || (other.end === end && other.shard > shard));
+    atWork.splice(place + 1, 0, { shard, end });
+  };
+  for (const worker of [...byWorker.keys()]) begin(worker, 0);
+  const stored: number[] = [];
+  let linkIn = 0;
+  for (let done = atWork.pop(); done; done = atWork.pop()) {
+    linkIn = Math.max(linkIn, done.end) + move;
+    stored[done.shard] = linkIn;
+    begin(takenBy[done.shard]!, linkIn);
   }
-  return { groups: Math.max(...groups), rounds: Math.max(...taken) };
+  let [linkOut, added] = [0, 0];
+  for (const shard of seconds.keys()) {
+    linkOut = Math.max(linkOut, stored[shard]!) + move;
+    added = Math.max(added, linkOut) + add;
+  }
+  return added;
 }
 
 /**
@@ -123,22 +166,33 @@ function partsOf(input: ForecastInput) {
 
   const shards = shardsOf(groups, input.shards);
   const busy = Math.min(workers, shards.length);
-  const { groups: most, rounds } = schedule(shards, workers);
+  const plan = schedule(shards, workers);
+  const { groups: most, rounds } = plan;
   const largest = Math.max(...shards.map(({ first, end }) => end - first));
   const secondsOf = (bytes: number): number => (8 * bytes) / bitsPerSecond;
   const sums = adding === 'tree' ? busy : shards.length; // stored, and fetched, for each step
   const fetch = secondsOf(sumBytes);
   const weights = secondsOf(weightBytes) * (1 + busy);
-  const last = adding === 'tree' ? treeSeconds(shards.length, busy, fetch, addSeconds) : chain(sums, fetch, addSeconds);
+  const work = (shardSeconds * most) / largest;
+  /** What is waited for after the work, of one optimizer step. */
+  const rest = (): { readonly move: number; readonly add: number } => {
+    if (adding === 'tree') return stored(treeSeconds(shards.length, busy, fetch, addSeconds));
+    if (steps > 1) return stored(chain(sums, fetch, addSeconds));
+    const seconds = shards.map(({ first, end }) => (shardSeconds * (end - first)) / largest);
+    const [moved, added] = [0, addSeconds].map((add) => addedAt(seconds, plan, fetch, add));
+    return { move: moved! - work, add: added! - moved! };
+  };
+  const stored = ({ move, add }: ReturnType<typeof rest>) => ({ move: sums * fetch + move, add });
+  const { move, add } = rest();
   return {
     shards: shards.length,
     rounds,
     idle: workers - busy,
     used: groups / (workers * most),
     seconds: {
-      work: (shardSeconds * most) / largest,
-      move: steps * (weights + sums * fetch + last.move),
-      add: steps * last.add,
+      work,
+      move: steps * (weights + move),
+      add: steps * add,
       step: steps * stepSeconds,
     },
     bytes: {

@@ -19,10 +19,11 @@ import type { GroupResult } from '../../rollout/group.js';
 import type { RolloutEvents } from '../../rollout/rollout.js';
 import { stagesOf, survivorsOf } from '../../rollout/stages.js';
 import { type Shard, shardsOf } from '../../shards/shards.js';
-import type { ShardSource } from '../../shards/source.js';
+import type { Adder, ShardSource } from '../../shards/source.js';
 import type { Report, Task } from '../messages.js';
 import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
 import { orAborted } from '../redis/connection.js';
+import { Adding } from './adding.js';
 import { type Dispatch, type DispatchEvents, type Named, named } from './dispatch.js';
 import { picturesOf } from './pictures.js';
 
@@ -39,6 +40,8 @@ interface Update {
   readonly total: number | null;
   readonly tasks: readonly Named[];
   reports: readonly Report[];
+  /** Adds the sums of the optimizer step at hand; from the start those of drawing, where these have some. */
+  adding: Adding<Report> | undefined;
   minibatches: readonly Minibatch[];
 }
 
@@ -79,14 +82,25 @@ export class RemoteShards implements ShardSource {
     return this.known;
   }
 
-  draw(number: number, prompts: readonly Prompt[], events: RolloutEvents): Promise<readonly GroupResult[]> {
-    return orAborted(this.drawing(number, prompts, events), events.signal);
+  async draw(
+    number: number,
+    prompts: readonly Prompt[],
+    events: RolloutEvents,
+    adder: Adder,
+  ): Promise<readonly GroupResult[]> {
+    try {
+      return await orAborted(this.drawing(number, prompts, events, adder), events.signal);
+    } catch (error) {
+      this.update?.adding?.stop();
+      throw error;
+    }
   }
 
   private async drawing(
     number: number,
     prompts: readonly Prompt[],
     events: RolloutEvents,
+    adder: Adder,
   ): Promise<readonly GroupResult[]> {
     const { config, options } = this;
     const run = await options.prepare();
@@ -107,11 +121,17 @@ export class RemoteShards implements ShardSource {
         pictures: first === 0 && events.onPictures !== undefined,
       }),
     );
-    this.update = { number, run, shards, prompts, drawn, weights, total, tasks, reports: [], minibatches: [] };
+    const adding = total === null ? undefined : this.adding(tasks, adder, events.signal);
+    this.update = { number, run, shards, prompts, drawn, weights, total, tasks, adding, reports: [], minibatches: [] };
     let done = 0;
     const { steps } = config.sampler;
     const alive = survivorsOf(stagesOf(config));
-    const onReport = ({ groups = [] }: Report): void => {
+    const onReport = (report: Report): void => {
+      adding?.arrive(
+        tasks.findIndex(({ hash }) => hash === report.task),
+        report,
+      );
+      const { groups = [] } = report;
       const first = done;
       done += groups.length;
       events.onStep?.({ group: first, together: groups.length, step: steps, alive, taken: done * steps });
@@ -150,31 +170,43 @@ export class RemoteShards implements ShardSource {
     this.update!.minibatches = minibatches;
   }
 
-  differentiate(step: number, collect: () => void, signal: AbortSignal | undefined): Promise<void> {
-    return orAborted(this.differentiating(step, collect, signal), signal);
+  async differentiate(step: number, adder: Adder, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await orAborted(this.differentiating(step, adder, signal), signal);
+    } catch (error) {
+      this.update?.adding?.stop();
+      throw error;
+    }
   }
 
-  private async differentiating(step: number, collect: () => void, signal: AbortSignal | undefined): Promise<void> {
+  private async differentiating(step: number, adder: Adder, signal: AbortSignal | undefined): Promise<void> {
     const update = this.update!;
     const [only] = update.minibatches;
-    const isDone = update.minibatches.length === 1 && update.total === only!.total;
-    const tasks = isDone ? update.tasks : await this.learningTasks(step);
-    const reports = isDone ? update.reports : await this.run(tasks, signal);
-    const width = this.sum.tensors.reduce((size, each) => size + each.size, 0);
-    let coming = this.load(tasks[0]!, reports[0]!, signal);
-    for (const shard of tasks.keys()) {
-      const values = await coming;
-      if (values.length !== width)
-        throw new Error(`worker ${reports[shard]!.worker}: a gradient of ${values.length} values, expected ${width}`);
-      const next = shard + 1;
-      if (next < tasks.length) {
-        coming = this.load(tasks[next]!, reports[next]!, signal); // while this one is added
-        coming.catch(() => {}); // it is awaited in its turn
-      }
-      signal?.throwIfAborted(); // who was waiting has gone, and has cleared the sum
-      this.write(values);
-      collect();
+    const isDone = update.adding && update.minibatches.length === 1 && update.total === only!.total;
+    if (!isDone) {
+      // What was added while it was drawn is of another mean.
+      update.adding?.stop();
+      adder.clear();
+      const tasks = await this.learningTasks(step);
+      update.adding = this.adding(tasks, adder, signal);
+      update.reports = await this.run(tasks, signal);
     }
+    for (const [shard, report] of update.reports.entries()) update.adding!.arrive(shard, report);
+    await update.adding!.finish();
+  }
+
+  /** Adds the sums that come of tasks, in order. */
+  private adding(tasks: readonly Named[], adder: Adder, signal: AbortSignal | undefined): Adding<Report> {
+    const width = this.sum.tensors.reduce((size, each) => size + each.size, 0);
+    const load = async (report: Report): Promise<Float32Array> => {
+      const values = await this.load(tasks.find(({ hash }) => hash === report.task)!, report, signal);
+      if (values.length === width) return values;
+      throw new Error(`worker ${report.worker}: a gradient of ${values.length} values, expected ${width}`);
+    };
+    return new Adding(tasks.length, load, (values) => {
+      this.write(values);
+      adder.collect();
+    });
   }
 
   private write(values: Float32Array): void {

@@ -48,7 +48,7 @@ interface Elsewhere {
 
 /** Hands each task, as text, to one worker or the other. */
 const dispatching = ({ work, blobs, swaps = false, after }: Elsewhere): Dispatch => {
-  const run: Dispatch['run'] = async (tasks, { restore }) => {
+  const run: Dispatch['run'] = async (tasks, { restore, onReport }) => {
     const reports: Report[] = [];
     for (const { task, hash } of tasks) {
       kinds.push(task.kind);
@@ -59,6 +59,8 @@ const dispatching = ({ work, blobs, swaps = false, after }: Elsewhere): Dispatch
       reports.push(decode(reportSchema, encode({ task: hash, worker: `${worker}`, ...done }))!);
     }
     after?.(reports, blobs);
+    for (const report of [...reports].reverse()) onReport?.(report); // they come in any order
+    await new Promise((resolve) => setTimeout(resolve, 20)); // while others are waited for
     return reports;
   };
   return { run, forget: async () => {} } as unknown as Dispatch;
