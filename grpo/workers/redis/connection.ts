@@ -117,12 +117,17 @@ export async function orAborted<R>(work: Promise<R>, signal: AbortSignal | undef
 export function watchConnection({ redis, address }: Connection, tell: (message: string) => void): () => void {
   let away = 0;
   const timer = setInterval(() => {
-    if (redis.status === 'ready') {
-      if (away >= noticed) tell(`${address} is there again`);
-      away = 0;
-    } else if (++away === noticed) tell(`${address} does not answer: waiting for it`);
+    if (redis.status !== 'ready' && ++away === noticed) tell(`${address} does not answer: waiting for it`);
   }, 1000);
-  return () => clearInterval(timer);
+  const back = (): void => {
+    if (away >= noticed) tell(`${address} is there again`);
+    away = 0;
+  };
+  redis.on('ready', back);
+  return () => {
+    clearInterval(timer);
+    redis.off('ready', back);
+  };
 }
 
 const noticed = 3; // seconds

@@ -15,6 +15,7 @@ export interface Redis {
   on(event: 'error', listener: (error: Error) => void): this;
   on(event: 'ready', listener: () => void): this;
   on(event: 'message', listener: (channel: string, message: string) => void): this;
+  off(event: 'ready', listener: () => void): this;
   info(section: string): Promise<string>;
   time(): Promise<readonly (string | number)[]>;
   get(key: string): Promise<string | null>;

@@ -22,8 +22,8 @@ interface Scorer {
   readonly url: string;
   /** POSTs that were answered, or are held. */
   asked: number;
-  /** Called in place of answering, once. */
-  hold: ((answer: () => void) => void) | undefined;
+  /** In place of answering a POST of so many pictures, once. */
+  hold: { readonly images: number; readonly take: (answer: () => void) => void } | undefined;
 }
 
 async function startScorer(): Promise<Scorer & { close(): void }> {
@@ -35,10 +35,10 @@ async function startScorer(): Promise<Scorer & { close(): void }> {
     const scores = images.map((image) => Number.parseInt(sha256Of(image).slice(0, 6), 16) / 2 ** 24);
     made.asked++;
     const { hold } = made;
-    made.hold = undefined;
     const answer = (): void => void response.end(JSON.stringify({ scores }));
-    if (hold) hold(answer);
-    else answer();
+    if (hold?.images !== images.length) return answer();
+    made.hold = undefined;
+    hold.take(answer);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   made.url = `http://127.0.0.1:${(server.address() as { port: number }).port}/score`;
@@ -49,8 +49,8 @@ async function startScorer(): Promise<Scorer & { close(): void }> {
   return Object.assign(made, { close });
 }
 
-/** POSTs of an update, whose two groups are drawn together: two selections and the end. */
-const posts = 3;
+/** Pictures in a POST of the update's two groups, which are drawn together: at the second selection, and at the end. */
+const [atSelection, atEnd] = [6, 4];
 
 async function writeConfig(name: string, reward: string, shards: number): Promise<string> {
   const [list, path] = [join(folder, 'prompts.txt'), join(folder, `${name}.yaml`)];
@@ -162,30 +162,34 @@ describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real ser
     await run.until(/ 1\/5 /);
     const sampling = await until(() => workingPid(redis), 'a worker at work');
     await kill(sampling);
-    // Scoring: the server holds its answer.
+    /** Waits for a POST of so many pictures, which is held, and for who waits for it. */
+    const held = async (images: number): Promise<{ readonly answer: () => void; readonly pid: number }> => {
+      const answer = await new Promise<() => void>((take) => {
+        scorer.hold = { images, take };
+      });
+      return { answer, pid: await until(() => workingPid(redis), 'who asks') };
+    };
+    // Scoring: the server has not answered.
     await run.until(/ 2\/5 /);
-    const held = await new Promise<() => void>((resolve) => {
-      scorer.hold = resolve;
-    });
-    const scoring = (await workingPid(redis))!;
-    process.kill(scoring, 'SIGKILL');
-    held();
+    const scoring = await held(atSelection);
+    process.kill(scoring.pid, 'SIGKILL');
+    scoring.answer();
     worker(redis);
-    // Differentiating: the last answer of the update's two groups was given a moment ago.
+    // Differentiating: the last scores of the update came a moment ago.
     await run.until(/ 3\/5 /);
-    const before = scorer.asked;
-    await until(() => scorer.asked === before + posts || undefined, 'the last answer of the update');
+    const differentiating = await held(atEnd);
+    differentiating.answer();
     await wait(3);
-    await kill((await workingPid(redis))!);
+    await kill(differentiating.pid);
     // Uploading: the gradient is being stored, the report is not.
     await run.until(/ 4\/5 /);
-    const start = scorer.asked;
-    await until(() => scorer.asked >= start + 1 || undefined, 'the last update');
-    const uploading = (await workingPid(redis))!;
-    await new Promise<void>((resolve) => {
+    const uploading = await held(atEnd);
+    const stored = new Promise<void>((resolve) => {
       onBlob = resolve;
     });
-    process.kill(uploading, 'SIGKILL');
+    uploading.answer();
+    await stored;
+    process.kill(uploading.pid, 'SIGKILL');
     worker(redis);
     expect(await run.ended, run.printed()).toBe(0);
     expect(await hashes('killed')).toEqual(expected);
@@ -215,7 +219,7 @@ describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real ser
       const run = trainer(redis, name);
       await run.until(/ 1\/5 /);
       await until(() => workingPid(redis), 'a worker at work');
-      await redis.restart({ keepsData, away: 4000 });
+      await redis.restart({ keepsData, away: 5000 });
       await run.until(/ 3\/5 /);
       expect(run.printed()).toContain(`${redis.url} does not answer: waiting for it`);
       expect(run.printed()).toContain(`${redis.url} is there again`);
