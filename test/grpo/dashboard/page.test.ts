@@ -189,7 +189,7 @@ eval: { n: 4 }
     // Each part of the page comes when its own data is there.
     for (const part of ['.prompt', '.log']) await page.locator(part, { hasText: prompt }).waitFor();
     expect(await page.locator('.prompt').textContent()).toBe(prompt);
-    await page.waitForFunction("document.title === '3/3 harm'");
+    await expect.poll(() => page.title(), { timeout: 30_000 }).toBe('3/3 harm');
     expect(await page.title()).toBe('3/3 harm');
     expect(await page.locator('main img[src="x"], main script').count()).toBe(0);
     expect(complaints).toEqual([]);

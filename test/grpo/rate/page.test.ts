@@ -147,9 +147,9 @@ describe.skipIf(noBrowser)(`the page in a browser${noBrowser ? ` (skipped: ${noB
     await press(page, 'ArrowLeft');
     await page.locator('body[data-sent="true"]').waitFor();
     // The pair at hand and another one are there: what was not drawn before the server is away can't be shown.
-    await page.waitForFunction(
-      "new Set(performance.getEntriesByType('resource').flatMap(({ name }) => /pictures.*png/.exec(name) ?? [])).size >= 6",
-    );
+    const loaded =
+      "new Set(performance.getEntriesByType('resource').flatMap(({ name }) => /pictures.*png/.exec(name) ?? [])).size";
+    await expect.poll(() => page.evaluate(loaded), { timeout: 30_000 }).toBeGreaterThanOrEqual(6);
     await first.close();
     await page.getByText('no connection').waitFor();
     const pair = await pairOn(page);
