@@ -5,12 +5,12 @@ import { pipelineKinds } from '../../models/pipeline/kinds.js';
 import type { Pipeline } from '../../models/pipeline/pipeline.js';
 import type { RunConfig } from '../config.js';
 import type { Prompt } from '../model.js';
-import { CombinedReward, type Reward, type RewardImage, type WeightedReward } from '../rewards/reward.js';
+import type { CombinedReward, RewardImage, WeightedReward } from '../rewards/reward.js';
 import { type DeviceChoice, openDevice } from './device.js';
 import { preparing, UsageError } from './errors.js';
 import { type LoadedModel, loadPolicy } from './policy.js';
 import { readPromptFile, readPrompts } from './prompts.js';
-import { checkServers, loadReward, loadRewards } from './rewards/registry.js';
+import { checkServers, joinRewards, loadRewards } from './rewards/registry.js';
 import { totalName } from './run/metrics.js';
 
 export interface Session {
@@ -115,19 +115,14 @@ export async function joinSession(
   const read = negative === undefined ? all : [...all, { prompt: negative, meta: {} }];
   const warnings = [...model.warnings, ...modelWarnings(model.pipeline, read)];
   const warn = (message: string): void => void warnings.push(message);
-  const { combine, advantage_eps: eps } = config.grpo;
-  const loaded: Reward[] = [];
+  const { loaded, ...joined } = await preparing(() => joinRewards(device, config, rewards, warn));
   const close = (): void => {
     for (const reward of loaded) reward.dispose?.();
   };
   try {
-    const trained = rewards.map(({ reward }) => reward.name);
-    for (const name of new Set(config.eval.rewards))
-      if (!trained.includes(name)) loaded.push(await preparing(() => loadReward(device, name)));
-    const reported = new CombinedReward([...rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))], { warn });
     const pictures = greyPictures(model, [prompts.train[0]!, prompts.test[0]!]);
-    await reported.score(pictures, [pictures.length], { signal });
-    return { ...given, rewards: new CombinedReward(rewards, { combine, eps, warn }), reported, warnings, close };
+    await joined.reported.score(pictures, [pictures.length], { signal });
+    return { ...given, ...joined, warnings, close };
   } catch (error) {
     close();
     throw error;

@@ -13,7 +13,7 @@ import { compressibility, jpegCompressibility } from '../../rewards/compressibil
 import { withoutCredentials } from '../../rewards/credentials.js';
 import { httpReward } from '../../rewards/http.js';
 import { moduleReward, type RewardFunction } from '../../rewards/module.js';
-import type { Reward, WeightedReward } from '../../rewards/reward.js';
+import { CombinedReward, type Reward, type Warn, type WeightedReward } from '../../rewards/reward.js';
 import { suggestion } from '../config/suggestion.js';
 import { UsageError } from '../errors.js';
 import { tasteReward } from '../taste/reward.js';
@@ -110,6 +110,41 @@ export const loadRewards = (device: Device, { reward }: Pick<RunConfig, 'reward'
       loaded.push({ reward: made, weight: config.weight });
     }
     return loaded;
+  });
+
+/** What a run scores by. */
+export interface JoinedRewards {
+  /** What is trained on. */
+  readonly rewards: CombinedReward;
+  /** What evaluations score: that, and the rewards that are only reported. */
+  readonly reported: CombinedReward;
+  /** The latter alone, which were loaded for it. */
+  readonly loaded: readonly Reward[];
+}
+
+/** Joins the rewards that are trained on, and loads those that are only reported; when one can't be, those before it are freed. */
+export const joinRewards = (
+  device: Device,
+  { grpo, eval: { rewards: names } }: Pick<RunConfig, 'grpo' | 'eval'>,
+  rewards: readonly WeightedReward[],
+  warn: Warn,
+): Promise<JoinedRewards> =>
+  owning(async (own) => {
+    const trained = rewards.map(({ reward }) => reward.name);
+    const loaded: Reward[] = [];
+    for (const name of new Set(names)) {
+      if (trained.includes(name)) continue;
+      const made = await loadReward(device, name);
+      own({ dispose: () => made.dispose?.() });
+      loaded.push(made);
+    }
+    const { combine, advantage_eps: eps } = grpo;
+    const all = [...rewards, ...loaded.map((reward) => ({ reward, weight: 0 }))];
+    return {
+      rewards: new CombinedReward(rewards, { combine, eps, warn }),
+      reported: new CombinedReward(all, { warn }),
+      loaded,
+    };
   });
 
 /** The default export of a user's module. */

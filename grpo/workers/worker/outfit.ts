@@ -6,8 +6,8 @@ import { ModelFileError } from '../../../models/files/errors.js';
 import type { RunConfig } from '../../config.js';
 import { UsageError } from '../../finetune/errors.js';
 import { type LoadedModel, loadPolicy } from '../../finetune/policy.js';
-import { checkServers, loadReward, loadRewards } from '../../finetune/rewards/registry.js';
-import { CombinedReward, type Reward } from '../../rewards/reward.js';
+import { checkServers, joinRewards, loadRewards } from '../../finetune/rewards/registry.js';
+import type { CombinedReward } from '../../rewards/reward.js';
 import { differences, identityOf } from '../identity.js';
 import { decode, encode, type Identity, type Machine, machineSchema, type RunDescription } from '../messages.js';
 import { configOfWorker } from '../own_config.js';
@@ -67,18 +67,10 @@ const load = (device: Device, config: RunConfig): Promise<Outfit> =>
   owning(async (give) => {
     const model = give(await loadPolicy(device, config));
     const warnings = [...model.warnings];
-    const { combine, advantage_eps: eps } = config.grpo;
     const warn = (message: string): void => void warnings.push(message);
-    const rewards = give(new CombinedReward(await loadRewards(device, config), { combine, eps, warn }));
-    const others: Reward[] = [];
-    for (const name of new Set(config.eval.rewards)) {
-      if (name in config.reward) continue;
-      const reward = await loadReward(device, name);
-      give({ dispose: () => reward.dispose?.() });
-      others.push(reward);
-    }
-    const all = [...rewards.rewards, ...others.map((reward) => ({ reward, weight: 0 }))];
-    const reported = new CombinedReward(all, { warn });
+    const trained = await loadRewards(device, config);
+    give({ dispose: () => trained.forEach(({ reward }) => void reward.dispose?.()) });
+    const { rewards, reported } = await joinRewards(device, config, trained, warn);
     const dispose = (): void => {
       reported.dispose();
       model.dispose();
