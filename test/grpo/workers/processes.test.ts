@@ -1,16 +1,15 @@
 /** Workers as processes that are killed, stopped and replaced, a server that restarts, and a trainer that is killed: the bits stay. */
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { sha256Of } from '../../../engine/files.js';
-import { packageRoot } from '../../../engine/version.js';
 import { keysUnder } from '../../../grpo/workers/redis/connection.js';
 import { temporaryFolder } from '../../temporary.js';
 import { winnow } from '../cli/output.js';
 import { type Process, start } from '../cli/process.js';
+import { testServer } from '../rewards/server.js';
+import { writeTinyFile } from '../tiny_file.js';
 import { missing, startRedis, type TestRedis } from './redis.js';
 
 const folder = temporaryFolder();
@@ -18,58 +17,34 @@ const updates = 5;
 const lock = 5;
 
 /** Scores pictures by their bytes, and lets a test stand between question and answer. */
-interface Scorer {
-  readonly url: string;
-  /** POSTs that were answered, or are held. */
-  asked: number;
-  /** In place of answering a POST of so many pictures, once. */
-  hold: { readonly images: number; readonly take: (answer: () => void) => void } | undefined;
-}
-
-async function startScorer(): Promise<Scorer & { close(): void }> {
-  const made = { asked: 0, hold: undefined as Scorer['hold'], url: '' };
-  const server = createServer(async (request, response: ServerResponse) => {
-    const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
-    const { images } = JSON.parse(Buffer.concat(parts).toString()) as { images: string[] };
+const scorer = await testServer();
+/** In place of answering a POST of so many pictures, once. */
+let hold: { readonly images: number; readonly take: (answer: () => void) => void } | undefined;
+scorer.answers = [
+  (response, { body }) => {
+    const { images } = JSON.parse(body) as { images: string[] };
     const scores = images.map((image) => Number.parseInt(sha256Of(image).slice(0, 6), 16) / 2 ** 24);
-    made.asked++;
-    const { hold } = made;
     const answer = (): void => void response.end(JSON.stringify({ scores }));
-    if (hold?.images !== images.length) return answer();
-    made.hold = undefined;
-    hold.take(answer);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  made.url = `http://127.0.0.1:${(server.address() as { port: number }).port}/score`;
-  const close = (): void => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return Object.assign(made, { close });
-}
+    const held = hold;
+    if (held?.images !== images.length) return answer();
+    hold = undefined;
+    held.take(answer);
+  },
+];
 
 /** Pictures in a POST of the update's two groups, which are drawn together: at the second selection, and at the end. */
 const [atSelection, atEnd] = [6, 4];
 
-async function writeConfig(name: string, reward: string, shards: number): Promise<string> {
-  const [list, path] = [join(folder, 'prompts.txt'), join(folder, `${name}.yaml`)];
-  await writeFile(list, 'a red circle\nthe blue cat\na cat\n');
-  const text = `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines/sd3')}, weights: f32 }
-lora: { rank: 2, alpha: 4, targets: attention }
-prompts: { train: ${list}, test: ${list} }
-reward: { mine: ${reward} }
+const sections = `lora: { rank: 2, alpha: 4, targets: attention }
+reward: { mine: { weight: 1, http: "${scorer.url}", timeout_s: 30 } }
 sampler: { steps: 4, kind: flow-sde }
 grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 2 }
 train: { updates: ${updates}, lr: 1.0e-2, micro_batch: 4, ema: 0.9 }
-workers: { shards: ${shards}, lock_s: ${lock} }
+workers: { shards: 1, lock_s: ${lock} }
 save: { every: 1, keep: 9 }
 eval: { n: 2 }
 sample: { seeds: [1] }
 `;
-  await writeFile(path, text);
-  return path;
-}
 
 const hashes = async (run: string): Promise<string[]> => {
   const last = String(updates).padStart(6, '0');
@@ -115,19 +90,16 @@ async function until<T>(find: () => Promise<T | undefined> | T | undefined, what
 }
 
 describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real server'})`, { timeout: 400_000 }, () => {
-  let scorer: Awaited<ReturnType<typeof startScorer>>;
   /** The weights of the run without workers. */
   let expected: string[];
   let config: string;
 
   beforeAll(async () => {
-    scorer = await startScorer();
-    config = await writeConfig('faults', `{ weight: 1, http: "${scorer.url}", timeout_s: 30 }`, 1);
+    config = await writeTinyFile(folder, sections, 'a red circle\nthe blue cat\na cat\n', { model: 'sd3' });
     const { status, stderr } = await winnow('train', config, '--out', folder, '--name', 'alone', '--quiet');
     expect(status, stderr).toBe(0);
     expected = await hashes('alone');
   });
-  afterAll(() => scorer?.close());
 
   const worker = (redis: TestRedis): Process => start('worker', config, '--redis', redis.url);
   const trainer = (redis: TestRedis, name: string): Process =>
@@ -151,11 +123,11 @@ describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real ser
     });
     /** Kills the worker at work; the other one has to go on within the lock, and what BullMQ takes to look. */
     const kill = async (pid: number): Promise<void> => {
-      const asked = scorer.asked;
+      const asked = scorer.received.length;
       process.kill(pid, 'SIGKILL');
       const since = performance.now();
       worker(redis);
-      await until(() => scorer.asked > asked || undefined, 'the shard to be taken again');
+      await until(() => scorer.received.length > asked || undefined, 'the shard to be taken again');
       expect((performance.now() - since) / 1000).toBeLessThan(1.5 * lock + 5);
     };
     // Sampling: nothing was asked yet since the shard was taken.
@@ -165,7 +137,7 @@ describe.skipIf(missing !== undefined)(`processes (${missing ?? 'with a real ser
     /** Waits for a POST of so many pictures, which is held, and for who waits for it. */
     const held = async (images: number): Promise<{ readonly answer: () => void; readonly pid: number }> => {
       const answer = await new Promise<() => void>((take) => {
-        scorer.hold = { images, take };
+        hold = { images, take };
       });
       return { answer, pid: await until(() => workingPid(redis), 'who asks') };
     };

@@ -1,9 +1,7 @@
 /** Runs with workers in one process: the bits of every method, who is refused, and what a reward that fails does. */
 
 import { spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { packageRoot } from '../../../engine/version.js';
@@ -17,30 +15,28 @@ import { openRemoteRun } from '../../../grpo/workers/trainer/remote_run.js';
 import { type ServeOptions, serve } from '../../../grpo/workers/worker/serve.js';
 import type { ServeEvent } from '../../../grpo/workers/worker/serve_events.js';
 import { temporaryFolder } from '../../temporary.js';
+import { testServer } from '../rewards/server.js';
+import { writeTinyFile } from '../tiny_file.js';
 import { freePort, missing, startRedis } from './redis.js';
 
 const folder = temporaryFolder();
+/** A reward server that scores a picture by its size. */
+const server = await testServer();
+server.answers = [
+  (response, { body }) => {
+    const { images } = JSON.parse(body) as { images: string[] };
+    response.end(JSON.stringify({ scores: images.map((image) => image.length / 100) }));
+  },
+];
 
 /** A configuration of three groups of a tiny model folder as a file. */
-async function writeConfig(
-  sections: string,
-  name = 'tiny',
-  model = 'sd3',
-  reward = 'brightness: { weight: 1 }',
-): Promise<string> {
-  const [list, path] = [join(folder, 'prompts.txt'), join(folder, `${name}.yaml`)];
-  await writeFile(list, 'a red circle\nthe blue cat\na cat\n');
-  const keys = [
-    `model: { path: ${join(packageRoot(), 'test/fixtures/pipelines', model)}, weights: f32 }`,
-    `prompts: { train: ${list}, test: ${list} }`,
-    `reward: { ${reward} }`,
-    'lora: { rank: 2, alpha: 4, targets: attention }',
-    'eval: { n: 2 }',
-    'sample: { seeds: [1] }',
-  ];
-  await writeFile(path, `${keys.join('\n')}\n${sections}`);
-  return path;
-}
+const writeConfig = (sections: string, name = 'tiny', model = 'sd3', reward = 'brightness: { weight: 1 }') =>
+  writeTinyFile(
+    folder,
+    `reward: { ${reward} }\nlora: { rank: 2, alpha: 4, targets: attention }\neval: { n: 2 }\nsample: { seeds: [1] }\n${sections}`,
+    'a red circle\nthe blue cat\na cat\n',
+    { name, model },
+  );
 
 const sections = (grpo = '', sampler = '', train = '', workers = 'shards: 2'): string =>
   `grpo: { keep: [4, 3, 2], prune_at: [1, 2], groups_per_update: 3, ${grpo} }\n` +
@@ -201,7 +197,6 @@ describe.skipIf(missing !== undefined)(`workers (${missing ?? 'with a real serve
 
   test('a worker whose reward fails alone is set aside; where it fails at every worker the run ends as it does alone', async () => {
     const redis = await startRedis(folder);
-    const server = await answering();
     const served = (url: string): string => `mine: { weight: 1, http: "${url}", timeout_s: 1 }`;
     const fine = await loadConfig(await writeConfig(sections(), 'fine', 'sd3', served(server.url)));
     const dead = await loadConfig(await writeConfig(sections(), 'dead', 'sd3', served('http://127.0.0.1:9/')));
@@ -263,7 +258,6 @@ describe.skipIf(missing !== undefined)(`workers (${missing ?? 'with a real serve
     const redis = await startRedis(folder, ...tls);
     spawnSync('redis-cli', ['-p', `${redis.port}`, 'CONFIG', 'SET', 'requirepass', password]);
     const url = `rediss://:${password}@127.0.0.1:${port}`;
-    const server = await answering();
     const reward = `mine: { weight: 1, http: "${server.url}?token=env:TOKEN_OF_TEST", timeout_s: 5 }`;
     vi.stubEnv('TOKEN_OF_TEST', 'a-token-77ab');
     const config = await writeConfig(sections(), 'secret', 'sd3', reward);
@@ -285,7 +279,7 @@ describe.skipIf(missing !== undefined)(`workers (${missing ?? 'with a real serve
     });
     expect(error).toBeUndefined();
     expect(texts.some((text) => text.includes('groups_per_update'))).toBe(true);
-    expect(server.asked()).toBeGreaterThan(0);
+    expect(server.received.length).toBeGreaterThan(0);
     for (const name of ['log.txt', 'run.json', 'workers.json', 'config.yaml'])
       told.push(await readFile(join(path, name), 'utf8'));
     for (const secret of [password, 'a-token-77ab'])
@@ -311,22 +305,6 @@ test('an address that is none, or where nobody is, is told by name', async () =>
     await expect(connect({ url })).rejects.toThrow(message);
   await expect(connect({ url: 'redis://127.0.0.1:6379', ca: 'x.pem' })).rejects.toThrow('a CA is for rediss://');
 });
-
-/** A reward server that scores a picture by its size, until the test ends. */
-async function answering() {
-  let asked = 0;
-  const server = createServer(async (request, response) => {
-    const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
-    const { images } = JSON.parse(Buffer.concat(parts).toString()) as { images: string[] };
-    asked++;
-    response.end(JSON.stringify({ scores: images.map((image) => image.length / 100) }));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => void server.close());
-  const { port } = server.address() as { port: number };
-  return { url: `http://127.0.0.1:${port}/score`, asked: () => asked };
-}
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
