@@ -3,18 +3,16 @@
 import { owning } from '../engine/owning.js';
 import type { TrainingState } from './checkpoint.js';
 import { rowCostOf, trainingCalls } from './cost.js';
-import { groupAdvantages } from './learning/advantage.js';
 import { OptimizerStep } from './learning/optimizer_step.js';
 import { measuresOf } from './learning/report.js';
-import { type Minibatch, minibatchesOf } from './learning/rows.js';
+import { lessonOf, type Minibatch } from './learning/rows.js';
 import type { GenerativeModel, Prompt } from './model.js';
 import type { CombinedReward } from './rewards/reward.js';
 import type { RolloutEvents, RolloutProgress } from './rollout/rollout.js';
-import { pathOf } from './sampling/window.js';
 import { LocalShards, type ShardConfig } from './shards/local.js';
 import { shardsOf } from './shards/shards.js';
 import type { ShardSource } from './shards/source.js';
-import { costReport, finalRewards, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
+import { costReport, type OptimizerReport, rewardReport, type UpdateReport } from './update_report.js';
 
 /** What of a run's configuration the trainer reads. */
 export type TrainerConfig = ShardConfig;
@@ -99,11 +97,8 @@ export class Trainer {
     };
     const groups = await source.draw(update, prompts, events, this.optimizer);
     signal?.throwIfAborted();
-    const baselines = groups.map(({ baseline }) => baseline);
-    const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
     const start = performance.now();
-    const transitions = pathOf(model, config, update);
-    const minibatches = minibatchesOf(config, { update, groups, advantages, transitions });
+    const { advantages, minibatches } = lessonOf(model, config, { update, groups });
     const trained = minibatches.reduce((sum, { total }) => sum + total, 0);
     if (trained === 0) throw new DivergedError(`update ${update}: no picture of its groups is finite`);
     await source.begin(minibatches, signal);

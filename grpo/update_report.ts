@@ -49,7 +49,7 @@ export interface UpdateReport extends RewardReport {
 }
 
 /** Final rewards of each group's survivors. */
-export const finalRewards = (groups: readonly GroupResult[]): number[][] =>
+export const finalRewards = (groups: readonly Pick<GroupResult, 'survivors'>[]): number[][] =>
   groups.map(({ survivors }) => survivors.map(({ reward }) => reward));
 
 const meanOf = (values: readonly number[]): number => momentsOf(values).mean;

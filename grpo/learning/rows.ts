@@ -1,9 +1,12 @@
 /** The rows that an update trains on, and the optimizer steps they are for: numbers alone, which mean the same on every machine. */
 import type { RunConfig } from '../config.js';
+import type { GenerativeModel } from '../model.js';
 import { randomOrder } from '../random.js';
 import type { GroupResult } from '../rollout/group.js';
 import type { Transition } from '../sampling/transitions.js';
-import { windowOf } from '../sampling/window.js';
+import { pathOf, windowOf } from '../sampling/window.js';
+import { finalRewards } from '../update_report.js';
+import { groupAdvantages } from './advantage.js';
 import { isForward, learnsFromEveryRow, trainedRows } from './losses.js';
 import { rowWeights } from './row_weights.js';
 
@@ -24,37 +27,47 @@ export interface Minibatch {
   readonly total: number;
 }
 
-/** A survivor with its rows. */
-interface Trajectory {
-  readonly rows: readonly Row[];
-}
-
 type RowConfig = Pick<RunConfig, 'sampler' | 'grpo' | 'seed'>;
 
-/** A survivor's advantage belongs to it by its place in `advantages`; the numbers of the groups begin with `first`. */
+/** Groups of an update that were drawn and scored, whose numbers begin with `first`. */
 export interface ScoredGroups {
   readonly update: number;
-  readonly groups: readonly Pick<GroupResult, 'survivors'>[];
-  readonly advantages: readonly (readonly number[])[];
-  /** The update's path. */
-  readonly transitions: readonly Transition[];
+  readonly groups: readonly Pick<GroupResult, 'survivors' | 'baseline'>[];
   readonly first?: number;
 }
 
-/** The minibatches of an update: all survivors' rows, or of equal shares of the survivors in a random order. */
-export function minibatchesOf(config: RowConfig, scored: ScoredGroups): Minibatch[] {
-  const { grpo, seed } = config;
-  const trajectories = trajectoriesOf(config, scored);
+/** What is learned from groups. */
+export interface Lesson {
+  /** Of the survivors of each group, in their order. */
+  readonly advantages: readonly (readonly number[])[];
+  /** All survivors' rows, or those of equal shares of the survivors in a random order. */
+  readonly minibatches: readonly Minibatch[];
+}
+
+/** The advantages of groups' final rewards, and the rows that are trained by them. */
+export function lessonOf(model: Pick<GenerativeModel, 'schedule'>, config: RowConfig, scored: ScoredGroups): Lesson {
+  const baselines = scored.groups.map(({ baseline }) => baseline);
+  const advantages = groupAdvantages(finalRewards(scored.groups), { ...config.grpo, baselines });
+  const trajectories = trajectoriesOf(config, scored, advantages, pathOf(model, config, scored.update));
+  return { advantages, minibatches: minibatchesOf(config, scored.update, trajectories) };
+}
+
+/** Each trajectory is the rows of one survivor. */
+function minibatchesOf(
+  { grpo, seed }: RowConfig,
+  update: number,
+  trajectories: readonly (readonly Row[])[],
+): Minibatch[] {
   const count = Math.min(grpo.updates_per_rollout, trajectories.length);
-  const minibatch = (chosen: readonly Trajectory[]): Minibatch => {
-    const rows = chosen.flatMap((each) => each.rows);
+  const minibatch = (chosen: readonly (readonly Row[])[]): Minibatch => {
+    const rows = chosen.flat();
     return {
       rows: learnsFromEveryRow(grpo) ? rows : rows.filter(({ advantage }) => advantage !== 0),
       total: rows.length,
     };
   };
   if (count <= 1) return [minibatch(trajectories)];
-  const order = randomOrder(trajectories.length, seed, scored.update, trajectories.length);
+  const order = randomOrder(trajectories.length, seed, update, trajectories.length);
   const end = (m: number): number => Math.round((m * trajectories.length) / count);
   return Array.from({ length: count }, (_, m) =>
     minibatch(order.slice(end(m), end(m + 1)).map((i) => trajectories[i]!)),
@@ -63,8 +76,10 @@ export function minibatchesOf(config: RowConfig, scored: ScoredGroups): Minibatc
 
 function trajectoriesOf(
   config: RowConfig,
-  { update, groups, advantages, transitions, first = 0 }: ScoredGroups,
-): Trajectory[] {
+  { update, groups, first = 0 }: ScoredGroups,
+  advantages: Lesson['advantages'],
+  transitions: readonly Transition[],
+): Row[][] {
   const { grpo, seed } = config;
   const { start } = windowOf(config, update);
   return groups.flatMap(({ survivors }, g) =>
@@ -78,7 +93,7 @@ function trajectoriesOf(
             steps.map((step) => transitions[step]!),
           );
       const advantage = advantages[g]![i]!;
-      return { rows: steps.map((step, k) => ({ group, sample, step, advantage: advantage * weights[k]! })) };
+      return steps.map((step, k) => ({ group, sample, step, advantage: advantage * weights[k]! }));
     }),
   );
 }

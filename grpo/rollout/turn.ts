@@ -86,13 +86,11 @@ export async function drawTurn(
       for (const group of groups) group.countCall();
       const { selection, scored, size } = stages[stage]!;
       if (selection?.step === i) {
-        let scores: GroupScores[] | undefined;
-        if (scored === 'previews') {
-          batches[stage]!.preview(i);
-          if (parking) batches[stage]!.park(lane);
-          scores = await score(batches[stage]!, i);
-          await enter();
-        } else if (parking) batches[stage]!.park(lane);
+        const shows = scored === 'previews';
+        if (shows) batches[stage]!.preview(i);
+        if (parking) batches[stage]!.park(lane);
+        const scores = shows ? await score(batches[stage]!, i) : undefined;
+        if (shows) await enter();
         const picks = groups.flatMap((group, g) => {
           const { places, freed } = group.select(selection, scores?.[g]);
           store.release(freed);

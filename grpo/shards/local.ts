@@ -17,7 +17,7 @@ import { Rollout, type RolloutEvents } from '../rollout/rollout.js';
 import { Trajectories } from '../rollout/trajectories.js';
 import { callSizeOf, slotsOf } from '../rollout/turns.js';
 import { pathOf } from '../sampling/window.js';
-import { microBatchOf, type Shard, shardsOf } from './shards.js';
+import { microBatchOf, rowsIn, type Shard, shardSizes, shardsOf } from './shards.js';
 import type { Adder, ShardSource } from './source.js';
 
 /** What of a run's configuration an update is a function of. */
@@ -58,8 +58,7 @@ export class LocalShards implements ShardSource {
       const keeps = isForward(grpo.loss) ? 'ends' : 'path';
       const predictions = hasGuardedRatio(grpo);
       const store = own(Trajectories.create(model, { slots, groups, transitions, keeps, predictions }));
-      const sizes = shardsOf(groups, config.workers.shards).map(({ first, end }) => end - first);
-      const draws = apart ? [...new Set(sizes)] : [groups];
+      const draws = apart ? [...new Set(shardSizes(groups, config.workers.shards))] : [groups];
       const rollout = own(await Rollout.create(model, store, reward, { ...config, draws }));
       const learning = { sampler, grpo, rows, seed };
       const learner = await (isForward(grpo.loss) ? ForwardLearner : Learner).create(model, store, learning);
@@ -117,11 +116,8 @@ export class LocalShards implements ShardSource {
 
   async differentiate(step: number, adder: Adder): Promise<void> {
     const { rows, total } = this.minibatches[step]!;
-    for (const { first, end } of this.shards) {
-      this.add(
-        rows.filter(({ group }) => group >= first && group < end),
-        total,
-      );
+    for (const shard of this.shards) {
+      this.add(rowsIn(shard, rows), total);
       adder.collect();
     }
   }

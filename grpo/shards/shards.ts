@@ -6,6 +6,7 @@
 import { check } from '../../engine/errors.js';
 import type { RunConfig } from '../config.js';
 import { trainedRowCount } from '../learning/losses.js';
+import type { Row } from '../learning/rows.js';
 import { stagesOf, survivorsOf } from '../rollout/stages.js';
 
 /** Groups of an update from `first` to before `end`. */
@@ -21,6 +22,14 @@ export function shardsOf(groups: number, shards: number): Shard[] {
   return Array.from({ length: count }, (_, shard) => ({ first: start(shard), end: start(shard + 1) }));
 }
 
+/** Numbers of groups in even shards of so many. */
+export const shardSizes = (groups: number, shards: number): number[] =>
+  shardsOf(groups, shards).map(({ first, end }) => end - first);
+
+/** Those of an update's rows that belong to a shard. */
+export const rowsIn = ({ first, end }: Shard, rows: readonly Row[]): Row[] =>
+  rows.filter(({ group }) => group >= first && group < end);
+
 type RowKeys = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'workers'>;
 
 /**
@@ -30,7 +39,7 @@ type RowKeys = Pick<RunConfig, 'sampler' | 'grpo' | 'train' | 'workers'>;
 export function microBatchOf({ sampler, grpo, train, workers }: RowKeys): number {
   const { micro_batch: most } = train;
   check(Number.isInteger(most) && most > 0, `train.micro_batch: expected at least 1, found ${most}`);
-  const groups = shardsOf(grpo.groups_per_update, workers.shards).map(({ first, end }) => end - first);
+  const groups = shardSizes(grpo.groups_per_update, workers.shards);
   const survivors = survivorsOf(stagesOf({ sampler, grpo }));
   const rows = Math.max(1, Math.max(...groups) * survivors * trainedRowCount({ sampler, grpo }));
   return Math.ceil(rows / Math.ceil(rows / most));

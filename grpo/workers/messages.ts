@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { sha256Of } from '../../engine/files.js';
+import type { Prompt } from '../model.js';
 import type { GroupResult } from '../rollout/group.js';
 
 /** A number that JSON may have no sign for, written as a text then. */
@@ -18,6 +19,12 @@ const name = z.string().max(200);
 const sentence = z.string().max(4000);
 
 const prompt = z.strictObject({ prompt: z.string(), meta: z.record(z.string(), z.unknown()) });
+
+/** A prompt as tasks have it. */
+export const toldPrompt = ({ prompt: text, meta }: Prompt): z.output<typeof prompt> => ({
+  prompt: text,
+  meta: { ...meta },
+});
 const row = z.strictObject({ group: count, sample: count, step: count, advantage: real });
 
 /** Hash of what the run computes (runHash): a worker that has loaded another configuration of it does nothing. */
@@ -77,6 +84,10 @@ export const taskSchema = z.discriminatedUnion('kind', [
 export type Task = z.output<typeof taskSchema>;
 export type LookTask = Extract<Task, { kind: 'look' }>;
 export type ShardTask = Exclude<Task, LookTask>;
+
+/** A job's data: where the task's text is found. */
+export const jobSchema = z.strictObject({ task: blob });
+export type Job = z.output<typeof jobSchema>;
 
 const group = z.strictObject({
   selections: z.array(z.strictObject({ step: count, samples: counts, rewards: reals.optional(), kept: counts })),

@@ -1,7 +1,7 @@
 /** What `winnow plan --workers` adds to a plan: shards among workers, bytes through Redis, and an update's time where it was probed. */
 import type { PlanReport } from '../finetune/plan/plan.js';
 import { measuresOf } from '../learning/report.js';
-import { shardsOf } from '../shards/shards.js';
+import { shardSizes } from '../shards/shards.js';
 import { type Forecast, forecast } from './forecast.js';
 
 export interface WorkersPlanOptions {
@@ -43,8 +43,8 @@ export function planWorkers(
   { workers, gigabits }: WorkersPlanOptions,
 ): WorkersPlan {
   const { grpo } = config;
-  const shards = shardsOf(groups, config.workers.shards);
-  const largest = Math.max(...shards.map(({ first, end }) => end - first));
+  const shards = shardSizes(groups, config.workers.shards);
+  const largest = Math.max(...shards);
   const weights = 4 * (learned ?? 0);
   const sum = weights + 4 * (measuresOf(grpo).averages.length + 1);
   const { seconds, bytes, total, speedup, efficiency, limit, ...share } = forecast({

@@ -1,5 +1,6 @@
 /** Connections to Redis or Valkey, and where things stand there. */
 import { readFile } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../engine/errors.js';
 import { reading } from '../../../engine/files.js';
 import { UsageError } from '../../finetune/errors.js';
@@ -112,6 +113,10 @@ export async function orAborted<R>(work: Promise<R>, signal: AbortSignal | undef
     signal.removeEventListener('abort', interrupt);
   }
 }
+
+/** Waits for work, so many milliseconds at most: what a server that is away would keep waiting. What it fails by is of no account. */
+export const atMost = (milliseconds: number, work: Promise<unknown>): Promise<unknown> =>
+  Promise.race([work.catch(() => {}), pause(milliseconds, undefined, { ref: false })]);
 
 /** Tells, once each, that the server is away for some seconds, and that it is there again. Returns what ends the watch. */
 export function watchConnection({ redis, address }: Connection, tell: (message: string) => void): () => void {

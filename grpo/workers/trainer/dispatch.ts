@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { sha256Of } from '../../../engine/files.js';
 import { RewardError } from '../../rewards/reward.js';
 import { isWorking, readWorkers, type SeenWorker } from '../board.js';
-import { decode, encode, failureSchema, type Report, reportSchema, type Task } from '../messages.js';
+import { decode, encode, failureSchema, type Job, type Report, reportSchema, type Task } from '../messages.js';
 import type { Blobs } from '../redis/blobs.js';
 import { type Connection, type Keys, queueName } from '../redis/connection.js';
 import type { Queue } from '../redis/packages.js';
@@ -15,12 +15,11 @@ import type { Queue } from '../redis/packages.js';
 /** A task with its name, and the worker that should do it, if there is one. */
 export interface Named {
   readonly task: Task;
+  /** Its text, and the hash of that. */
+  readonly text: Uint8Array;
   readonly hash: string;
   readonly to?: string | undefined;
 }
-
-/** A job's data: the task's hash, by which its text is found. */
-export const jobData = (hash: string, bytes: number) => ({ task: { hash, bytes } });
 
 export interface DispatchEvents {
   /** Told of every look at the workers: who there is, and whether tasks wait while nobody works. */
@@ -128,8 +127,8 @@ export class Dispatch {
       if ((await queue.getJobState(id)) !== 'unknown' || (await this.reportOf(named.hash))) continue;
       if (given.has(named.hash)) await restore(); // a worker, or the server's data, is lost
       given.add(named.hash);
-      const { hash, bytes } = await this.blobs.put(Buffer.from(encode(named.task)));
-      await queue.add('shard', jobData(hash, bytes), { jobId: id, removeOnComplete: true, removeOnFail: true });
+      const data: Job = { task: await this.blobs.put(named.text) };
+      await queue.add('shard', data, { jobId: id, removeOnComplete: true, removeOnFail: true });
     }
   }
 
@@ -160,7 +159,7 @@ export class Dispatch {
   async forget(tasks: readonly Named[]): Promise<void> {
     const keys = tasks.flatMap(({ hash }) => [this.keys.report(hash), this.keys.failures(hash)]);
     if (keys.length > 0) await this.connection.redis.unlink(...keys);
-    await this.blobs.delete(tasks.map(({ hash, task }) => ({ hash, bytes: Buffer.byteLength(encode(task)) })));
+    await this.blobs.delete(tasks.map(({ hash, text }) => ({ hash, bytes: text.length })));
   }
 
   /** Closes the connection of its own. */
@@ -179,7 +178,10 @@ export class Dispatch {
 }
 
 /** A task with its hash. */
-export const named = (task: Task, to?: string): Named => ({ task, hash: sha256Of(encode(task)), to });
+export function named(task: Task, to?: string): Named {
+  const text = Buffer.from(encode(task));
+  return { task, text, hash: sha256Of(text), to };
+}
 
 async function either(woken: Promise<void>, milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   const end = new AbortController();

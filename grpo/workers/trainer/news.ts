@@ -1,6 +1,6 @@
 /** What a person is told of a run's workers: who came, who left, who is refused and why, and that nobody is there. */
 import type { WorkersEvent } from '../../finetune/run/events.js';
-import type { WorkerRecord, WorkersFile } from '../../finetune/workers/workers_file.js';
+import { isThere, type WorkerRecord, type WorkersFile } from '../../finetune/workers/workers_file.js';
 import type { SeenWorker } from '../board.js';
 import { decode, machineSchema } from '../messages.js';
 import type { Connection, Keys } from '../redis/connection.js';
@@ -69,14 +69,13 @@ export class WorkerNews {
 
   private change(id: string, { name, adapter, state, reason }: WorkerRecord): Message[] {
     const before = this.known.get(id);
-    const isHere = (each: string | undefined): boolean =>
-      each !== undefined && !['silent', 'left', 'refused'].includes(each);
+    const wasThere = before !== undefined && isThere(before);
     if (before === state) return [];
     if (state === 'refused') return [{ text: `worker ${name} is refused: ${reason}`, isWarning: true }];
     if (state === 'aside') return [{ text: `worker ${name} is set aside for a while: ${reason}`, isWarning: true }];
-    if (state === 'silent') return isHere(before) ? [{ text: `worker ${name} has gone silent`, isWarning: true }] : [];
-    if (state === 'left') return isHere(before) ? [{ text: `worker ${name} has left`, isWarning: false }] : [];
-    return isHere(before) ? [] : [{ text: `worker ${name} is here: ${adapter}`, isWarning: false }];
+    if (state === 'silent') return wasThere ? [{ text: `worker ${name} has gone silent`, isWarning: true }] : [];
+    if (state === 'left') return wasThere ? [{ text: `worker ${name} has left`, isWarning: false }] : [];
+    return wasThere ? [] : [{ text: `worker ${name} is here: ${adapter}`, isWarning: false }];
   }
 
   private say(messages: readonly Message[]): void {

@@ -5,7 +5,7 @@ import type { Elsewhere } from '../../finetune/drawing.js';
 import type { LoadedModel } from '../../finetune/policy.js';
 import type { Picture } from '../../rollout/pictures.js';
 import { shardsOf } from '../../shards/shards.js';
-import type { Report } from '../messages.js';
+import { type Report, toldPrompt } from '../messages.js';
 import { orAborted } from '../redis/connection.js';
 import { type Named, named } from './dispatch.js';
 import { cutOut } from './pictures.js';
@@ -34,10 +34,7 @@ async function look(
   const weights = await blobs.put(bytes);
   const restore = (): Promise<unknown> => blobs.put(bytes);
   const tasks = shardsOf(jobs.length, workers.shards).map(({ first, end }) => {
-    const own = jobs.slice(first, end).map(({ prompt: { prompt, meta }, seed }) => ({
-      prompt: { prompt, meta: { ...meta } },
-      seed,
-    }));
+    const own = jobs.slice(first, end).map(({ prompt, seed }) => ({ prompt: toldPrompt(prompt), seed }));
     return named({ kind: 'look', run, weights, jobs: own, ...wanted });
   });
   let done = 0;

@@ -1,6 +1,5 @@
 /** A run at the trainer's end: what it tells workers of itself, who they are, and what is left when it ends. */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 import { readTogether } from '../../../engine/index.js';
 import { owning } from '../../../engine/owning.js';
 import type { WorkersEvent } from '../../finetune/run/events.js';
@@ -13,6 +12,7 @@ import { encode, type RunDescription, runHash } from '../messages.js';
 import { sharedConfig } from '../own_config.js';
 import { Blobs, bytesOf } from '../redis/blobs.js';
 import {
+  atMost,
   type Connection,
   type ConnectionOptions,
   connect,
@@ -106,7 +106,7 @@ async function leave(connection: Connection, id: string, dispatch: Dispatch): Pr
     await dispatch.close();
     for await (const key of keysUnder(redis, prefix)) await redis.unlink(key);
   };
-  await Promise.race([work().catch(() => {}), pause(farewell, undefined, { ref: false })]);
+  await atMost(farewell, work());
   connection.close();
 }
 

@@ -10,7 +10,7 @@ import type { RunConfig } from '../../config.js';
 import type { AtomicCosts } from '../../cost.js';
 import type { LoadedModel } from '../../finetune/policy.js';
 import { GradientSum } from '../../learning/gradient_sum.js';
-import { checkLoss, isForward, keepsPredictions, trainedRowCount } from '../../learning/losses.js';
+import { checkLoss, keepsPredictions, trainedRowCount } from '../../learning/losses.js';
 import { type Reference, referenceOf } from '../../learning/reference.js';
 import { measuresOf } from '../../learning/report.js';
 import type { Minibatch } from '../../learning/rows.js';
@@ -18,9 +18,9 @@ import type { Prompt } from '../../model.js';
 import type { GroupResult } from '../../rollout/group.js';
 import type { RolloutEvents } from '../../rollout/rollout.js';
 import { stagesOf, survivorsOf } from '../../rollout/stages.js';
-import { type Shard, shardsOf } from '../../shards/shards.js';
+import { rowsIn, type Shard, shardsOf } from '../../shards/shards.js';
 import type { Adder, ShardSource } from '../../shards/source.js';
-import type { Report, Task } from '../messages.js';
+import { type Report, type Task, toldPrompt } from '../messages.js';
 import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
 import { orAborted } from '../redis/connection.js';
 import { Adding } from './adding.js';
@@ -115,7 +115,7 @@ export class RemoteShards implements ShardSource {
         run,
         update: number,
         first,
-        prompts: prompts.slice(first, end).map(({ prompt, meta }) => ({ prompt, meta: { ...meta } })),
+        prompts: prompts.slice(first, end).map(toldPrompt),
         drawn,
         total,
         pictures: first === 0 && events.onPictures !== undefined,
@@ -223,21 +223,20 @@ export class RemoteShards implements ShardSource {
     const { config } = this;
     const weights = step === 0 ? drawn : await this.publishStep();
     const { rows, total } = minibatches[step]!;
-    const keeps = isForward(config.grpo.loss) && keepsPredictions(config.grpo);
-    const all = keeps ? minibatches.flatMap((each) => each.rows) : [];
-    const tasks = shards.map(({ first, end }, shard) => {
-      const own = ({ group }: { readonly group: number }): boolean => group >= first && group < end;
+    const all = keepsPredictions(config.grpo) ? minibatches.flatMap((each) => each.rows) : [];
+    const tasks = shards.map((own, shard) => {
+      const { first, end } = own;
       const task: Task = {
         kind: 'learn',
         run,
         update: number,
         first,
-        prompts: prompts.slice(first, end).map(({ prompt, meta }) => ({ prompt, meta: { ...meta } })),
+        prompts: prompts.slice(first, end).map(toldPrompt),
         drawn,
         weights,
-        rows: rows.filter(own),
+        rows: rowsIn(own, rows),
         total,
-        kept: all.filter(own),
+        kept: rowsIn(own, all),
       };
       return named(task, reports[shard]!.worker);
     });

@@ -5,14 +5,11 @@ import { thumbnail } from '../../../models/pictures/png.js';
 import { type Evaluation, evaluate } from '../../evaluate.js';
 import { withSampler } from '../../finetune/drawing.js';
 import { thumbnailSize } from '../../finetune/track/previews.js';
-import { groupAdvantages } from '../../learning/advantage.js';
-import { minibatchesOf } from '../../learning/rows.js';
+import { lessonOf } from '../../learning/rows.js';
 import type { DrawnGroup } from '../../rollout/group.js';
 import type { Picture } from '../../rollout/pictures.js';
 import type { ScoredPicture } from '../../rollout/rollout.js';
-import { pathOf } from '../../sampling/window.js';
 import { LocalShards } from '../../shards/local.js';
-import { finalRewards } from '../../update_report.js';
 import { type LookTask, type Report, reportedGroup, type ShardTask, type Task } from '../messages.js';
 import { type BlobRef, type Blobs, bytesOf, valuesOf } from '../redis/blobs.js';
 import type { Outfit } from './outfit.js';
@@ -141,10 +138,7 @@ export class ShardWork {
     if (task.total === null) return undefined;
     await this.setWeights(task.drawn);
     const { total } = task;
-    const baselines = groups.map(({ baseline }) => baseline);
-    const advantages = groupAdvantages(finalRewards(groups), { ...config.grpo, baselines });
-    const transitions = pathOf(model, config, update);
-    const [minibatch] = minibatchesOf(config, { update, groups, advantages, transitions, first });
+    const [minibatch] = lessonOf(model, config, { update, groups, first }).minibatches;
     return this.sum(() => shards.add(minibatch!.rows, total));
   }
 

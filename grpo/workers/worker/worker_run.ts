@@ -1,6 +1,5 @@
 /** One run at a worker: its model and rewards, loaded and compared with what the run expects, and the queues that it works from. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { z } from 'zod';
 import { messageOf } from '../../../engine/errors.js';
 import type { Device } from '../../../engine/index.js';
 import type { RunConfig } from '../../config.js';
@@ -11,6 +10,7 @@ import {
   decode,
   encode,
   type Failure,
+  jobSchema,
   type Report,
   runHash,
   type Task,
@@ -19,6 +19,7 @@ import {
 } from '../messages.js';
 import { Blobs } from '../redis/blobs.js';
 import {
+  atMost,
   type Connection,
   expireAll,
   type Keys,
@@ -40,10 +41,6 @@ export interface JoinOptions {
   /** Where things are on this machine. */
   readonly config: RunConfig | undefined;
 }
-
-const jobSchema = z.object({
-  task: z.strictObject({ hash: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.int().min(0) }),
-});
 
 /** Milliseconds without a sign of the trainer after which a worker leaves a run for another, or for good. */
 const [forAnother, forGood] = [2 * silence, 600_000];
@@ -236,18 +233,14 @@ export class WorkerRun {
 
   /** Finishes the task at hand and frees everything. */
   async leave(state: 'left' | 'refused' = 'left', reason?: string): Promise<void> {
-    for (const queue of this.queues.splice(0)) await within(queue.close(), unfinished);
+    for (const queue of this.queues.splice(0)) await atMost(unfinished, queue.close());
     for (const stop of this.stops.splice(0)) stop();
-    await within(this.show(state, reason), farewell);
-    await within(expireAll(this.connection.redis), farewell);
+    await atMost(farewell, this.show(state, reason));
+    await atMost(farewell, expireAll(this.connection.redis));
     this.work?.dispose();
     this.outfit?.dispose();
   }
 }
-
-/** Waits for what a server that is away would keep waiting, so many milliseconds at most. */
-const within = (work: Promise<unknown>, most: number): Promise<unknown> =>
-  Promise.race([work.catch(() => {}), pause(most, undefined, { ref: false })]);
 
 /** Milliseconds for the task at hand, and for a last word. */
 const [unfinished, farewell] = [3_600_000, 5000];
